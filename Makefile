@@ -1,0 +1,53 @@
+# Everything sets itself up: `make demo` and `make test` make .venv and install into it.
+#
+#   make demo CPU=1       take torch's small CPU build, from PyTorch's own CPU index
+#   make demo PYTHON=python3.12
+#
+# All paths are relative and every tool runs as `python -m`, so a folder with a space in its name works.
+
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+INDEX := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check $(INDEX) --constraint constraints.txt
+
+.PHONY: demo test test-slow lint format check clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	$(VENV_PYTHON) -m xling sweep sweeps/demo.yaml
+
+test: .venv/installed-dev
+	$(VENV_PYTHON) -m pytest -m "not slow"
+
+test-slow: .venv/installed-dev
+	$(VENV_PYTHON) -m pytest -m slow
+
+lint: .venv/installed-dev
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: .venv/installed-dev
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+clean:
+	rm -rf .venv
+
+check:
+	@command -v git >/dev/null || { echo "git is missing: install it (Debian, Ubuntu: apt-get install git)"; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is `$(PYTHON) --version`, must be 3.11 or newer: install one and name it, make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 2; }
+
+.venv/bin/python: | check
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing xling into .venv (minutes, the first time)"
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP_INSTALL) --editable ".[dev]"
+	@touch $@

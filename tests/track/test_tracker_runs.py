@@ -1,0 +1,343 @@
+"""Runs in a SQLite store: nesting, re-opening, params, inputs, artifacts, refusals."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from xling.errors import TrackingError
+from xling.languages import LangPair
+from xling.track.deliver import sync
+from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker, flatten, metric_name
+from xling.track.server import runs_url, ui_command
+from xling.track.store import connect, default_store, resolve_uri
+
+NOW = 1_700_000_000_000
+
+
+class Desk:
+    """A store in a folder, and trackers on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri, self.artifacts = default_store(str(folder))
+
+    def sweep(self, **values):
+        tracker = SweepTracker(self.uri, "demo", self.artifacts, self.folder / "spool-sweep")
+        return tracker, tracker.open("demo", **values)
+
+    def cell(self, cell="c1", spool=None):
+        return CellTracker(
+            self.uri, "demo", "demo", cell, spool or self.folder / f"spool-{cell}", artifact_root=self.artifacts
+        )
+
+    @property
+    def client(self):
+        return connect(self.uri)
+
+    def history(self, run_id, key):
+        return [(point.step, point.value, point.timestamp) for point in self.client.get_metric_history(run_id, key)]
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory):
+    """Making the tables takes seconds: it is done once and copied."""
+    folder = tmp_path_factory.mktemp("fresh")
+    connect(f"sqlite:///{folder}/mlflow.db")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def desk(tmp_path, fresh_store):
+    with sqlite3.connect(fresh_store) as source, sqlite3.connect(tmp_path / "mlflow.db") as target:
+        source.backup(target)
+    return Desk(tmp_path)
+
+
+def points(steps, key="train/loss", at=NOW):
+    return [MetricPoint(key, 10.0 - step, step, at + step) for step in steps]
+
+
+def test_cells_are_nested_under_their_sweep_and_reopened_with_the_same_id(desk):
+    sweep, parent = desk.sweep(description="What it is for.", params={"grid": {"size": ["tiny"]}}, tags={"who": "me"})
+    with desk.cell("c1") as first:
+        first.log_params({"mix": {"monolingual": 1.0}})
+    with desk.cell("c2"):
+        pass
+    again = desk.cell("c1", spool=desk.folder / "another-host")
+    again.open(tags={"xling.resume": "xling resume demo"})
+    assert again.flush()
+    running = desk.client.get_run(again.run_id)
+    assert again.finish("FAILED")
+    assert sweep.finish()
+
+    run = desk.client.get_run(first.run_id)
+    assert again.run_id == first.run_id
+    assert running.info.status == "RUNNING"
+    assert run.info.status == "FAILED"
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.data.tags["xling.resume"] == "xling resume demo"
+    assert run.data.params == {"mix.monolingual": "1.0"}
+    above = desk.client.get_run(parent)
+    assert (above.info.status, above.info.run_name) == ("FINISHED", "demo")
+    assert above.data.tags["mlflow.note.content"] == "What it is for."
+    assert above.data.params == {"grid.size": '["tiny"]'}
+    assert len(desk.client.search_runs([run.info.experiment_id])) == 3
+    assert desk.sweep()[1] == parent
+
+
+def test_equal_cell_ids_of_two_sweeps_are_two_runs(desk):
+    runs = []
+    for sweep in ("one", "two"):
+        tracker = CellTracker(desk.uri, "demo", sweep, "c1", desk.folder / sweep)
+        with tracker:
+            pass
+        runs.append(tracker.run_id)
+    assert runs[0] != runs[1]
+
+
+def test_a_changed_param_is_reported_tagged_and_never_stops_anything(desk):
+    with desk.cell() as tracker:
+        tracker.log_params({"retries": 2, "seed": 0})
+    again = desk.cell()
+    with again:
+        again.log_params({"retries": 5, "seed": 0, "new": True})
+        again.log_points(points([1]))
+    run = desk.client.get_run(again.run_id)
+    assert run.data.params == {"retries": "2", "seed": "0", "new": "true"}
+    assert run.data.tags["xling.changed.retries"] == "2 -> 5"
+    assert run.data.metrics == {"train/loss": 9.0}
+    assert any("retries: 2 -> 5" in problem for problem in again.problems)
+
+
+def test_inputs_artifacts_figures_and_tables_arrive(desk, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    with desk.cell() as tracker:
+        tracker.log_inputs("xquad-r", "ab" * 16, context="evaluation")
+        tracker.log_artifact(model)
+        tracker.log_artifact(model / "config.json", "configs")
+        tracker.log_figure(figure, "line.png")
+        tracker.log_table(["pair", "mAP"], [["ar-de", 0.5]], "pairs.json")
+    run = desk.client.get_run(tracker.run_id)
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("xquad-r", "ab" * 16)
+    root = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert root.is_relative_to(desk.artifacts)
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    assert found == {"model/config.json", "configs/config.json", "plots/line.png", "tables/pairs.json"}
+    assert json.loads((root / "tables/pairs.json").read_text()) == {"columns": ["pair", "mAP"], "data": [["ar-de", 0.5]]}
+    assert not any((desk.folder / "spool-c1" / "files").iterdir())
+
+
+def test_no_step_is_recorded_twice_when_a_trial_goes_back_to_its_checkpoint(desk):
+    with desk.cell() as tracker:
+        tracker.log_points(points(range(0, 50, 10)))
+    with desk.cell() as again:  # from the checkpoint at step 20, on the same host, at another time
+        again.log_points(points(range(30, 80, 10), at=NOW + 10**6))
+        again.log_points(points([30, 70], key="dev/mAP", at=NOW + 10**6))
+    history = desk.history(again.run_id, "train/loss")
+    assert [step for step, *_ in history] == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert [stamp for *_, stamp in history][4:6] == [NOW + 40, NOW + 10**6 + 50]
+    assert [step for step, *_ in desk.history(again.run_id, "dev/mAP")] == [30, 70]
+
+
+def test_on_another_host_without_the_spool_the_server_is_asked(desk):
+    with desk.cell() as tracker:
+        tracker.log_points(points(range(0, 50, 10)) + points([40], key="dev/mAP"))
+    with desk.cell(spool=desk.folder / "other-host") as again:
+        again.log_points(points(range(30, 80, 10), at=NOW + 10**6) + points([40, 60], key="dev/mAP", at=NOW + 10**6))
+    assert [step for step, *_ in desk.history(again.run_id, "train/loss")] == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert desk.history(again.run_id, "dev/mAP")[0][2] == NOW + 40
+
+
+def test_points_left_on_a_lost_host_fill_their_gap_later(desk):
+    lost = desk.cell(spool=desk.folder / "host-a")
+    with lost:
+        lost.log_points(points([10]))
+    lost.spool.append_points(points([20, 30]))  # spooled, never sent
+    with desk.cell(spool=desk.folder / "host-b") as other:
+        other.log_points(points([40, 50]))
+    (result,) = sync(desk.folder / "host-a")
+    assert (result.left, result.problem) == (0, "")
+    assert sorted(step for step, *_ in desk.history(other.run_id, "train/loss")) == [10, 20, 30, 40, 50]
+    assert sync(desk.folder / "host-a")[0].sent == 0
+
+
+def test_another_store_gets_the_whole_run(desk, tmp_path):
+    with desk.cell() as tracker:
+        tracker.log_params({"seed": 0})
+        tracker.log_points(points([1, 2]))
+    uri = f"sqlite:///{tmp_path}/second.db"
+    moved = CellTracker(uri, "demo", "demo", "c1", tracker.spool.folder)
+    with moved:
+        moved.log_points(points([2, 3]))
+    client = connect(uri)
+    assert [point.step for point in client.get_metric_history(moved.run_id, "train/loss")] == [1, 2, 3]
+    assert client.get_run(moved.run_id).data.params == {"seed": "0"}
+
+
+def test_what_mlflow_refuses_is_reported_and_the_rest_goes_on(desk):
+    with desk.cell() as tracker:
+        tracker.log_points([MetricPoint("R@10", 1.0, 1, NOW), *points([1]), MetricPoint("x", float("nan"), 1, NOW)])
+        tracker.set_tags({"": "a tag without a name"})
+        tracker.log_points(points([2]))
+    assert any("'R@10'" in problem for problem in tracker.problems)
+    assert any("tags" in problem for problem in tracker.problems)
+    assert [step for step, *_ in desk.history(tracker.run_id, "train/loss")] == [1, 2]
+
+
+def test_a_deleted_experiment_stops_a_sweep_with_the_way_to_restore_it(desk):
+    sweep, _ = desk.sweep()
+    sweep.finish()
+    found = desk.client.get_experiment_by_name("demo")
+    desk.client.delete_experiment(found.experiment_id)
+    with pytest.raises(TrackingError, match=f"experiments restore --experiment-id {found.experiment_id}"):
+        desk.sweep()
+    tracker = desk.cell()
+    tracker.open()
+    assert not tracker.flush(timeout=1.5)
+    assert any("experiment 'demo' was deleted" in problem for problem in tracker.problems)
+    desk.client.restore_experiment(found.experiment_id)  # while the trial runs: nothing was lost
+    assert tracker.finish(timeout=20)
+
+
+def test_a_run_deleted_while_its_trial_runs_is_named_and_gets_everything_once_restored(desk):
+    tracker = desk.cell()
+    tracker.open()
+    tracker.log_points(points([1]))
+    assert tracker.flush()
+    desk.client.delete_run(tracker.run_id)
+    tracker.log_points(points([2]))
+    assert not tracker.flush(timeout=1.5)
+    assert any(f"runs restore --run-id {tracker.run_id}" in problem for problem in tracker.problems)
+    desk.client.restore_run(tracker.run_id)
+    assert tracker.finish(timeout=20)
+    assert [step for step, *_ in desk.history(tracker.run_id, "train/loss")] == [1, 2]
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "htp://host", "http://", "mlflow.db"])
+def test_a_uri_that_is_none_of_mlflows_is_refused_with_an_example(uri, tmp_path):
+    with pytest.raises(TrackingError, match="sqlite:////absolute"):
+        SweepTracker(uri, "demo", None, tmp_path)
+
+
+def test_a_missing_driver_is_named_and_no_password_is_shown(tmp_path):
+    with pytest.raises(TrackingError, match=r"pip install \w+") as caught:
+        SweepTracker("mysql://me:secret@127.0.0.1/x", "demo", None, tmp_path).open("demo")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unreachable_server_is_a_warning_and_everything_is_spooled(tmp_path, caplog):
+    uri = "http://127.0.0.1:9"
+    sweep = SweepTracker(uri, "demo", None, tmp_path / "sweep")
+    assert sweep.open("demo", params={"a": 1}) is None
+    assert "spooled and sent later" in caplog.text
+    tracker = CellTracker(uri, "demo", "demo", "c1", tmp_path / "cell")
+    tracker.open()
+    start = time.perf_counter()
+    tracker.log_points(points(range(1000)))
+    assert time.perf_counter() - start < 1.0
+    assert not tracker.finish(timeout=0.5)
+    assert any("xling track sync" in problem for problem in tracker.problems)
+    assert tracker.run_id is None
+    assert not sweep.finish(timeout=0.1)
+    assert {result.left > 0 for result in sync(tmp_path)} == {True}
+
+
+def test_sync_names_a_folder_without_a_spool(tmp_path):
+    with pytest.raises(TrackingError, match="no tracking spool"):
+        sync(tmp_path)
+
+
+def test_a_fresh_store_can_be_opened_by_several_processes_at_once(tmp_path):
+    script = "import sys; from xling.track.store import connect; connect(sys.argv[1]).search_experiments()"
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    started = [subprocess.Popen([sys.executable, "-c", script, uri], stderr=subprocess.PIPE) for _ in range(3)]
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0, 0, 0], ended
+
+
+def test_two_writers_at_once_lose_nothing(desk):
+    script = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from xling.track.mlflow import CellTracker, MetricPoint
+        uri, cell, folder = sys.argv[1:]
+        with CellTracker(uri, "demo", "demo", cell, Path(folder)) as tracker:
+            for step in range(60):
+                tracker.log_points([MetricPoint(key, step, step, 1000 + step) for key in ("a", "b", "c")])
+                if step % 10 == 0:
+                    assert tracker.flush()
+    """)
+    desk.sweep()[0].finish()
+    with ThreadPoolExecutor() as pool:
+        ended = list(
+            pool.map(
+                lambda cell: subprocess.run(
+                    [sys.executable, "-c", script, desk.uri, cell, str(desk.folder / cell)], capture_output=True
+                ),
+                ("x", "y"),
+            )
+        )
+    assert [process.returncode for process in ended] == [0, 0], ended
+    experiment = desk.client.get_experiment_by_name("demo").experiment_id
+    runs = desk.client.search_runs([experiment], "tags.`xling.cell` != ''")
+    assert len(runs) == 2
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        for key in "abc":
+            assert [step for step, *_ in desk.history(run.info.run_id, key)] == list(range(60))
+
+
+def test_names():
+    assert metric_name("xquad-r", "mAP", LangPair("ar", "de")) == "eval/xquad-r/mAP/pair/ar-de"
+    assert metric_name("geo", "R@10", "Mo") == "eval/geo/R_at_10/Mo"
+    assert metric_name("xquad-r", "rank_distance") == "eval/xquad-r/rank_distance"
+    with pytest.raises(TrackingError, match="ar>de"):
+        metric_name("ar>de", "mAP")
+
+
+def test_flatten_numbers_sections_and_keeps_lists_of_values():
+    config = {
+        "data": {"evaluate": [{"dataset": "xquad-r", "languages": None}, {"dataset": "geo"}]},
+        "train": {"betas": (0.9, 0.98), "lr": 3e-5, "mask": True},
+        "name": "demo",
+    }
+    assert flatten(config) == {
+        "data.evaluate.0.dataset": "xquad-r",
+        "data.evaluate.0.languages": "null",
+        "data.evaluate.1.dataset": "geo",
+        "train.betas": "[0.9, 0.98]",
+        "train.lr": "3e-05",
+        "train.mask": "true",
+        "name": "demo",
+    }
+
+
+def test_default_store_is_local_and_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_store("runs") == (f"sqlite:///{tmp_path}/runs/mlflow.db", f"{tmp_path}/runs/mlartifacts")
+    assert resolve_uri("sqlite:///here.db") == f"sqlite:///{tmp_path}/here.db"
+    with pytest.raises(TrackingError, match=r"set tracking\.uri"):
+        default_store("memory://bucket/runs")
+
+
+def test_the_ui_is_bound_to_this_host_and_named_by_its_experiment(desk):
+    command = ui_command(desk.uri, port=5001)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--artifacts-destination") + 1] == desk.artifacts
+    desk.sweep()[0].finish()
+    assert runs_url("http://h", desk.uri, "demo") == "http://h/#/experiments/1/runs?workflowType=machine_learning"
+    with pytest.raises(TrackingError, match="'other' is not in"):
+        runs_url("http://h", desk.uri, "other")

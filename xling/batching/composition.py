@@ -1,0 +1,49 @@
+"""What a stretch of the plan was made of, counted after the event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """What one source gave within the steps counted. All but ``items`` add up over adjacent stretches."""
+
+    kind: str
+    items: int  # its size
+    batches: int
+    epochs_begun: int  # epochs whose first batch is within
+    repeated: int  # items given again after the source's first epoch
+    dropped: int  # items left over, in tails shorter than a batch, by the epochs ending within
+    conflicts: int  # items kept in a batch although it holds their passage already
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Realised counts over the steps [start, stop)."""
+
+    start: int
+    stop: int
+    batch_size: int
+    kinds: Mapping[str, int]  # batches by kind
+    sources: Mapping[str, SourceCounts]  # by label
+    excluded: Mapping[str, int]  # items of the sources too small for a batch, by label
+
+    @property
+    def conflicts(self) -> int:
+        return sum(source.conflicts for source in self.sources.values())
+
+    @property
+    def dropped(self) -> int:
+        return sum(source.dropped for source in self.sources.values())
+
+    @property
+    def repeated(self) -> int:
+        return sum(source.repeated for source in self.sources.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything above, in types that JSON has."""
+        totals = {"conflicts": self.conflicts, "dropped": self.dropped, "repeated": self.repeated}
+        return asdict(self) | totals

@@ -1,0 +1,1 @@
+"""The sweep file: its schema, how it is read, and how its grid becomes cells."""

@@ -1,0 +1,115 @@
+"""What makes two cells the same: ids hashed from the fields that change results (design decision 1).
+
+Only fields marked ``identity`` in the schema count, and only where they differ from their
+identity default: a field added later leaves all older ids as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from xling.config.schema import CellConfig, EvaluationConfig, ModelConfig, Section
+
+TRAINING_VERSION = 1  # raise when the same configuration trains to other weights than before
+EVALUATION_VERSION = 1  # raise when the same weights score differently than before
+
+ID_BYTES = 10
+
+
+def identity_fields(config: Section) -> dict[str, Any]:
+    """The marked fields of a section and of the marked sections in it, defaults left out.
+
+    An optional section that is given stays even when all in it is default, so that it differs
+    from none.
+    """
+    found: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if not marks.get("identity"):
+            continue
+        value = getattr(config, name)
+        default = marks.get("identity_default", field.default)
+        if isinstance(value, Section):
+            inside = identity_fields(value)
+            if inside or default is None:
+                found[name] = inside
+        elif _canonical(value) != _canonical(default):
+            found[name] = value
+    return found
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a value: keys sorted, numbers at their shortest, 2 for 2.0.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    return [_canonical(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def train_id(config: CellConfig, *, training_fingerprint: str, weights_digest: str, warm_id: str | None) -> str:
+    """Id of a trained model: 20 hex digits.
+
+    Args:
+        training_fingerprint: of the training data's content.
+        weights_digest: of the weights it starts from: a folder's digest, a hub commit, ``preset:tiny``.
+        warm_id: the warm start's id; None without one.
+    """
+    assert (warm_id is None) == (config.model.warm_start is None), "a warm start has an id, and only a warm start"
+    return _digest(
+        "train",
+        version=TRAINING_VERSION,
+        config=identity_fields(config),
+        training=training_fingerprint,
+        weights=weights_digest,
+        warm=warm_id,
+    )
+
+
+def warm_id(model: ModelConfig, *, names_fingerprint: str, training_fingerprint: str, weights_digest: str) -> str:
+    """Id of a warm start: 20 hex digits, the same for all cells that can share it.
+
+    Only the model's section decides it: whatever else a warm start uses is fixed, so that cells
+    of one size share theirs. A preset's tokenizer is trained on the training text, so its
+    fingerprint counts for presets.
+    """
+    assert model.warm_start is not None, "no warm start is configured"
+    return _digest(
+        "warm",
+        version=TRAINING_VERSION,
+        model=identity_fields(model),
+        names=names_fingerprint,
+        tokenizer=training_fingerprint if model.preset is not None else None,
+        weights=weights_digest,
+    )
+
+
+def eval_id(train_id: str, *, retrieval_fingerprint: str, settings: EvaluationConfig) -> str:
+    """Id of one trained model's scores on one retrieval set: 20 hex digits."""
+    return _digest(
+        "eval",
+        version=EVALUATION_VERSION,
+        train=train_id,
+        retrieval=retrieval_fingerprint,
+        settings=identity_fields(settings),
+    )
+
+
+def training_key(config: CellConfig) -> str:
+    """Equal for two configurations that train the same, as far as shows without reading data or weights."""
+    named = {"train": config.data.train.model_dump(), "path": config.model.path, "revision": config.model.revision}
+    return canonical_json({"config": identity_fields(config), **named})
+
+
+def _digest(kind: str, **parts: Any) -> str:
+    return hashlib.blake2b(canonical_json({"kind": kind, **parts}).encode(), digest_size=ID_BYTES).hexdigest()

@@ -1,0 +1,162 @@
+"""Reading a sweep file: YAML, ``--set``, the schema, the grid, and whatever the caller checks.
+
+All that is wrong is found in one pass and raised as one :class:`~xling.errors.ConfigError`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from xling.config import dotted
+from xling.config.document import read_document
+from xling.config.dotted import Parts
+from xling.config.findings import Findings
+from xling.config.grid import Cell, Grid, Position, expand, fill, read_grid
+from xling.config.messages import about, sentence, show
+from xling.config.schema import CellConfig, SweepConfig
+from xling.errors import ConfigError
+
+Check = Callable[[CellConfig], Iterable[tuple[str, str]]]
+"""Says what is wrong with a cell: (dotted path, what to say of it, as in "is 'foo', must be …")."""
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """A sweep file that was read and found right.
+
+    ``config`` holds what is one for the whole sweep (name, storage, tracking, retries), and in
+    the swept paths the grid's first values; what is trained is in ``cells`` alone.
+    """
+
+    config: SweepConfig
+    cells: tuple[Cell, ...]  # in the grid's order, the first axis slowest
+    source: Path
+    text: str  # the file as it was read, overrides not applied
+    overrides: tuple[str, ...]
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> LoadedSweep:
+    """Read a sweep file and expand its grid.
+
+    ``path`` settings and ``storage`` may hold ``~`` and environment variables, and are relative to the
+    current working directory; they are absolute in what is returned.
+
+    Args:
+        path: the YAML file.
+        overrides: ``train.lr=2e-3`` and the like, applied in this order; values are YAML.
+        checks: called with every cell's configuration; what they say joins the same report.
+
+    Raises:
+        ConfigError: with every problem, each naming file and line, dotted path, value and rule.
+    """
+    document = read_document(path)
+    for assignment in overrides:
+        document.override(assignment, SweepConfig)
+    grid = read_grid(document)
+    findings = Findings()
+    validated = [_validate(document.data, grid, position, checks, findings) for position in grid.positions()]
+    findings.report(document, grid)
+    sweeps = [sweep for sweep in validated if sweep is not None]
+    cells: list[Cell] = []
+    if not document.problems:
+        assert len(sweeps) == len(validated), "a cell was refused, and nothing says why"
+        cells = expand(grid, [_cell_config(sweep) for sweep in sweeps], document)
+    if document.problems:
+        texts = [problem.text for problem in sorted(document.problems, key=lambda problem: problem.line)]
+        raise ConfigError(list(dict.fromkeys(texts)))
+    return LoadedSweep(sweeps[0], tuple(cells), path, document.text, tuple(overrides))
+
+
+def _validate(
+    data: dict[str, Any], grid: Grid, position: Position, checks: Sequence[Check], findings: Findings
+) -> SweepConfig | None:
+    """Validate one cell; what is wrong goes to ``findings``. None when the schema refuses it."""
+    try:
+        raw = fill(data, grid, position)
+    except ValueError as error:
+        findings.add(position, (), str(error))
+        return None
+    raw = _expand_places(raw, (), position, findings)
+    raw["grid"] = [{dotted.join(parts): values for parts, values in axis.values.items()} for axis in grid.axes]
+    sweep, errors = _try(raw)
+    for parts, text in errors:
+        findings.add(position, parts, text)
+    removed: list[Parts] = []
+    checked = sweep if sweep is not None or not checks else _without_errors(raw, errors, removed)
+    if checked is not None:
+        config = _cell_config(checked)
+        for name, text in (said for check in checks for said in check(config)):
+            parts = dotted.split(name)
+            if not any(dotted.starts_with(parts, gone) or dotted.starts_with(gone, parts) for gone in removed):
+                findings.add(position, parts, about(parts, text))
+    return sweep
+
+
+def _try(raw: dict[str, Any]) -> tuple[SweepConfig | None, list[tuple[Parts, str]]]:
+    try:
+        return SweepConfig.model_validate(_frozen(raw), strict=True), []
+    except ValidationError as refusal:
+        return None, [sentence(details, SweepConfig) for details in refusal.errors(include_url=False)]
+
+
+def _without_errors(
+    raw: dict[str, Any], errors: Sequence[tuple[Parts, str]], removed: list[Parts]
+) -> SweepConfig | None:
+    """The sweep with what is wrong left out, so that the rest can be checked in the same pass.
+
+    A value goes first, then, if what remains is still refused, the sections around it. None
+    when even that is refused. ``removed`` receives the paths left out.
+    """
+    raw = {**raw, "name": "unnamed"}
+    for height in range(4):
+        for path in {parts[: len(parts) - height] for parts, _ in errors} - {()}:
+            removed.append(path)
+            if dotted.has_in(raw, path):
+                dotted.drop(raw, path)
+        sweep, errors = _try(raw)
+        if sweep is not None:
+            return sweep
+    return None
+
+
+def _cell_config(sweep: SweepConfig) -> CellConfig:
+    return CellConfig.model_validate({name: getattr(sweep, name) for name in CellConfig.model_fields})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, which is what the schema's fields are."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _expand_places(value: Any, parts: Parts, position: Position, findings: Findings) -> Any:
+    """Make every ``path`` and ``storage`` absolute, with ``~`` and environment variables replaced."""
+    if isinstance(value, dict):
+        return {key: _expand_places(item, (*parts, key), position, findings) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand_places(item, (*parts, index), position, findings) for index, item in enumerate(value)]
+    if not isinstance(value, str) or not (parts[-1] == "path" or parts == ("storage",)):
+        return value
+    names = [first or second for first, second in _VARIABLE.findall(value)]
+    unset = [name for name in names if name not in os.environ]
+    for name in unset:
+        text = f"is {show(value)}, but the environment variable {name} is not set; set it or write the path out"
+        findings.add(position, parts, about(parts, text))
+    if not value:
+        findings.add(
+            position, parts, about(parts, "is empty text, must name a file or folder; remove it for the default")
+        )
+    if unset or not value:
+        return value
+    expanded = _VARIABLE.sub(lambda match: os.environ[match[1] or match[2]], value)
+    return expanded if "://" in expanded else os.path.abspath(os.path.expanduser(expanded))

@@ -1,0 +1,68 @@
+"""Digests of data content: what makes two loads of a data set the same data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from xling.data.records import ParallelItem, Passage, Query
+
+
+def fingerprint(parts: Iterable[str | bytes]) -> str:
+    """Hex digest (blake2b, 16 bytes) of a sequence of texts.
+
+    Every part is preceded by its length, so that ``["ab", "c"]`` and ``["a", "bc"]`` differ.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def fingerprint_items(languages: Sequence[str], items: Iterable[ParallelItem]) -> str:
+    """Digest of training items: their order, ids, articles, and the texts in ``languages``."""
+    return fingerprint(_item_parts(languages, items))
+
+
+def fingerprint_retrieval(
+    languages: Sequence[str],
+    queries: Mapping[str, Sequence[Query]],
+    passages: Mapping[str, Sequence[Passage]],
+    qrels: Mapping[str, Mapping[str, int]],
+) -> str:
+    """Digest of an evaluation set: queries with strata, candidates and judgements, by language."""
+    return fingerprint(_retrieval_parts(languages, queries, passages, qrels))
+
+
+def _item_parts(languages: Sequence[str], items: Iterable[ParallelItem]) -> Iterator[str]:
+    yield from ("items", str(len(languages)), *languages)
+    for item in items:
+        present = [language for language in languages if language in item.texts]
+        yield from (item.id, item.article, str(len(present)))
+        for language in present:
+            pair = item.texts[language]
+            yield from (language, pair.question, pair.passage_id, pair.passage)
+
+
+def _retrieval_parts(
+    languages: Sequence[str],
+    queries: Mapping[str, Sequence[Query]],
+    passages: Mapping[str, Sequence[Passage]],
+    qrels: Mapping[str, Mapping[str, int]],
+) -> Iterator[str]:
+    yield from ("retrieval", str(len(languages)), *languages)
+    for language in languages:
+        yield str(len(queries[language]))
+        for query in queries[language]:
+            strata = sorted(query.strata.items())
+            yield from (query.id, query.text, str(len(strata)), *(part for pair in strata for part in pair))
+        yield str(len(passages[language]))
+        for passage in passages[language]:
+            yield from (passage.id, passage.text, passage.context, passage.article)
+    for query_id in sorted(qrels):
+        grades = sorted(qrels[query_id].items())
+        yield from (query_id, str(len(grades)))
+        for passage_id, grade in grades:
+            yield from (passage_id, str(grade))

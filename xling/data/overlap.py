@@ -1,0 +1,108 @@
+"""Whether what is evaluated was trained on: the check behind every zero-shot claim."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from xling.data.records import RetrievalSet, TrainingSet
+from xling.errors import DataError
+
+LEVELS = ("article", "paragraph", "question")
+EXAMPLES = 5
+SHOWN_CHARACTERS = 80  # of an example
+
+Key = tuple[str, str]  # language ("" for articles, whose titles serve all languages), normalised text
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What an evaluation set shares with training data, at the levels its claim is about.
+
+    Articles are counted once for all languages, paragraphs and questions once a language.
+    """
+
+    counts: Mapping[str, int]  # level -> evaluation entries that are trained on
+    totals: Mapping[str, int]  # level -> distinct evaluation entries
+    examples: Mapping[str, tuple[str, ...]]  # level -> up to 5 of them, as the evaluation set writes them
+
+    @property
+    def any(self) -> bool:
+        return any(self.counts.values())
+
+    def __str__(self) -> str:
+        """``35 of 48 articles (Normans, …)``, level by level; ``none`` when nothing is shared."""
+        parts = [
+            f"{count} of {self.totals[level]} {level}s ({', '.join(self.examples[level])}{', …' * (count > EXAMPLES)})"
+            for level, count in self.counts.items()
+            if count
+        ]
+        return "; ".join(parts) or "none"
+
+
+def find_overlap(training: TrainingSet, evaluation: RetrievalSet) -> Overlap:
+    """Compare at ``evaluation.zero_shot_levels``.
+
+    Articles are compared by title (underscores as spaces), paragraphs by a candidate's context,
+    or its text where it has none, with the training passages of its language, and questions by
+    text within a language; all after NFKC, case folding and collapsing white space. Short
+    parallel names (``training.names``) are not compared.
+    """
+    counts: dict[str, int] = {}
+    totals: dict[str, int] = {}
+    examples: dict[str, tuple[str, ...]] = {}
+    for level in evaluation.zero_shot_levels:
+        if level not in LEVELS:
+            raise ValueError(f"zero-shot level {level!r} of {evaluation.name} is not one of {', '.join(LEVELS)}")
+        trained = {_key(language, text) for language, text in _training_texts(training, level)}
+        evaluated: dict[Key, str] = {}
+        for language, text in dict.fromkeys(_evaluation_texts(evaluation, level)):
+            evaluated.setdefault(_key(language, text), text)
+        shared = [text for key, text in evaluated.items() if key in trained]
+        counts[level], totals[level] = len(shared), len(evaluated)
+        examples[level] = tuple(_short(text) for text in shared[:EXAMPLES])
+    return Overlap(counts, totals, examples)
+
+
+def require_zero_shot(training: TrainingSet, evaluation: RetrievalSet) -> None:
+    """Raise DataError when training and evaluation share anything at the set's zero-shot levels."""
+    overlap = find_overlap(training, evaluation)
+    if overlap.any:
+        raise DataError(
+            f"{evaluation.name} is not zero-shot for a model trained on {training.name}: it shares {overlap}. "
+            "Restrict `titles:` of either set to articles the other lacks, or set `allow_overlap: true` to start "
+            "all the same, with the overlap shown beside the results"
+        )
+
+
+def _training_texts(training: TrainingSet, level: str) -> Iterator[Key]:
+    if level == "article":
+        yield from {("", item.article) for item in training.items if item.article}
+        return
+    for item in training.items:
+        for language, pair in item.texts.items():
+            yield language, pair.passage if level == "paragraph" else pair.question
+
+
+def _evaluation_texts(evaluation: RetrievalSet, level: str) -> Iterable[Key]:
+    for language in evaluation.languages:
+        if level == "question":
+            yield from ((language, query.text) for query in evaluation.queries[language])
+            continue
+        for passage in evaluation.passages[language]:
+            if level == "paragraph":
+                yield language, passage.context or passage.text
+            elif passage.article:
+                yield "", passage.article
+
+
+def _key(language: str, text: str) -> Key:
+    if not language:
+        text = text.replace("_", " ")
+    return language, " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -1,0 +1,180 @@
+"""Reading and checking the rows of a parallel JSON Lines file (format: ``parallel_jsonl``)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xling.errors import DataError
+from xling.languages import check_language
+
+SHOWN_PROBLEMS = 10
+SHOWN_CHARACTERS = 60  # of a wrong value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line, checked."""
+
+    id: str
+    title: str  # "" where the row has none
+    paragraph: str  # "" where the row has none
+    texts: dict[str, tuple[str, str]]  # language -> question, passage
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of a file, plain or gzipped; blank lines and a byte order mark are passed over.
+
+    Raises:
+        DataError: the file cannot be read or is cut short, or rows are wrong: the first
+            problems with their line, and how many more there are.
+    """
+    check = _FileCheck(path)
+    rows = [row for number, line in _lines(path) if (row := check.row(number, line)) is not None]
+    check.finish()
+    if not rows:
+        raise DataError(f"{path}: holds no rows, must hold at least one")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if content.strip():
+                    yield number, content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: the gzip stream is cut short or damaged ({error}); copy the file again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+@dataclass
+class _FileCheck:
+    """Problems of a file, and what its earlier rows oblige later ones to."""
+
+    path: Path
+    problems: list[str] = field(default_factory=list)
+    count: int = 0
+    line_of_id: dict[str, int] = field(default_factory=dict)
+    passages: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)  # text's hash, line
+
+    def row(self, number: int, line: bytes) -> Row | None:
+        try:
+            value = json.loads(line)
+        except ValueError as error:  # also text that is not UTF-8
+            self._report(number, f"is not a whole JSON object ({error}); is the line cut short?")
+            return None
+        found: list[str] = []
+        row = _row(value, found)
+        if row is not None:
+            self._check_against_earlier(row, number, found)
+        for problem in found:
+            self._report(number, problem)
+        return row
+
+    def finish(self) -> None:
+        if self.count:
+            hidden = self.count - len(self.problems)
+            more = [f"and {hidden} more problems"] if hidden else []
+            raise DataError("\n".join(self.problems + more))
+
+    def _report(self, number: int, problem: str) -> None:
+        self.count += 1
+        if len(self.problems) < SHOWN_PROBLEMS:
+            self.problems.append(f"{self.path}:{number}: {problem}")
+
+    def _check_against_earlier(self, row: Row, number: int, found: list[str]) -> None:
+        first = self.line_of_id.setdefault(row.id, number)
+        if first != number:
+            found.append(f"`id` is {row.id!r}, which line {first} has too; give every row its own")
+        if not (row.title and row.paragraph):
+            return
+        for language, (_, passage) in row.texts.items():
+            digest = hash(passage)
+            earlier, line = self.passages.setdefault((row.title, row.paragraph, language), (digest, number))
+            if earlier != digest:
+                found.append(
+                    f"`texts.{language}.passage` is not that of line {line}, which has the same title and "
+                    "paragraph; give different passages different `paragraph` values"
+                )
+
+
+def _row(value: Any, found: list[str]) -> Row | None:
+    """The row, or None when ``found`` gets problems that leave nothing to use."""
+    if not isinstance(value, dict):
+        found.append(f"is {_shown(value)}, must be a JSON object")
+        return None
+    row_id = value.get("id")
+    if isinstance(row_id, int) and not isinstance(row_id, bool):
+        row_id = str(row_id)
+    if not (isinstance(row_id, str) and row_id and len(row_id.split()) == 1 and row_id == row_id.strip()):
+        found.append(f"`id` {_is(value, 'id')}, must be a text without white space")
+    elif not _encodes(row_id):
+        found.append(f"`id` is {_shown(row_id)}, which holds half of a surrogate pair; write it as UTF-8")
+    title = value.get("title")
+    if title is not None and not _is_text(title):
+        found.append(f"`title` is {_shown(title)}, must be a text that is not empty; leave it out if there is none")
+    paragraph = value.get("paragraph")
+    if paragraph is not None and (isinstance(paragraph, bool) or not isinstance(paragraph, int | str)):
+        found.append(f"`paragraph` is {_shown(paragraph)}, must be a number or a text")
+    texts = _texts(value, found)
+    if found:
+        return None
+    return Row(str(row_id), title or "", "" if paragraph is None else str(paragraph), texts)
+
+
+def _texts(value: dict[str, Any], found: list[str]) -> dict[str, tuple[str, str]]:
+    texts = value.get("texts")
+    if not (isinstance(texts, dict) and texts):
+        found.append(f"`texts` {_is(value, 'texts')}, must be an object with at least one language")
+        return {}
+    kept = {}
+    for language, sides in texts.items():
+        where = f"texts.{language}"
+        try:
+            check_language(language)
+        except ValueError as error:
+            found.append(f"`texts` has the key {error}")
+            continue
+        if not isinstance(sides, dict):
+            found.append(f"`{where}` is {_shown(sides)}, must be an object with question and passage")
+            continue
+        wrong = [name for name in ("question", "passage") if not _is_text(sides.get(name))]
+        found += [f"`{where}.{name}` {_is(sides, name)}, must be a text that is not empty" for name in wrong]
+        answer = sides.get("answer")
+        if answer is not None and not isinstance(answer, str):
+            found.append(f"`{where}.answer` is {_shown(answer)}, must be a text; leave it out if there is none")
+        if not wrong:
+            kept[language] = (sides["question"], sides["passage"])
+    return kept
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and _encodes(value)
+
+
+def _encodes(text: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON escapes can name half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is(owner: dict[str, Any], key: str) -> str:
+    return f"is {_shown(owner[key])}" if key in owner else "is missing"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)  # ASCII, so that half a surrogate pair can be printed
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

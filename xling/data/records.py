@@ -1,0 +1,87 @@
+"""The shapes all data sets are brought into.
+
+Training needs *parallel items*; evaluation needs a *retrieval set*: queries and candidate
+passages per language with relevance judgements. Ids are unique within a whole set, across
+languages, and hold no white space (they go into TREC run files as they are).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """One language's side of a parallel item."""
+
+    question: str
+    passage: str
+    passage_id: str  # items asking about one passage share it
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelItem:
+    """One question with its passage, in the languages it exists in."""
+
+    id: str
+    article: str  # what is held out together; a title, where there is one
+    texts: Mapping[str, TextPair]  # by language code
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Items to train on. ``languages`` fixes the order used by every index into them."""
+
+    name: str
+    languages: tuple[str, ...]
+    items: Sequence[ParallelItem]
+    fingerprint: str  # hex digest of the content, see data/fingerprint.py
+    names: Sequence[ParallelItem] = ()  # short parallel names for warm starts; same languages
+    names_fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question asked in one language. ``strata`` name the groups it is reported in."""
+
+    id: str
+    language: str
+    text: str
+    strata: Mapping[str, str] = field(default_factory=dict)  # {"entity": "unseen", "wording": "seen"}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A candidate. ``context`` is encoded behind ``text`` as its second segment, where given."""
+
+    id: str
+    language: str
+    text: str
+    context: str = ""
+    article: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSet:
+    """Queries and candidates per language, with judgements.
+
+    ``passages[l]`` is sorted by id descending, bytewise, so that trec_eval's tie order is a
+    function of positions (design decision 8). ``qrels[query id]`` holds grades by passage id,
+    over all languages; a pair (l1, l2) uses those among them whose passage is in l2, and skips
+    queries left with none. A grade of 0 is a judged non-relevant passage.
+    """
+
+    name: str
+    languages: tuple[str, ...]
+    queries: Mapping[str, Sequence[Query]]  # by language
+    passages: Mapping[str, Sequence[Passage]]  # by language
+    qrels: Mapping[str, Mapping[str, int]]
+    fingerprint: str
+    zero_shot_levels: tuple[str, ...] = ("article", "paragraph", "question")  # what a zero-shot claim on it compares
+    cross_lingual: bool = True  # False: judgements exist within a language only (MIRACL, Mr. TyDi)
+
+
+def sorted_passages(passages: Sequence[Passage]) -> list[Passage]:
+    """The order a RetrievalSet keeps its candidates in: id descending, bytewise."""
+    return sorted(passages, key=lambda passage: passage.id.encode(), reverse=True)

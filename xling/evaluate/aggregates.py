@@ -1,0 +1,153 @@
+"""From ranks to values a query, and from those to means over pairs, languages and strata.
+
+Shapes: L languages, P judged (query, target) combinations; a target is a passage language
+(0..L-1) or the all-language pool (L).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xling.evaluate.bias import rank_distance
+from xling.evaluate.layout import Indices, Layout
+from xling.evaluate.measures import RelevantRanks, Values, measures
+from xling.evaluate.scoring import LanguageScores
+from xling.languages import LangPair
+
+Selection = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryValues:
+    """One entry for each query and target it has relevant passages in.
+
+    ``rows_P`` numbers the queries of one language. ``values`` holds an array over P by measure
+    and, where the target is the pool and NaN elsewhere, ``rank_distance`` and
+    ``own_language_share``.
+    """
+
+    languages_P: Indices
+    targets_P: Indices
+    rows_P: Indices
+    relevant_P: Indices
+    values: Mapping[str, Values]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Means over queries by query language and target, L x (L + 1), the pool last; NaN where no query counts."""
+
+    queries: Indices
+    values: Mapping[str, Values]
+
+
+def collect(layout: Layout, scores: Sequence[LanguageScores]) -> QueryValues:
+    """Measure every query against every target; ``scores`` has one entry a query language."""
+    parts = []
+    for language, of_language in enumerate(scores):
+        judged = layout.queries[language]
+        for target in range(len(layout.languages)):
+            chosen = judged.targets_R == target
+            parts.append(_measure(layout, language, target, chosen, of_language.pair_ranks_R, None))
+        if layout.pooled:
+            target, chosen = len(layout.languages), np.ones(len(judged.rows_R), np.bool_)
+            parts.append(_measure(layout, language, target, chosen, of_language.pool_ranks_R, of_language.own_share_Q))
+    return QueryValues(
+        languages_P=np.concatenate([part.languages_P for part in parts]),
+        targets_P=np.concatenate([part.targets_P for part in parts]),
+        rows_P=np.concatenate([part.rows_P for part in parts]),
+        relevant_P=np.concatenate([part.relevant_P for part in parts]),
+        values={name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+    )
+
+
+def _measure(
+    layout: Layout, language: int, target: int, chosen: Selection, ranks_R: Indices, own_share_Q: Values | None
+) -> QueryValues:
+    judged = layout.queries[language]
+    rows_P, query_R = np.unique(judged.rows_R[chosen], return_inverse=True)
+    found = RelevantRanks.of(query_R, ranks_R[chosen], judged.grades_R[chosen], len(rows_P))
+    values = {name: measure.values(found) for name, measure in measures().items()}
+    nothing_P = np.full(len(rows_P), np.nan)
+    values["rank_distance"] = nothing_P if own_share_Q is None else rank_distance(found)
+    values["own_language_share"] = nothing_P if own_share_Q is None else own_share_Q[rows_P]
+    return QueryValues(
+        languages_P=np.full(len(rows_P), language),
+        targets_P=np.full(len(rows_P), target),
+        rows_P=rows_P,
+        relevant_P=found.count_Q,
+        values=values,
+    )
+
+
+def means(layout: Layout, queries: QueryValues, selected_P: Selection | None = None) -> Means:
+    """Mean over the (selected) queries of each query language and target."""
+    size = len(layout.languages)
+    chosen: Selection | slice = slice(None) if selected_P is None else selected_P
+    cells_P = queries.languages_P[chosen] * (size + 1) + queries.targets_P[chosen]
+    counts = np.bincount(cells_P, minlength=size * (size + 1))
+    values = {}
+    for name, values_P in queries.values.items():
+        sums = np.bincount(cells_P, weights=values_P[chosen], minlength=len(counts))
+        cell_means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        values[name] = cell_means.reshape(size, size + 1)
+    return Means(counts.reshape(size, size + 1), values)
+
+
+def headline(layout: Layout, of_pairs: Means) -> dict[str, float]:
+    """The macro means, named ``measure/aggregate``; an aggregate over no pair at all is left out.
+
+    Aggregates: ``Mo`` over monolingual pairs, ``Cr`` over ordered pairs of different languages,
+    ``Cr_same_script`` and ``Cr_different_script`` over those whose scripts agree or not, ``Mul``
+    over query languages against the pool. Besides them ``rank_distance`` and
+    ``own_language_share``, over query languages.
+    """
+    pairs = [[LangPair(query, passage) for passage in layout.languages] for query in layout.languages]
+    same_language = np.array([[pair.is_monolingual for pair in row] for row in pairs])
+    same_script = np.array([[pair.is_same_script for pair in row] for row in pairs])
+    groups = {
+        "Mo": same_language,
+        "Cr": ~same_language,
+        "Cr_same_script": ~same_language & same_script,
+        "Cr_different_script": ~same_script,
+    }
+    result = {}
+    for name in measures():
+        of_measure = of_pairs.values[name]
+        for group, members in groups.items():
+            result[f"{name}/{group}"] = _macro(of_measure[:, :-1][members])
+        result[f"{name}/Mul"] = _macro(of_measure[:, -1])
+    for name in ("rank_distance", "own_language_share"):
+        result[name] = _macro(of_pairs.values[name][:, -1])
+    return {name: value for name, value in result.items() if value is not None}
+
+
+def _macro(values: Values) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def strata(layout: Layout, queries: QueryValues) -> dict[str, Selection]:
+    """Which entries belong to each stratum: ``key=value``, and all keys together (``entity=unseen,wording=seen``)."""
+    keys = sorted({key for judged in layout.queries for query in judged.strata for key in query})
+    members: dict[str, list[Selection]] = {}
+    labels = [[_labels(query, keys) for query in judged.strata] for judged in layout.queries]
+    for label in sorted({label for of_language in labels for of_query in of_language for label in of_query}):
+        members[label] = [np.array([label in of_query for of_query in of_language], np.bool_) for of_language in labels]
+    selections = {}
+    for label, of_languages in members.items():
+        selected_P = np.zeros(len(queries.rows_P), np.bool_)
+        for language, of_language in enumerate(of_languages):
+            here = queries.languages_P == language
+            selected_P[here] = of_language[queries.rows_P[here]]
+        selections[label] = selected_P
+    return selections
+
+
+def _labels(query: Mapping[str, str], keys: Sequence[str]) -> set[str]:
+    parts = [f"{key}={query[key]}" for key in keys if key in query]
+    return {*parts, ",".join(parts)} if len(parts) == len(keys) and parts else set(parts)

@@ -1,0 +1,38 @@
+"""Language bias: whether the pool's ranking prefers some languages over others.
+
+Shapes: Q queries, K depth, L languages.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xling.evaluate.layout import Indices
+from xling.evaluate.measures import RelevantRanks, Values
+
+NEIGHBOURS = 10
+
+
+def rank_distance(found: RelevantRanks) -> Values:
+    """Largest minus smallest rank of each query's relevant passages in the all-language pool; lower is better.
+
+    Source: arXiv 2408.10536. 0 for a query with a single relevant passage.
+    """
+    last_R = found.ordinal_R == found.count_Q[found.query_R]
+    return np.asarray(found.rank_R[last_R] - found.rank_R[found.ordinal_R == 1], np.float64)
+
+
+def own_language_share(columns_QK: Indices, own: slice) -> Values:
+    """Share of passages in the query's own language among its K nearest in the pool.
+
+    Args:
+        columns_QK: candidate columns of the nearest passages.
+        own: columns of the query's language.
+    """
+    return np.asarray(np.mean((columns_QK >= own.start) & (columns_QK < own.stop), axis=1), np.float64)
+
+
+def expected_share(passage_offsets: tuple[int, ...]) -> Values:
+    """The share a ranking blind to language would give each language: its share of the candidates, L values."""
+    counts_L = np.diff(np.array(passage_offsets, np.int64))
+    return np.asarray(counts_L / counts_L.sum(), np.float64)

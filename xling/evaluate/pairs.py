@@ -1,0 +1,275 @@
+"""Score one dual encoder on one retrieval set: in this process, or fanned out over a Ray cluster.
+
+Both ways encode the same batches and score the same blocks, so they give the same bits on the
+same kind of machine with the same number of threads.
+
+Shapes: X texts, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from xling.config.schema import EvaluationConfig
+from xling.data.records import RetrievalSet
+from xling.errors import ResourceError, XlingError
+from xling.evaluate.encode import (
+    Embeddings,
+    FlatTokens,
+    TextTokens,
+    encode,
+    encode_batches,
+    in_text_order,
+    plan_batches,
+    share_batches,
+)
+from xling.evaluate.layout import Indices, Layout, build_layout
+from xling.evaluate.result import EvaluationResult, build_result
+from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_language
+from xling.storage import Storage
+
+if TYPE_CHECKING:
+    from xling.model.source import LoadedModel
+
+# Below this a further process costs more to start (a few seconds of imports) than it saves.
+TOKENS_A_TASK = 100_000
+# Shares a process is handed one after another: evens out unequal machines, gives progress.
+SHARDS_A_TASK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an evaluation is: ``done`` of ``total`` texts encoded or pairs scored (pool rows included)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+Report = Callable[[Progress], None]
+
+
+def evaluate_local(
+    loaded: LoadedModel,
+    retrieval: RetrievalSet,
+    tokens: TextTokens,
+    settings: EvaluationConfig,
+    *,
+    run_folder: Storage | None = None,
+    progress: Report | None = None,
+) -> EvaluationResult:
+    """Encode and score in this process, on the model's device.
+
+    Args:
+        tokens: of the set's texts, by the model's tokenizer and settings.
+        run_folder: where run files go, if ``settings.run_files`` asks for them; without it none
+            are written (dev measurements).
+
+    Raises:
+        DataError: the set's ids or judgements are inconsistent.
+        NonFiniteError: the model gives NaN or infinite values.
+    """
+    layout = build_layout(retrieval)
+    tell = progress or _silent
+    flat = FlatTokens.of_retrieval(layout, tokens)
+    vectors_XD = encode(
+        loaded.encoder,
+        flat,
+        batch_size=settings.batch_size,
+        pad_id=_pad_id(loaded),
+        progress=lambda done: tell(Progress("encode", done, len(flat))),
+    )
+    require_finite(layout, vectors_XD)
+    scores = []
+    for language in range(len(layout.languages)):
+        scores.append(score_language(layout, language, vectors_XD, _runs(settings, run_folder)))
+        tell(_scored(layout, language + 1))
+    return build_result(retrieval, layout, scores)
+
+
+def evaluate_model(
+    model_url: str,
+    retrieval: RetrievalSet,
+    tokens: TextTokens,
+    settings: EvaluationConfig,
+    *,
+    max_tasks: int,
+    cpus_per_task: int = 1,
+    gpus_per_task: float = 0,
+    run_folder: Storage | None = None,
+    progress: Report | None = None,
+) -> EvaluationResult:
+    """The same over the connected Ray cluster: encoding by shares of batches, scoring by query language.
+
+    As many tasks run at once as the work is worth, the cluster has room for and ``max_tasks`` allows.
+
+    Args:
+        model_url: model folder that every node reaches: a path on a shared file system, or a URL.
+        cpus_per_task: CPUs, and threads, of a task.
+        gpus_per_task: GPUs of an encoding task; it runs on the GPU when it gets one.
+
+    Raises:
+        ResourceError: no cluster is connected, or no node has room for a task.
+        DataError, NonFiniteError, CheckpointError: as :func:`evaluate_local` and loading a model do.
+    """
+    layout = build_layout(retrieval)
+    tell = progress or _silent
+    flat = FlatTokens.of_retrieval(layout, tokens)
+    room = _room(cpus_per_task, gpus_per_task)
+    tasks = task_count(len(flat.values), max_tasks, room)
+    batches = plan_batches(flat.lengths, settings.batch_size)
+    shares = share_batches(batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
+    # A folder's content can change between calls; a process keeps its model within one call only.
+    call = uuid.uuid4().hex
+    flat_ref = ray.put(flat)
+    encode_task = _task(_encode_share, cpus_per_task, gpus_per_task)
+    jobs = [lambda share=share: encode_task.remote(model_url, call, cpus_per_task, flat_ref, share) for share in shares]
+    parts: dict[int, Embeddings] = {}
+    done = 0
+    for number, vectors in _stream(jobs, tasks):
+        parts[number] = vectors
+        done += len(vectors)
+        tell(Progress("encode", done, len(flat)))
+    vectors_XD = in_text_order(batches, np.concatenate([parts[number] for number in range(len(shares))]))
+    parts.clear()
+    require_finite(layout, vectors_XD)
+    scores = _score_on_cluster(layout, vectors_XD, _runs(settings, run_folder), tasks, cpus_per_task, tell)
+    return build_result(retrieval, layout, scores)
+
+
+def task_count(tokens: int, max_tasks: int, room: int) -> int:
+    """How many tasks run at once: one for every TOKENS_A_TASK, within what is allowed and fits."""
+    return max(1, min(math.ceil(tokens / TOKENS_A_TASK), max_tasks, room))
+
+
+def _score_on_cluster(
+    layout: Layout,
+    vectors_XD: Embeddings,
+    runs: RunRequest | None,
+    tasks: int,
+    cpus_per_task: int,
+    tell: Report,
+) -> list[LanguageScores]:
+    layout_ref, vectors_ref = ray.put(layout), ray.put(vectors_XD)
+    score_task = _task(_score_language, cpus_per_task, 0)
+    jobs = [
+        lambda language=language: score_task.remote(cpus_per_task, layout_ref, language, vectors_ref, runs)
+        for language in range(len(layout.languages))
+    ]
+    scores: dict[int, LanguageScores] = {}
+    for language, of_language in _stream(jobs, tasks):
+        scores[language] = of_language
+        tell(_scored(layout, len(scores)))
+    return [scores[language] for language in range(len(layout.languages))]
+
+
+def _encode_share(model_url: str, call: str, threads: int, tokens: FlatTokens, batches: list[Indices]) -> Embeddings:
+    """Ray task: encode whole batches."""
+    loaded = _model(model_url, call)
+    _set_threads(threads)
+    return encode_batches(loaded.encoder, tokens, batches, _pad_id(loaded))
+
+
+def _score_language(
+    threads: int, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None
+) -> LanguageScores:
+    """Ray task: all targets of one query language."""
+    _set_threads(threads)
+    return score_language(layout, language, vectors_XD, runs)
+
+
+@lru_cache(maxsize=1)
+def _model(model_url: str, call: str) -> LoadedModel:
+    # Imported here: only processes that encode pay for the model libraries.
+    import torch
+
+    from xling.model.source import load_folder
+
+    parent, _, name = model_url.rstrip("/").rpartition("/")
+    with Storage(parent or "/").local_copy(name) as folder:
+        loaded = load_folder(folder)
+    if torch.cuda.is_available() and ray.get_gpu_ids():
+        loaded.encoder.to("cuda")
+    return loaded
+
+
+def _set_threads(threads: int) -> None:
+    import faiss
+    import torch
+
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+
+
+def _task(function: Callable[..., Any], cpus: int, gpus: float) -> Any:
+    # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
+    return ray.remote(function).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="DEFAULT")
+
+
+def _stream(jobs: Iterable[Callable[[], Any]], width: int) -> Iterator[tuple[int, Any]]:
+    """Run jobs, at most ``width`` at once, and yield (number, value) as they finish.
+
+    A user's error raised in a task is raised here as itself.
+    """
+    waiting = iter(enumerate(jobs))
+    running: dict[Any, int] = {}
+    try:
+        while True:
+            while len(running) < width and (job := next(waiting, None)) is not None:
+                running[job[1]()] = job[0]
+            if not running:
+                return
+            (finished,), _ = ray.wait(list(running), num_returns=1)
+            value = ray.get(finished)
+            yield running.pop(finished), value
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, XlingError):
+            raise error.cause from None
+        raise
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _room(cpus: int, gpus: float) -> int:
+    """How many tasks the cluster's nodes can hold at once."""
+    if not ray.is_initialized():
+        raise ResourceError("no Ray cluster is connected: connect to one, or evaluate in this process")
+    rooms = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            by_gpu = math.inf if gpus == 0 else has.get("GPU", 0) / gpus
+            rooms.append(int(min(has.get("CPU", 0) / cpus, by_gpu)))
+    if not any(rooms):
+        raise ResourceError(
+            f"an evaluation task needs {cpus} CPUs and {gpus:g} GPUs, which no node of the cluster has: ask for less"
+        )
+    return sum(rooms)
+
+
+def _runs(settings: EvaluationConfig, run_folder: Storage | None) -> RunRequest | None:
+    if not settings.run_files or run_folder is None:
+        return None
+    return RunRequest(run_folder.url, settings.run_depth)
+
+
+def _scored(layout: Layout, languages_done: int) -> Progress:
+    targets = len(layout.languages) + 1 if layout.pooled else len(layout.languages) if layout.cross_lingual else 1
+    return Progress("score", languages_done * targets, len(layout.languages) * targets)
+
+
+def _pad_id(loaded: LoadedModel) -> int:
+    return int(loaded.tokenizer.pad_token_id)
+
+
+def _silent(progress: Progress) -> None:
+    del progress

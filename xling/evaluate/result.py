@@ -1,0 +1,240 @@
+"""What the evaluation of one model on one retrieval set gives, and its two files.
+
+Shapes: L languages.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xling.config.identity import EVALUATION_VERSION
+from xling.data.records import RetrievalSet
+from xling.errors import DataError
+from xling.evaluate.aggregates import QueryValues, collect, headline, means, strata
+from xling.evaluate.bias import expected_share
+from xling.evaluate.layout import Indices, Layout
+from xling.evaluate.measures import Values, measures
+from xling.evaluate.scoring import LanguageScores
+from xling.languages import LangPair
+from xling.storage import Storage
+
+SUMMARY = "summary.json"
+PER_QUERY = "per_query.parquet"
+POOL_LANGUAGE = "*"  # in the per-query table, where a passage language would stand
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """The headline of one group of queries, and how many they are."""
+
+    queries: int
+    headline: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResult:
+    """Each query language against the all-language pool, L values everywhere.
+
+    ``own_language_share`` is the share of the ten nearest passages in the query's own language,
+    ``own_language_share_expected`` that of a ranking blind to language.
+    """
+
+    queries: Indices
+    values: Mapping[str, Values]
+    rank_distance: Values
+    own_language_share: Values
+    own_language_share_expected: Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationResult:
+    """Zero-shot retrieval of one model on one set.
+
+    Attributes:
+        headline: macro means by name: ``mAP/Mo``, ``mAP/Cr``, ``mAP/Mul``, ``mAP/Cr_same_script``,
+            ``mAP/Cr_different_script``, the same of every measure, ``rank_distance``,
+            ``own_language_share`` and ``own_language_share_expected``. One that does not exist
+            for the set (``Cr`` of a single language) is left out.
+        pair_queries: queries used, L x L, the query's language first.
+        pair_values: mean by measure, L x L; NaN where no query is used.
+        pool: None where the set has no all-language pool.
+        strata: by label, ``entity=unseen`` or ``entity=unseen,wording=seen``.
+        per_query: a row for each query and passage language (``*``: the pool) with relevant
+            passages: query, query_language, passage_language, n_rel, one column a measure,
+            rank_distance and own_language_share (pool only), ``stratum.{key}`` columns.
+    """
+
+    dataset: str
+    fingerprint: str
+    languages: tuple[str, ...]
+    headline: Mapping[str, float]
+    pair_queries: Indices
+    pair_values: Mapping[str, Values]
+    pool: PoolResult | None
+    strata: Mapping[str, Stratum]
+    per_query: pa.Table
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return tuple(self.pair_values)
+
+    def pair(self, measure: str, pair: LangPair) -> float:
+        """A pair's mean; NaN where no query is used."""
+        row, column = self.languages.index(pair.query), self.languages.index(pair.passage)
+        return float(self.pair_values[measure][row, column])
+
+    def save(self, storage: Storage) -> None:
+        """Write both files; the summary last, so that where it is, all is."""
+        buffer = io.BytesIO()
+        pq.write_table(self.per_query, buffer, compression="zstd")
+        storage.write(PER_QUERY, buffer.getvalue())
+        storage.write(SUMMARY, json.dumps(self.to_json(), ensure_ascii=False).encode() + b"\n")
+
+    @classmethod
+    def load(cls, storage: Storage) -> EvaluationResult:
+        """Read a saved result.
+
+        Raises:
+            DataError: there is none, or its files cannot be read.
+        """
+        try:
+            summary = storage.read_json(SUMMARY)
+            per_query = pq.read_table(io.BytesIO(storage.read(PER_QUERY)))
+        except FileNotFoundError as error:
+            raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
+                error
+            )
+        except (ValueError, pa.ArrowException) as error:
+            raise DataError(f"evaluation result in {storage.url} cannot be read, evaluate again: {error}") from error
+        return cls.from_json(summary, per_query)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the per-query table; NaN becomes null."""
+        return {
+            "version": EVALUATION_VERSION,
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "languages": list(self.languages),
+            "headline": dict(self.headline),
+            "pairs": {"queries": self.pair_queries.tolist(), "values": _plain_all(self.pair_values)},
+            "pool": None
+            if self.pool is None
+            else {
+                "queries": self.pool.queries.tolist(),
+                "values": _plain_all(self.pool.values),
+                "rank_distance": _plain(self.pool.rank_distance),
+                "own_language_share": _plain(self.pool.own_language_share),
+                "own_language_share_expected": _plain(self.pool.own_language_share_expected),
+            },
+            "strata": {
+                label: {"queries": stratum.queries, "headline": dict(stratum.headline)}
+                for label, stratum in self.strata.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, summary: Mapping[str, Any], per_query: pa.Table) -> EvaluationResult:
+        pool = summary["pool"]
+        return cls(
+            dataset=summary["dataset"],
+            fingerprint=summary["fingerprint"],
+            languages=tuple(summary["languages"]),
+            headline=summary["headline"],
+            pair_queries=np.array(summary["pairs"]["queries"], np.int64),
+            pair_values=_arrays(summary["pairs"]["values"]),
+            pool=None
+            if pool is None
+            else PoolResult(
+                queries=np.array(pool["queries"], np.int64),
+                values=_arrays(pool["values"]),
+                **_arrays({name: value for name, value in pool.items() if name not in ("queries", "values")}),
+            ),
+            strata={label: Stratum(**stratum) for label, stratum in summary["strata"].items()},
+            per_query=per_query,
+        )
+
+
+def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores]) -> EvaluationResult:
+    """Measure and average; ``scores`` has one entry a query language, in the set's order."""
+    queries = collect(layout, scores)
+    overall = means(layout, queries)
+    pool = None
+    of_all = headline(layout, overall)
+    if layout.pooled:
+        expected_L = expected_share(layout.passage_offsets)
+        counted_L = overall.queries[:, -1] > 0
+        of_all["own_language_share_expected"] = float(expected_L[counted_L].mean())
+        pool = PoolResult(
+            queries=overall.queries[:, -1],
+            values={name: overall.values[name][:, -1] for name in measures()},
+            rank_distance=overall.values["rank_distance"][:, -1],
+            own_language_share=overall.values["own_language_share"][:, -1],
+            own_language_share_expected=expected_L,
+        )
+    groups = {}
+    for label, selected_P in strata(layout, queries).items():
+        chosen = np.stack([queries.languages_P, queries.rows_P])[:, selected_P]
+        groups[label] = Stratum(
+            queries=np.unique(chosen, axis=1).shape[1],
+            headline=headline(layout, means(layout, queries, selected_P)),
+        )
+    return EvaluationResult(
+        dataset=retrieval.name,
+        fingerprint=retrieval.fingerprint,
+        languages=layout.languages,
+        headline=of_all,
+        pair_queries=overall.queries[:, :-1],
+        pair_values={name: overall.values[name][:, :-1] for name in measures()},
+        pool=pool,
+        strata=groups,
+        per_query=_table(layout, queries),
+    )
+
+
+def dev_measure(result: EvaluationResult) -> float:
+    """The one number models are chosen by: the mean of ``mAP/Mo`` and ``mAP/Cr``, of those that exist."""
+    known = [result.headline[name] for name in ("mAP/Mo", "mAP/Cr") if name in result.headline]
+    return sum(known) / len(known)
+
+
+def _table(layout: Layout, queries: QueryValues) -> pa.Table:
+    ids = [name for judged in layout.queries for name in judged.ids]
+    first_L = np.array([layout.query_texts(language).start for language in range(len(layout.languages))])
+    text_P = first_L[queries.languages_P] + queries.rows_P
+    columns: dict[str, Any] = {
+        "query": pa.DictionaryArray.from_arrays(pa.array(text_P, pa.int32()), pa.array(ids, pa.string())),
+        "query_language": _named(queries.languages_P, layout.languages),
+        "passage_language": _named(queries.targets_P, (*layout.languages, POOL_LANGUAGE)),
+        "n_rel": pa.array(queries.relevant_P, pa.int32()),
+    }
+    for name, values_P in queries.values.items():
+        columns[name] = pa.array(values_P, pa.float64(), from_pandas=True)  # NaN becomes null
+    strata_of = [query for judged in layout.queries for query in judged.strata]
+    for key in sorted({key for query in strata_of for key in query}):
+        values = pa.array([query.get(key) for query in strata_of], pa.string())
+        columns[f"stratum.{key}"] = values.take(pa.array(text_P)).dictionary_encode()
+    return pa.table(columns)
+
+
+def _named(indices_P: Indices, names: tuple[str, ...]) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array(indices_P, pa.int32()), pa.array(names, pa.string()))
+
+
+def _plain(values: Values) -> Any:
+    return json.loads(json.dumps(values.tolist()).replace("NaN", "null"))
+
+
+def _plain_all(values: Mapping[str, Values]) -> dict[str, Any]:
+    return {name: _plain(of_measure) for name, of_measure in values.items()}
+
+
+def _arrays(values: Mapping[str, Any]) -> dict[str, Values]:
+    return {name: np.array(value, np.float64) for name, value in values.items()}  # null becomes NaN

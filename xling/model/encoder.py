@@ -1,0 +1,109 @@
+"""The dual encoder: one transformer for queries and passages, pooled to a unit vector.
+
+Shape suffixes: B texts, T tokens, D dimensions of the transformer and of the embedding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, BertConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from xling.model.presets import BuiltPreset
+
+Pooling = Literal["mean", "cls"]
+
+
+class DualEncoder(nn.Module):
+    """A transformer, pooling over its last hidden states, and L2 normalisation.
+
+    Queries and passages go through the same weights (Reimers and Gurevych 2019, section 3).
+    The transformer's own pooler is removed: it is never used, and a parameter without a
+    gradient is what distributed training refuses.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling) -> None:
+        """Args: backbone: an encoder that returns ``last_hidden_state``; pooling: mean over the
+        tokens that are not padding, or the first token (texts are padded on the right).
+        """
+        super().__init__()
+        assert pooling in ("mean", "cls"), pooling
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        self.backbone = backbone
+        self.pooling = pooling
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Embeddings ``[B, D]`` of length 1, float32 (float64 for a float64 model).
+
+        Pooling and normalisation are in float32 even where autocast runs the transformer in bf16.
+
+        Args:
+            ids_BT: token ids with special tokens, padded on the right.
+            mask_BT: 1 (or True) for tokens, 0 for padding.
+        """
+        hidden_BTD: Tensor = self.backbone(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        hidden_BTD = hidden_BTD.to(torch.promote_types(hidden_BTD.dtype, torch.float32))
+        if self.pooling == "cls":
+            pooled_BD = hidden_BTD[:, 0]
+        else:
+            mask_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
+            pooled_BD = (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1)
+        return nn.functional.normalize(pooled_BD, dim=-1)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return int(self.backbone.config.hidden_size)
+
+    @property
+    def parameters_total(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def parameters_non_embedding(self) -> int:
+        """Parameters outside embedding tables: those that a token's compute is proportional to."""
+        tables = sum(module.weight.numel() for module in self.modules() if isinstance(module, nn.Embedding))
+        return self.parameters_total - tables
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text the transformer has positions for; None where positions are not limited."""
+        table = getattr(getattr(self.backbone, "embeddings", None), "position_embeddings", None)
+        if isinstance(table, nn.Embedding):
+            # RoBERTa's kind counts positions from behind the padding id, so the first rows are lost.
+            reserved = 0 if table.padding_idx is None else table.padding_idx + 1
+            return table.num_embeddings - reserved
+        limit = getattr(self.backbone.config, "max_position_embeddings", None)
+        return int(limit) if limit is not None and limit > 0 else None
+
+
+def build_backbone(
+    preset: BuiltPreset, *, vocab_size: int, positions: int, pad_id: int, dropout: float | None, seed: int
+) -> PreTrainedModel:
+    """A BERT of the preset's size with fresh weights, a function of ``seed`` alone.
+
+    The process's random state is neither used nor changed. Attention is PyTorch's scaled
+    dot product, which repeats bit by bit on a CPU with a fixed number of threads.
+    """
+    rate = 0.0 if dropout is None else dropout
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=preset.hidden,
+        num_hidden_layers=preset.layers,
+        num_attention_heads=preset.heads,
+        intermediate_size=4 * preset.hidden,
+        max_position_embeddings=positions,
+        pad_token_id=pad_id,
+        hidden_dropout_prob=rate,
+        attention_probs_dropout_prob=rate,
+    )
+    # devices=[] and the CPU's generator: seeding must not reach an accelerator's generators either.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        return AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False)

@@ -1,0 +1,239 @@
+"""Model folders on disk: which files of the Hugging Face and sentence-transformers layouts mean what.
+
+Read here: ``modules.json`` (Transformer, Pooling, Normalize), the pooling's ``config.json``,
+``sentence_*_config.json``, prompts, and our own ``xling.json`` beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+
+from xling.errors import CheckpointError
+from xling.model.encoder import Pooling
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+)
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+_POOLING_NAMES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls"}
+_OWN_FILE = "xling.json"
+_COPY_AGAIN = "copy the whole folder again"
+
+
+@dataclass(frozen=True, slots=True)
+class TextSettings:
+    """How texts become token ids, and token vectors become one."""
+
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    max_query_tokens: int = 96
+    max_passage_tokens: int = 256
+    pooling: Pooling = "mean"
+
+    @property
+    def max_tokens(self) -> int:
+        return max(self.max_query_tokens, self.max_passage_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a folder says about itself. ``settings`` is None for a folder that is not ours."""
+
+    folder: Path
+    transformer: Path
+    files: tuple[Path, ...]  # all that decide its embeddings, sorted
+    pooling: Pooling | None = None
+    max_tokens: int | None = None
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    lower_case: bool = False
+    settings: TextSettings | None = None
+
+
+def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
+    """Check a model folder's files and read everything but weights and vocabulary.
+
+    Args:
+        folder: a Hugging Face folder, a sentence-transformers folder, or one of ours.
+        pooling_given: the caller names the pooling, so the folder's own is not read.
+
+    Raises:
+        CheckpointError: a file is missing or cut, or a module is one that cannot be run here.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"model folder {folder} does not exist, must be a folder; correct `model.path`")
+    transformer, pooling_folder = folder, None
+    extra: list[Path] = []
+    if (folder / "modules.json").exists():
+        transformer, pooling_folder = _modules(folder)
+        extra.append(folder / "modules.json")
+    read_json(transformer / "config.json")
+    files = [transformer / "config.json", *_weights(transformer), *_tokenizer_files(transformer), *extra]
+
+    pooling: Pooling | None = None
+    if pooling_folder is not None:
+        extra = [*extra, pooling_folder / "config.json"]
+        pooling = None if pooling_given else _pooling(extra[-1])
+    own = folder / _OWN_FILE
+    settings = _own_settings(own) if own.exists() else None
+    sentence = sorted(transformer.glob("sentence_*_config.json"))[:1]
+    prompts_file = folder / "config_sentence_transformers.json"
+    sentence_config = read_json(sentence[0]) if sentence else {}
+    prompts = read_json(prompts_file).get("prompts") or {} if prompts_file.exists() else {}
+    files += [file for file in (own, prompts_file, *sentence) if file.exists()]
+    return Layout(
+        folder=folder,
+        transformer=transformer,
+        files=tuple(sorted(files)),
+        pooling=settings.pooling if settings else pooling,
+        max_tokens=sentence_config.get("max_seq_length"),
+        query_prefix=prompts.get("query") or "",
+        passage_prefix=prompts.get("document") or prompts.get("passage") or "",
+        lower_case=bool(sentence_config.get("do_lower_case", False)),
+        settings=settings,
+    )
+
+
+def write_layout(folder: Path, settings: TextSettings, dimension: int) -> None:
+    """Add what makes a Hugging Face folder a sentence-transformers folder, and ``xling.json`` last."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(modules)
+        ],
+    )
+    modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"), False)
+    modes["cls_token" if settings.pooling == "cls" else "mean_tokens"] = True
+    pooling = {"word_embedding_dimension": dimension, **{f"pooling_mode_{name}": on for name, on in modes.items()}}
+    _write_json(folder / "1_Pooling" / "config.json", pooling)
+    _write_json(folder / "2_Normalize" / "config.json", {})  # a file, for stores that have no empty folders
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_tokens, "do_lower_case": False})
+    prompts = {
+        "query": settings.query_prefix,
+        "document": settings.passage_prefix,
+        "passage": settings.passage_prefix,
+    }
+    _write_json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+    _write_json(folder / _OWN_FILE, {"format": 1, "settings": asdict(settings)})
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object; raises CheckpointError naming the file."""
+    value = _parse(file)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} holds a {type(value).__name__}, must be a JSON object; {_COPY_AGAIN}")
+    return value
+
+
+def _parse(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is missing, a model folder must hold it; {_COPY_AGAIN}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON ({error}), must be whole; {_COPY_AGAIN}") from error
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _modules(folder: Path) -> tuple[Path, Path | None]:
+    """Folders of the Transformer and of the Pooling module."""
+    file = folder / "modules.json"
+    modules = _parse(file)
+    try:
+        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+        paths = [folder / module["path"] for module in modules]
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{file} is no list of modules with type and path; {_COPY_AGAIN}") from error
+    if kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise CheckpointError(
+            f"{file} lists the modules {', '.join(kinds) or 'none'}, must be Transformer, Pooling and Normalize in "
+            "this order (Dense and other modules are not supported); name the transformer's own folder to do without"
+        )
+    return paths[0], paths[1] if len(paths) > 1 else None
+
+
+def _pooling(file: Path) -> Pooling:
+    config = read_json(file)
+    modes = config.get("pooling_mode")
+    if modes is None:
+        prefix = "pooling_mode_"
+        modes = [key.removeprefix(prefix) for key, on in config.items() if key.startswith(prefix) and on is True]
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
+        found = " + ".join(map(str, modes)) or "none"
+        raise CheckpointError(f"{file} pools by {found}, must be mean or cls; give `model.pooling` to choose one")
+    if config.get("include_prompt") is False:
+        raise CheckpointError(f"{file} has include_prompt false, must be true; give `model.pooling` to pool all tokens")
+    return _POOLING_NAMES[modes[0]]
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The weight files (safetensors where there are any), each checked to be whole."""
+    for whole, suffix in (("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")):
+        index = folder / f"{whole}.index.json"
+        files = [folder / whole]
+        if not files[0].exists() and index.exists():
+            files = [folder / str(name) for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+        elif not files[0].exists():
+            continue
+        for file in files:
+            if not file.exists():
+                raise CheckpointError(f"{file} is missing, {index.name} names it; {_COPY_AGAIN}")
+            if suffix == ".safetensors":
+                _check_safetensors(file)
+        return [*files, index] if index.exists() else files
+    raise CheckpointError(
+        f"{folder / 'model.safetensors'} is missing, a model folder must hold it (or pytorch_model.bin); {_COPY_AGAIN}"
+    )
+
+
+def _check_safetensors(file: Path) -> None:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            tensors.keys()
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}), must be whole; {_COPY_AGAIN}") from error
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    files = [folder / name for name in _TOKENIZER_FILES if (folder / name).exists()]
+    if not any(file.name in _VOCABULARIES for file in files):
+        raise CheckpointError(
+            f"{folder / 'tokenizer.json'} is missing, a model folder must hold its tokenizer; {_COPY_AGAIN}"
+        )
+    for file in files:
+        if file.suffix == ".json":
+            read_json(file)
+    return files
+
+
+def _own_settings(file: Path) -> TextSettings:
+    values = read_json(file).get("settings")
+    template = TextSettings()
+    expected = {name: type(value) for name, value in asdict(template).items()}
+    found = {name: type(value) for name, value in values.items()} if isinstance(values, dict) else {}
+    if found != expected or cast(dict[str, Any], values)["pooling"] not in ("mean", "cls"):
+        raise CheckpointError(f"{file} does not hold the settings {', '.join(expected)}; save the model again")
+    return TextSettings(**cast(dict[str, Any], values))

@@ -1,0 +1,153 @@
+"""Cells: what is on storage for one resolved configuration, and the state that follows from it.
+
+    <storage>/<sweep>/cells/<train id>/
+        cell.json                   label and configuration
+        attempts/0001.json          begun: when, where, which checkpoints it may start from
+        attempts/0001.end.json      how it ended; missing when its process was killed
+        attempts/0001.error.txt     the traceback of a failure
+        metrics/…jsonl              one line a step
+        checkpoints/step-…-a0001/   see train/checkpoint.py
+        model/                      the trained model, its marker written last
+        eval/<eval id>/             scores, summary.json written last
+        result.json                 the last file of a finished cell
+
+Nothing else remembers a state: launching, resuming and extending a sweep are one operation.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any
+
+from xling.storage import Storage
+from xling.sweep.lease import holder_of
+from xling.train.checkpoint import accepted_checkpoints, newest_attempt
+
+MODEL_MARKER = "model/manifest.json"
+
+
+class CellState(StrEnum):
+    """What a cell is, by what is on storage."""
+
+    NEW = "new"
+    RUNNING = "running"  # its lease is held by a living process
+    INTERRUPTED = "interrupted"  # begun, and its process is gone: it goes on at the next launch
+    STOPPED = "stopped"  # by a user or by early stopping: it stays so until asked for
+    FAILED = "failed"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a cell. Its number fences off the writes of older ones."""
+
+    number: int
+    accepted: tuple[str, ...]  # checkpoints it may start from
+
+
+class CellFolder:
+    """One cell on storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def begin_attempt(self) -> Attempt:
+        """Take the next attempt's number, exclusively."""
+        while True:
+            accepted = accepted_checkpoints(self.storage)
+            number = newest_attempt(self.storage) + 1
+            record = {
+                "started": time.time(),
+                "host": socket.gethostname(),
+                "accepted": accepted,
+                "versions": _versions(),
+                "machine": platform.machine(),
+            }
+            if self.storage.create(f"attempts/{number:04d}.json", _json(record)):
+                return Attempt(number, tuple(accepted))
+
+    def end_attempt(
+        self, number: int, outcome: Outcome, *, step: int, message: str = "", traceback: str = "", infra: bool = False
+    ) -> None:
+        """Record how an attempt ended. ``infra``: the machine failed it, not the code."""
+        if traceback:
+            self.storage.write(f"attempts/{number:04d}.error.txt", traceback.encode())
+        end = {"ended": time.time(), "outcome": outcome, "step": step, "message": message, "infra": infra}
+        self.storage.write_json(f"attempts/{number:04d}.end.json", end)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """All attempts, oldest first: each one's record, with its end under ``end`` (None: killed)."""
+        names = set(self.storage.list("attempts"))
+        found = []
+        for number in range(1, newest_attempt(self.storage) + 1):
+            if f"{number:04d}.json" not in names:
+                continue
+            record = self.storage.read_json(f"attempts/{number:04d}.json")
+            ended = f"{number:04d}.end.json"
+            record["end"] = self.storage.read_json(f"attempts/{ended}") if ended in names else None
+            found.append({"number": number, **record})
+        return found
+
+    def is_trained(self) -> bool:
+        return self.storage.exists(MODEL_MARKER)
+
+    def missing_evaluations(self, eval_ids: Iterable[str]) -> list[str]:
+        return [eval_id for eval_id in eval_ids if not self.storage.exists(f"eval/{eval_id}/summary.json")]
+
+    def is_done(self, eval_ids: Sequence[str]) -> bool:
+        """Whether nothing is left to do: trained, scored on every set asked for, and closed."""
+        return self.storage.exists("result.json") and self.is_trained() and not self.missing_evaluations(eval_ids)
+
+    def state(self, eval_ids: Sequence[str]) -> CellState:
+        if self.is_done(eval_ids):
+            return CellState.DONE
+        if holder_of(self.storage) is not None:
+            return CellState.RUNNING
+        number = newest_attempt(self.storage)
+        if number == 0:
+            return CellState.NEW
+        if not self.storage.exists(f"attempts/{number:04d}.end.json"):
+            return CellState.INTERRUPTED
+        outcome = Outcome(self.storage.read_json(f"attempts/{number:04d}.end.json")["outcome"])
+        if outcome is Outcome.DONE:  # done before, and another evaluation set was added since
+            return CellState.NEW
+        return CellState(outcome.value)
+
+    def ask_to_stop(self, outcome: Outcome) -> None:
+        """Leave word for the cell's workers: finish the step, save, leave."""
+        self.storage.write_json("stop.json", {"outcome": outcome, "time": time.time()})
+
+    def asked_to_stop(self) -> Outcome | None:
+        try:
+            return Outcome(self.storage.read_json("stop.json")["outcome"])
+        except FileNotFoundError:
+            return None
+
+    def clear_stop(self) -> None:
+        self.storage.delete("stop.json")
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "ray", "numpy")} | {
+        "python": platform.python_version()
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()

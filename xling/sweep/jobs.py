@@ -1,0 +1,256 @@
+"""What a sweep has to do: its cells, the warm starts they begin from, and their baselines.
+
+A *baseline* is a cell of zero steps: the scores of the weights that a size starts from. A *warm
+start* is trained once and shared; it lies beside the sweeps, ``<storage>/warm/<id>``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xling.config.grid import Cell, alpha_of, size_of
+from xling.config.identity import eval_id, train_id, warm_id
+from xling.config.schema import BudgetConfig, CellConfig, DatasetConfig, MixConfig, TrainConfig
+from xling.data import registry
+from xling.data.overlap import Overlap, find_overlap, overlap_message
+from xling.data.records import RetrievalSet, TrainingSet
+from xling.errors import DataError
+from xling.evaluate.result import EVALUATION_VERSION
+from xling.model.source import weights_digest
+
+Kind = Literal["warm", "baseline", "cell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One retrieval set to score, below ``eval/<id>`` of a cell."""
+
+    id: str
+    dataset: str  # its name in tables and metrics
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One unit of work on the cluster; what a driver needs to know, as JSON."""
+
+    kind: Kind
+    id: str
+    label: str
+    size: str
+    alpha: float
+    config: CellConfig
+    training: str  # fingerprint of the training set, or of its names for a warm start
+    texts: str  # fingerprint of the training set: the tokenizer of a built preset is made from it
+    dev: str = ""  # fingerprint of the dev set
+    warm: str | None = None  # id of the warm start it begins from
+    evaluations: tuple[Evaluation, ...] = ()
+    axes: dict[str, object] = field(default_factory=dict)
+
+    def folder(self, sweep: str) -> str:
+        """Where its files are, below the storage's root."""
+        return f"warm/{self.id}" if self.kind == "warm" else f"{sweep}/cells/{self.id}"
+
+    def to_json(self) -> str:
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("config", "evaluations")}
+        values["config"] = self.config.model_dump(mode="json")
+        values["evaluations"] = [[e.id, e.dataset, e.fingerprint] for e in self.evaluations]
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        values = json.loads(text)
+        values["config"] = CellConfig.model_validate(values["config"])
+        values["evaluations"] = tuple(Evaluation(*entry) for entry in values["evaluations"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep's jobs with the data they read, loaded in this process."""
+
+    cells: tuple[Job, ...]
+    baselines: tuple[Job, ...]
+    warm: tuple[Job, ...]
+    trainings: dict[str, TrainingSet]  # by fingerprint
+    retrievals: dict[str, RetrievalSet]  # dev and evaluation sets, by fingerprint
+    overlaps: tuple[tuple[str, Overlap], ...]  # by the evaluation set's name, where there is any
+
+    @property
+    def scored(self) -> tuple[Job, ...]:
+        """The jobs with results: baselines and cells."""
+        return self.baselines + self.cells
+
+
+class _Data:
+    """Loads each data set once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str], TrainingSet | RetrievalSet] = {}
+
+    def _once(self, what: Literal["training", "dev", "evaluation"], config: DatasetConfig) -> TrainingSet | RetrievalSet:
+        key = (what, config.model_dump_json())
+        if key not in self._loaded:
+            adapter = registry.get(config.dataset)
+            load = {"training": adapter.load_training, "dev": adapter.load_dev, "evaluation": adapter.load_evaluation}
+            self._loaded[key] = load[what](config)
+        return self._loaded[key]
+
+    def training(self, config: DatasetConfig) -> TrainingSet:
+        loaded = self._once("training", config)
+        assert isinstance(loaded, TrainingSet)
+        return loaded
+
+    def retrieval(self, what: Literal["dev", "evaluation"], config: DatasetConfig) -> RetrievalSet:
+        loaded = self._once(what, config)
+        assert isinstance(loaded, RetrievalSet)
+        return loaded
+
+
+def build_study(cells: Sequence[Cell]) -> Study:
+    """Load the data that the cells name, check the zero-shot claim, and give every job its id.
+
+    Raises:
+        DataError: files are missing or wrong, or a claim of zero-shot does not hold.
+    """
+    data = _Data()
+    overlaps = _check_claims(data, cells)
+    jobs = [_cell_job(data, cell) for cell in cells]
+    trainings = {(s := data.training(cell.config.data.train)).fingerprint: s for cell in cells}
+    retrievals = {}
+    for cell in cells:
+        dev = data.retrieval("dev", cell.config.data.train)
+        scored = [data.retrieval("evaluation", config) for config in cell.config.data.evaluate]
+        retrievals.update({found.fingerprint: found for found in (dev, *scored)})
+    return Study(
+        cells=tuple(jobs),
+        baselines=tuple(_first_by(lambda job: job.size, (_baseline_job(job) for job in jobs))),
+        warm=tuple(_first_by(lambda job: job.id, (_warm_job(data, job) for job in jobs if job.warm))),
+        trainings=trainings,
+        retrievals=retrievals,
+        overlaps=overlaps,
+    )
+
+
+def _cell_job(data: _Data, cell: Cell) -> Job:
+    config = cell.config
+    training = data.training(config.data.train)
+    if config.model.warm_start is not None and not training.names:
+        raise DataError(
+            f"model.warm_start needs a data set with parallel names, {config.data.train.dataset!r} has none; "
+            "remove it, or train on one that has them (geo)"
+        )
+    digest = weights_digest(config.model)
+    warm = None
+    if config.model.warm_start is not None:
+        warm = warm_id(
+            config.model,
+            weights_digest=digest,
+            names_fingerprint=training.names_fingerprint,
+            training_fingerprint=training.fingerprint,
+        )
+    identity = train_id(config, training_fingerprint=training.fingerprint, weights_digest=digest, warm_id=warm)
+    return Job(
+        kind="cell",
+        id=identity,
+        label=cell.label,
+        size=size_of(cell),
+        alpha=alpha_of(cell),
+        config=config,
+        training=training.fingerprint,
+        texts=training.fingerprint,
+        dev=data.retrieval("dev", config.data.train).fingerprint,
+        warm=warm,
+        evaluations=_evaluations(data, config, identity),
+        axes=dict(cell.axes),
+    )
+
+
+def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evaluation, ...]:
+    found, names = [], set()
+    for entry in config.data.evaluate:
+        retrieval = data.retrieval("evaluation", entry)
+        name = entry.dataset if entry.split is None else f"{entry.dataset}-{entry.split}"
+        while name in names:  # the same set twice, say with other titles
+            name += "+"
+        names.add(name)
+        eval_identity = eval_id(identity, retrieval.fingerprint, EVALUATION_VERSION)
+        found.append(Evaluation(eval_identity, name, retrieval.fingerprint))
+    return tuple(found)
+
+
+def _baseline_job(cell: Job) -> Job:
+    config = cell.config.model_copy(
+        update={"train": TrainConfig(budget=BudgetConfig(steps=0), batch_size=cell.config.train.batch_size), "mix": MixConfig()}
+    )
+    identity = train_id(
+        config, training_fingerprint=cell.texts, weights_digest=weights_digest(config.model), warm_id=cell.warm
+    )
+    evaluations = tuple(
+        Evaluation(eval_id(identity, e.fingerprint, EVALUATION_VERSION), e.dataset, e.fingerprint) for e in cell.evaluations
+    )
+    return Job(
+        kind="baseline",
+        id=identity,
+        label=f"{cell.size}/start",
+        size=cell.size,
+        alpha=float("nan"),
+        config=config,
+        training=cell.training,
+        texts=cell.texts,
+        dev=cell.dev,
+        warm=cell.warm,
+        evaluations=evaluations,
+    )
+
+
+def _warm_job(data: _Data, cell: Job) -> Job:
+    warm = cell.config.model.warm_start
+    assert warm is not None
+    assert cell.warm is not None
+    config = cell.config.model_copy(
+        update={
+            "mix": MixConfig(monolingual=0.0, cross_lingual=1.0, cross_lingual_by="example"),
+            "train": TrainConfig(batch_size=warm.batch_size, budget=BudgetConfig(steps=warm.steps), lr=warm.lr),
+            "seed": warm.seed,
+        }
+    )
+    return Job(
+        kind="warm",
+        id=cell.warm,
+        label=f"{cell.size}/warm",
+        size=cell.size,
+        alpha=float("nan"),
+        config=config,
+        training=data.training(cell.config.data.train).names_fingerprint,
+        texts=cell.texts,
+    )
+
+
+def _first_by(key: object, jobs: Iterable[Job]) -> list[Job]:
+    assert callable(key)
+    seen: dict[object, Job] = {}
+    for job in jobs:
+        seen.setdefault(key(job), job)
+    return list(seen.values())
+
+
+def _check_claims(data: _Data, cells: Sequence[Cell]) -> tuple[tuple[str, Overlap], ...]:
+    """Hold every zero-shot claim against the training data; overlaps that were allowed are returned."""
+    allowed: dict[str, Overlap] = {}
+    problems: list[str] = []
+    for config in {cell.config.data.model_dump_json(): cell.config.data for cell in cells}.values():
+        for entry in config.evaluate:
+            training, evaluation = data.training(config.train), data.retrieval("evaluation", entry)
+            overlap = find_overlap(training, evaluation)
+            if not overlap.any:
+                continue
+            allowed[entry.dataset] = overlap
+            if config.zero_shot and not config.allow_overlap:
+                problems.append(overlap_message(training, evaluation, overlap))
+    if problems:
+        raise DataError("\n".join(problems))
+    return tuple(allowed.items())

@@ -1,0 +1,159 @@
+"""Leases: who may write a sweep or a cell now.
+
+A lease is a row of numbered files, ``lease/0007.json``; the highest number is the holder, who
+refreshes it by a heartbeat. To take over, one creates the next number exclusively, so exactly
+one of several takers wins, and a taker that dies at once is itself taken over. A holder is gone
+when it released the lease, when its process is dead (same host, seen at once), or when its
+heartbeat is older than the expiry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from xling.errors import XlingError
+from xling.storage import Storage
+
+HEARTBEAT_S = 10.0
+EXPIRY_S = 60.0
+
+
+class HeldError(XlingError):
+    """Somebody else holds the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds, or held, a lease."""
+
+    host: str
+    boot: str  # tells a restarted machine, and most containers, from the one before
+    pid: int
+    process_start: str  # tells a re-used pid
+    since: float  # Unix seconds
+    heartbeat: float
+    released: bool = False
+
+    @classmethod
+    def me(cls) -> Holder:
+        now = time.time()
+        return cls(socket.gethostname(), _boot_id(), os.getpid(), _process_start(os.getpid()), now, now)
+
+    def is_alive(self, now: float) -> bool:
+        if self.released:
+            return False
+        if (self.host, self.boot) == (socket.gethostname(), _boot_id()):
+            return _process_start(self.pid) == self.process_start != ""
+        return now - self.heartbeat < EXPIRY_S
+
+    def describe(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on host {self.host}, since {since}"
+
+
+class Lease:
+    """Hold with ``with Lease(storage, what): …``; the heartbeat runs in a thread of its own."""
+
+    def __init__(self, storage: Storage, what: str, on_lost: Callable[[], None] | None = None) -> None:
+        """Args: storage: the folder to hold. what: its name in messages. on_lost: called once, from
+        the heartbeat's thread, when another took the lease over (this process was taken for dead)."""
+        self._storage = storage
+        self._what = what
+        self._on_lost = on_lost
+        self._number = 0
+        self._holder = Holder.me()
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Lease:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Raises HeldError naming the holder when a living process has the lease."""
+        number, holder = _newest(self._storage)
+        if holder is not None and holder.is_alive(time.time()):
+            raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
+        self._holder = Holder.me()
+        self._number = number + 1
+        if not self._storage.create(_path(self._number), _encode(self._holder)):
+            raise HeldError(f"{self._what} was taken by another process just now; wait for it, or stop it first")
+        for old in range(max(1, self._number - 3), self._number):
+            self._storage.delete(_path(old))
+        threading.Thread(target=self._beat, name="lease", daemon=True).start()
+
+    def release(self) -> None:
+        if self._number and not self._stop.is_set():
+            self._stop.set()
+            self._storage.write(_path(self._number), _encode(replace(self._holder, released=True)))
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            if self._storage.exists(_path(self._number + 1)):
+                if self._on_lost is not None:
+                    self._on_lost()
+                return
+            try:
+                self._storage.write(_path(self._number), _encode(replace(self._holder, heartbeat=time.time())))
+            except OSError:  # a full or absent store: the lease runs out by itself if it stays so
+                continue
+
+
+def holder_of(storage: Storage) -> Holder | None:
+    """The living holder of a folder's lease, if there is one."""
+    _, holder = _newest(storage)
+    return holder if holder is not None and holder.is_alive(time.time()) else None
+
+
+def _newest(storage: Storage) -> tuple[int, Holder | None]:
+    numbers = [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
+    if not numbers:
+        return 0, None
+    number = max(numbers)
+    try:
+        return number, Holder(**storage.read_json(_path(number)))
+    except (FileNotFoundError, ValueError, TypeError):  # gone meanwhile, or from another version
+        return number, None
+
+
+def _path(number: int) -> str:
+    return f"lease/{number:06d}.json"
+
+
+def _encode(holder: Holder) -> bytes:
+    return json.dumps(asdict(holder)).encode()
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _process_start(pid: int) -> str:
+    """When a process began, as its system tells it; empty when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    else:
+        fields = stat.rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]  # a zombie is dead; field 22 is the start time
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:  # another user's: it lives
+        return "alive"
+    return "alive"

@@ -1,0 +1,142 @@
+"""MLflow's own pages over a store: what `xling ui` starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+from urllib.parse import quote
+
+from xling.errors import TrackingError
+from xling.track.store import connect, resolve_uri, sqlite_path, translated
+
+DEFAULT_PORT = 5000
+
+
+def ui_command(uri: str, artifact_root: str | None = None, port: int = DEFAULT_PORT) -> list[str]:
+    """The command that serves a database store on this host only, artifacts included."""
+    path = sqlite_path(uri)
+    root = artifact_root or (str(path.parent / "mlartifacts") if path else None)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    if root is not None:
+        command += ["--artifacts-destination", root]
+    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+
+@contextmanager
+def running_server(
+    uri: str, artifact_root: str | None = None, port: int | None = DEFAULT_PORT, timeout: float = 120.0
+) -> Iterator[str]:
+    """An MLflow server over a database store, ready when this yields its URL, stopped afterwards.
+
+    Args:
+        port: None for any free one.
+        timeout: seconds to wait until it answers (about 10 to 20 on a busy machine).
+
+    Raises:
+        TrackingError: the port is taken, or the server does not start.
+    """
+    if port is not None and not _is_free(port):
+        raise TrackingError(f"port {port} is taken: stop what listens there or choose another with --port")
+    port = port or _free_port()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            ui_command(resolve_uri(uri), artifact_root, port),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its workers are stopped with it, and Ctrl-C reaches us first
+            env={"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ},
+        )
+        try:
+            _wait_ready(process, port, timeout, output)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            _stop(process)
+
+
+def runs_url(base: str, uri: str, experiment: str | None = None) -> str:
+    """Address of an experiment's runs table (MLflow opens another page by default).
+
+    Raises:
+        TrackingError: the store has no such experiment.
+    """
+    if experiment is None:
+        return base
+    client = connect(uri)
+    with translated(uri):
+        found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise TrackingError(f"experiment {experiment!r} is not in {uri}: nothing was tracked under that name yet")
+    return f"{base}/#/experiments/{quote(str(found.experiment_id))}/runs?workflowType=machine_learning"
+
+
+def serve_ui(
+    uri: str,
+    artifact_root: str | None = None,
+    experiment: str | None = None,
+    port: int | None = DEFAULT_PORT,
+    show: Callable[[str], None] = print,
+) -> None:
+    """Serve a store's pages until Ctrl-C; of a store that is a server already, only tell the address.
+
+    Raises:
+        TrackingError: as :func:`running_server` and :func:`runs_url`.
+    """
+    uri = resolve_uri(uri)
+    if uri.startswith(("http://", "https://")):
+        show(f"MLflow: {runs_url(uri.rstrip('/'), uri, experiment)}")
+        return
+    runs_url("", uri, experiment)  # a wrong name is told before the server's slow start
+    with suppress(KeyboardInterrupt), running_server(uri, artifact_root, port) as base:
+        show(f"MLflow: {runs_url(base, uri, experiment)}  (Ctrl-C stops it)")
+        while True:
+            time.sleep(3600)
+
+
+def _wait_ready(process: subprocess.Popen[bytes], port: int, timeout: float, output: IO[str]) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        health = f"http://127.0.0.1:{port}/health"
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(health, timeout=2):
+            return
+        time.sleep(0.2)
+    output.seek(0)
+    last = "\n".join(output.read().strip().splitlines()[-5:])
+    what = "stopped at once" if process.poll() is not None else f"does not answer after {timeout:g} s"
+    raise TrackingError(f"the MLflow server {what}; its last words:\n{last}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers: they share the process group it leads."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

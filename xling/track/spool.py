@@ -1,0 +1,253 @@
+"""The local, append-only record of what a run logs: kept first, sent to MLflow afterwards.
+
+A spool is a folder::
+
+    spool.jsonl   one operation a line, in the order they were logged; never rewritten
+    acked.json    byte offset up to which MLflow holds everything
+    run.json      which run this is, so that `xling track sync` needs nothing else
+    files/        copies of artifacts that still have to be sent
+
+Lines are written by one ``write`` each, so a killed process leaves at most a torn last line,
+which readers skip. The file survives ``kill -9``; it is not fsynced, so a power cut may
+take the last seconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xling.storage import Storage
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One value of one metric; its timestamp is taken once and kept through every replay."""
+
+    key: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operation read back, and the offset just behind its line."""
+
+    operation: Operation
+    end: int
+
+
+class Spool:
+    """Operations of one run. One process appends; one thread at a time delivers."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens or makes the folder and reads the highest step each key has reached."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "spool.jsonl"
+        self._append_lock = threading.Lock()
+        self._claim: int | None = None
+        self._floor: dict[str, int] = {}
+        for entry in self._read(0):
+            self._raise(entry.operation)
+        self._saved = self.size
+
+    @property
+    def size(self) -> int:
+        """Bytes spooled so far."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    @property
+    def acked(self) -> int:
+        """Offset up to which MLflow holds everything."""
+        return int(self._load("acked.json").get("offset", 0))
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.acked >= self.size
+
+    def floor(self, key: str) -> int:
+        """Highest step known for a metric, -1 without any: nothing at or below it is taken again."""
+        return self._floor.get(key, -1)
+
+    def raise_floor(self, steps: Mapping[str, int]) -> None:
+        """Learn what the server already holds, by key (a spool may have been left on another host)."""
+        with self._append_lock:
+            for key, step in steps.items():
+                self._floor[key] = max(step, self.floor(key))
+
+    def append_points(self, points: Iterable[MetricPoint]) -> int:
+        """Keep the points above their key's highest step; returns how many were kept."""
+        with self._append_lock:
+            kept = []
+            for point in points:
+                if point.step > self.floor(point.key):
+                    self._floor[point.key] = int(point.step)
+                    kept.append(_operation(point))
+            self._write(kept)
+        return len(kept)
+
+    def append(self, op: str, **values: Any) -> None:
+        """Keep any other operation, with the time it was logged at."""
+        with self._append_lock:
+            self._write([{"op": op, "timestamp_ms": time.time_ns() // 1_000_000, **values}])
+
+    def pending(self, limit: int) -> list[Entry]:
+        """The oldest operations not acknowledged yet, at most ``limit``."""
+        return self._read(self.acked, limit)
+
+    def count_pending(self) -> int:
+        """How many operations are not acknowledged yet."""
+        return len(self._read(self.acked))
+
+    def acknowledge(self, end: int) -> None:
+        """Persist that MLflow holds everything before ``end``; 0 sends all of it again."""
+        self._store("acked.json", {"offset": end})
+
+    def identity(self) -> dict[str, Any]:
+        """What :meth:`identify` kept; empty when nothing was."""
+        return self._load("run.json")
+
+    def identify(self, identity: Mapping[str, Any]) -> None:
+        self._store("run.json", identity)
+
+    def stage(self, source: Path) -> str:
+        """Copy (or link) an artifact into the spool; returns its path below the folder."""
+        target = self.folder / "files" / uuid.uuid4().hex[:12] / source.name
+        target.parent.mkdir(parents=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy2(source, target)
+        return target.relative_to(self.folder).as_posix()
+
+    def stage_new(self, name: str) -> tuple[Path, str]:
+        """A path to write a new artifact to, and that path below the folder."""
+        target = self.folder / "files" / uuid.uuid4().hex[:12] / name
+        target.parent.mkdir(parents=True)
+        return target, target.relative_to(self.folder).as_posix()
+
+    def unstage(self, path: str) -> None:
+        """Drop an artifact's copy once it is delivered."""
+        shutil.rmtree((self.folder / path).parent, ignore_errors=True)
+
+    def claim(self) -> bool:
+        """Become the only deliverer on this host; False while another process is. The kernel frees a dead one's."""
+        if self._claim is None:
+            descriptor = os.open(self.folder / "deliver.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._claim = descriptor
+        return True
+
+    def release(self) -> None:
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
+    def save_segment(self, storage: Storage, attempt: int) -> None:
+        """Upload what was appended since the last call as one immutable object.
+
+        For object stores, which cannot append: call it with every checkpoint.
+        """
+        start, end = self._saved, self.size
+        if end > start:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                lines = file.read(end - start)
+            storage.write(f"{attempt:06d}-{start:012d}.jsonl", lines)
+            self._saved = end
+
+    def restore(self, storage: Storage) -> None:
+        """Fill an empty spool from the segments of earlier attempts.
+
+        A step that two attempts logged (one of them cut off and late) keeps its first value.
+        """
+        if self.size:
+            return
+        for name in storage.list():
+            operations = [_parse(line) for line in storage.read(name).splitlines(keepends=True)]
+            kept = [operation for operation in operations if operation and self._raise(operation)]
+            self._write(kept)
+        self._saved = self.size
+
+    def _raise(self, operation: Operation) -> bool:
+        """Raise the floor by a point that was read; False when it is not above it."""
+        if operation["op"] != "point":
+            return True
+        key, step = operation["key"], operation["step"]
+        is_new = bool(step > self.floor(key))
+        self._floor[key] = max(step, self.floor(key))
+        return is_new
+
+    def _write(self, operations: list[Operation]) -> None:
+        if not operations:
+            return
+        text = "".join(json.dumps(operation, ensure_ascii=False) + "\n" for operation in operations)
+        with self._path.open("a+b", buffering=0) as file:
+            if self._is_torn(file.fileno()):
+                text = "\n" + text
+            file.write(text.encode())
+
+    @staticmethod
+    def _is_torn(descriptor: int) -> bool:
+        size = os.fstat(descriptor).st_size
+        return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+    def _read(self, start: int, limit: int | None = None) -> list[Entry]:
+        entries: list[Entry] = []
+        if not self._path.exists():
+            return entries
+        with self._path.open("rb") as file:
+            file.seek(start)
+            end = start
+            for line in file:
+                if not line.endswith(b"\n"):  # torn, or being written right now
+                    break
+                end += len(line)
+                operation = _parse(line)
+                entries.append(Entry(operation or {"op": "torn"}, end))
+                if limit is not None and len(entries) >= limit:
+                    break
+        return entries
+
+    def _load(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / name).read_bytes()))
+        except FileNotFoundError:
+            return {}
+
+    def _store(self, name: str, value: Mapping[str, Any]) -> None:
+        scratch = self.folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
+        scratch.write_text(json.dumps(value, ensure_ascii=False, indent=1))
+        os.replace(scratch, self.folder / name)
+
+
+def _operation(point: MetricPoint) -> Operation:
+    """A point as an operation; numpy's numbers become plain ones."""
+    value, step, timestamp_ms = float(point.value), int(point.step), int(point.timestamp_ms)
+    return {"op": "point", "key": point.key, "value": value, "step": step, "timestamp_ms": timestamp_ms}
+
+
+def _parse(line: bytes) -> Operation | None:
+    """The operation on a line; None for a torn one."""
+    try:
+        operation = json.loads(line)
+    except ValueError:
+        return None
+    return operation if isinstance(operation, dict) and "op" in operation else None

@@ -1,0 +1,177 @@
+"""Checkpoints that are whole or ignored, and that a late writer cannot spoil.
+
+A checkpoint is a folder of its own, ``step-00000300-a0002``, whose ``manifest.json`` (sizes and
+checksums of all its files) is written last: a reader takes none without one, and none that
+fails it. Every attempt at a cell has a number. An attempt's record names the checkpoints that it
+found (``accepted``); the next attempt looks at those and at what its direct predecessor wrote.
+So whatever an older attempt writes late, a process woken after it was given up, is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from xling.errors import CheckpointError
+from xling.storage import Storage
+
+_NAME = re.compile(r"step-(\d{8})-a(\d{4})")
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointName:
+    """The step and the attempt that a checkpoint's folder is named by."""
+
+    step: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"step-{self.step:08d}-a{self.attempt:04d}"
+
+    @classmethod
+    def parse(cls, text: str) -> CheckpointName | None:
+        match = _NAME.fullmatch(text)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+
+class FencedError(Exception):
+    """A newer attempt has taken the cell over: this process must stop writing."""
+
+
+class CheckpointStore:
+    """One cell's checkpoints, as one attempt sees them."""
+
+    def __init__(self, cell: Storage, attempt: int, accepted: Iterable[str]) -> None:
+        """Args: cell: the cell's folder. accepted: names that this attempt found at its start."""
+        self._cell = cell
+        self._attempt = attempt
+        self._accepted = set(accepted)
+
+    def path(self, name: CheckpointName) -> str:
+        return f"checkpoints/{name}"
+
+    def check_fence(self) -> None:
+        """Raise FencedError when a newer attempt at this cell has begun."""
+        newest = newest_attempt(self._cell)
+        if newest > self._attempt:
+            raise FencedError(f"attempt {self._attempt} was replaced by attempt {newest}")
+
+    def write_file(self, step: int, name: str, data: bytes) -> dict[str, Any]:
+        """Write one of a checkpoint's files; returns its entry of the manifest."""
+        self._cell.write(f"{self.path(CheckpointName(step, self._attempt))}/{name}", data)
+        return {"name": name, "bytes": len(data), "blake2b": _digest(data)}
+
+    def publish(self, step: int, files: Iterable[Mapping[str, Any]], keep: Iterable[int] = ()) -> None:
+        """Write the manifest, which makes the checkpoint exist; drop old ones but steps ``keep``."""
+        self.check_fence()
+        name = CheckpointName(step, self._attempt)
+        self._cell.write_json(f"{self.path(name)}/{_MANIFEST}", {"files": list(files)})
+        self._accepted.add(str(name))
+        self._prune(set(keep))
+
+    def newest_valid(self) -> tuple[CheckpointName | None, list[str]]:
+        """The newest whole checkpoint among those accepted, and why newer ones were passed over."""
+        skipped: list[str] = []
+        names = [name for text in self._accepted if (name := CheckpointName.parse(text))]
+        for name in sorted(names, key=lambda n: (n.step, n.attempt), reverse=True):
+            problem = self._problem(name)
+            if problem is None:
+                return name, skipped
+            skipped.append(f"{name}: {problem}")
+            self._accepted.discard(str(name))
+        return None, skipped
+
+    def newest_at(self, step: int) -> CheckpointName:
+        """The newest checkpoint of a step. Raises CheckpointError when there is none."""
+        names = [name for text in self._accepted if (name := CheckpointName.parse(text)) and name.step == step]
+        if not names:
+            raise CheckpointError(f"the checkpoint of step {step}, the best on dev, is gone: resume with --from-scratch")
+        return max(names, key=lambda name: name.attempt)
+
+    def read_file(self, name: CheckpointName, file: str) -> bytes:
+        return self._cell.read(f"{self.path(name)}/{file}")
+
+    def _problem(self, name: CheckpointName) -> str | None:
+        try:
+            manifest = json.loads(self.read_file(name, _MANIFEST))
+            for entry in manifest["files"]:
+                data = self.read_file(name, entry["name"])
+                if len(data) != entry["bytes"]:
+                    return f"{entry['name']} holds {len(data)} bytes, its manifest says {entry['bytes']}"
+                if _digest(data) != entry["blake2b"]:
+                    return f"{entry['name']} fails its checksum"
+        except FileNotFoundError as error:
+            return f"a file is missing ({error})"
+        except (ValueError, KeyError, TypeError):
+            return "its manifest cannot be read"
+        return None
+
+    def _prune(self, keep: set[int]) -> None:
+        """Keep the newest of the last two steps (one to fall back to) and of the steps in ``keep``."""
+        names = [name for text in self._accepted if (name := CheckpointName.parse(text))]
+        steps = keep | set(sorted({name.step for name in names})[-2:])
+        for name in names:
+            if name.step not in steps or name != self.newest_at(name.step):
+                self._cell.delete(self.path(name))
+                self._accepted.discard(str(name))
+
+
+def newest_attempt(cell: Storage) -> int:
+    """Number of the newest attempt at a cell; 0 when there was none."""
+    numbers = [int(name[:4]) for name in cell.list("attempts") if re.fullmatch(r"\d{4}\.json", name)]
+    return max(numbers, default=0)
+
+
+def accepted_checkpoints(cell: Storage) -> list[str]:
+    """The checkpoints that a new attempt may start from: see the module's text."""
+    newest = newest_attempt(cell)
+    if newest == 0:
+        return []
+    before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+    found = []
+    for text in cell.list("checkpoints"):
+        name = CheckpointName.parse(text)
+        if name and (name.attempt == newest or text in before) and cell.exists(f"checkpoints/{text}/{_MANIFEST}"):
+            found.append(text)
+    return sorted(found)
+
+
+def tensors_to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
+    """Weights in the safetensors format; tensors sharing memory are written once each."""
+    return safetensors.torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+
+
+def tensors_from_bytes(data: bytes) -> dict[str, torch.Tensor]:
+    return dict(safetensors.torch.load(data))
+
+
+def object_to_bytes(value: Any) -> bytes:
+    """Tensors, numbers, strings, lists and dicts, by ``torch.save``."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def object_from_bytes(data: bytes) -> Any:
+    """Read back with ``weights_only``: nothing in a checkpoint can run code.
+
+    Raises:
+        CheckpointError: the bytes hold anything else.
+    """
+    try:
+        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises many kinds here
+        raise CheckpointError(f"a checkpoint file cannot be read: {error}") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,198 @@
+"""What a Ray Train worker runs: one attempt at one job, from its newest whole checkpoint to the end.
+
+:func:`run` is free of Ray, so that tests drive it with plain processes; :func:`worker_loop` is
+its Ray Train skin.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from xling.config.schema import CellConfig
+from xling.errors import XlingError
+from xling.model.source import LoadedModel
+from xling.storage import Storage
+from xling.train.checkpoint import (
+    CheckpointStore,
+    object_from_bytes,
+    object_to_bytes,
+    tensors_from_bytes,
+    tensors_to_bytes,
+)
+from xling.train.dev import DevScorer
+from xling.train.inputs import load_inputs, load_start_model, publish_model
+from xling.train.loop import LoopState, StepRecord, Task, train, uses_bf16
+from xling.train.optim import build_optimizer, steps_of_budget
+
+Send = Callable[[dict[str, Any]], None]
+STOP_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One attempt, as the driver hands it to every worker."""
+
+    storage: str  # URL of the storage's root
+    folder: str  # the job's folder below it
+    stop_files: tuple[str, ...]  # a file that appears here asks for a stop
+    config: dict[str, Any]  # a CellConfig
+    training: str  # fingerprint of the training items
+    texts: str  # fingerprint that a built preset's tokenizer goes by
+    dev: str  # fingerprint of the dev set; empty for none
+    warm: str | None  # id of the warm start to begin from
+    attempt: int
+    accepted: tuple[str, ...]  # checkpoints it may start from
+
+
+def worker_loop(config: dict[str, Any]) -> None:
+    """Ray Train's entry point: ``config`` holds ``spec`` and ``sink``, the driver's mailbox actor."""
+    import ray
+    import ray.train
+    import ray.train.torch
+
+    context = ray.train.get_context()
+    sink = config["sink"]
+    try:
+        run(
+            WorkerSpec(**config["spec"]),
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            device=ray.train.torch.get_device(),
+            send=lambda message: sink.put.remote(message),
+        )
+    except Exception as error:  # told to the driver, which tells failures of the code from dead processes by it
+        by_user = isinstance(error, XlingError)
+        message = str(error) if by_user else f"{type(error).__name__}: {error}"
+        failure = {"event": "error", "message": message, "traceback": traceback.format_exc(), "by_user": by_user}
+        ray.get(sink.put.remote(failure))
+        raise
+
+
+def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, send: Send) -> bool:
+    """Train until done or asked to stop; rank 0 publishes the model. True when it is finished.
+
+    Raises:
+        NonFiniteError, DataError, CheckpointError: see the loop, the plan and the model's source.
+        FencedError: a newer attempt has taken the job over.
+    """
+    config = CellConfig.model_validate(spec.config)
+    torch.set_num_threads(config.resources.cpus_per_worker)
+    root = Storage(spec.storage)
+    start = load_start_model(root, config, texts=spec.texts, warm=spec.warm)
+    start.encoder.to(device)
+    inputs = load_inputs(root, spec.training, start, config)
+    total_steps = steps_of_budget(
+        config.train,
+        parameters=start.encoder.parameters_non_embedding,
+        tokens_per_pair=inputs.tokens.mean_tokens_per_pair,
+    )
+    task = Task(
+        encoder=start.encoder,
+        optimizer=build_optimizer(start.encoder, config.train),
+        plan=inputs.plan,
+        tokens=inputs.tokens,
+        config=config.train,
+        total_steps=total_steps,
+        seed=config.seed,
+        pad_id=start.tokenizer.pad_token_id,
+        rank=rank,
+        world_size=world_size,
+        device=device,
+    )
+    job = _Job(root, spec, task, start, send)
+    state = job.restore()
+    if rank == 0:
+        about = {"bf16": uses_bf16(config.train, device), "device": device.type, "excluded": inputs.plan.excluded}
+        send({"event": "started", "step": state.step, "total": total_steps, **about})
+    finished = train(task, state, job)
+    if finished and rank == 0:
+        job.publish(state)
+    return finished
+
+
+class _Job:
+    """The loop's hooks: reports to the driver, checkpoints and metrics to storage."""
+
+    def __init__(self, root: Storage, spec: WorkerSpec, task: Task, start: LoadedModel, send: Send) -> None:
+        self._root = root
+        self._spec = spec
+        self._task = task
+        self._start = start
+        self._send = send
+        self._cell = root.child(spec.folder)
+        self._checkpoints = CheckpointStore(self._cell, spec.attempt, spec.accepted)
+        self._segment: list[StepRecord] = []  # not on storage yet
+        self._polled = time.monotonic()
+        self._dev = DevScorer(root, spec.dev, start, task.rank, task.world_size) if spec.dev else None
+
+    def restore(self) -> LoopState:
+        """Load the newest whole checkpoint into the task; a fresh state when there is none."""
+        name, skipped = self._checkpoints.newest_valid()
+        for reason in skipped:
+            self._send({"event": "skipped", "reason": reason})
+        if name is None:
+            return LoopState()
+        self._task.encoder.load_state_dict(tensors_from_bytes(self._checkpoints.read_file(name, "weights.safetensors")))
+        self._task.optimizer.load_state_dict(object_from_bytes(self._checkpoints.read_file(name, "optimizer.pt")))
+        return LoopState(**json.loads(self._checkpoints.read_file(name, "state.json"))["state"])
+
+    def report(self, records: list[StepRecord]) -> None:
+        if self._task.rank == 0:
+            self._segment.extend(records)
+            self._send({"event": "steps", "records": records, "total": self._task.total_steps})
+
+    def save(self, state: LoopState) -> None:
+        """Rank 0 writes; the others go on, and meet it at the next step's collective."""
+        if self._task.rank != 0:
+            return
+        self._checkpoints.check_fence()
+        if self._segment:
+            first, last = self._segment[0]["step"], self._segment[-1]["step"]
+            lines = "".join(json.dumps(record) + "\n" for record in self._segment)
+            self._cell.write(f"metrics/{first:08d}-{last:08d}-a{self._spec.attempt:04d}.jsonl", lines.encode())
+            self._segment = []
+        about = {"state": asdict(state), "world_size": self._task.world_size, "total_steps": self._task.total_steps}
+        contents = {
+            "weights.safetensors": tensors_to_bytes(self._task.encoder.state_dict()),
+            "optimizer.pt": object_to_bytes(self._task.optimizer.state_dict()),
+            "state.json": json.dumps(about).encode(),
+        }
+        files = [self._checkpoints.write_file(state.step, name, data) for name, data in contents.items()]
+        keep = [state.best_step] if self._task.config.keep == "best" and state.best_step is not None else []
+        self._checkpoints.publish(state.step, files, keep)
+        self._send({"event": "checkpoint", "step": state.step})
+
+    def dev(self) -> float | None:
+        return self._dev.score() if self._dev is not None else None
+
+    def should_stop(self) -> bool:
+        """Whether word was left to stop; rank 0 looks once a second, the loop tells the others."""
+        if self._task.rank != 0 or time.monotonic() - self._polled < STOP_POLL_S:
+            return False
+        self._polled = time.monotonic()
+        return any(self._root.exists(path) for path in self._spec.stop_files)
+
+    def publish(self, state: LoopState) -> None:
+        """Write the trained model's folder, its marker last."""
+        if self._task.config.keep == "best" and state.best_step is not None and state.best_step != state.step:
+            best = self._checkpoints.newest_at(state.best_step)
+            weights = self._checkpoints.read_file(best, "weights.safetensors")
+            self._task.encoder.load_state_dict(tensors_from_bytes(weights))
+        self._checkpoints.check_fence()
+        composition = self._task.plan.composition(0, self._task.total_steps).to_dict()
+        self._cell.write_json("composition.json", composition)
+        about = {
+            "step": state.step,
+            "best_step": state.best_step,
+            "dev": state.best_dev if self._task.config.keep == "best" else state.dev,
+            "total_steps": self._task.total_steps,
+            "parameters": self._task.encoder.parameters_total,
+        }
+        publish_model(self._cell, self._start, about)
