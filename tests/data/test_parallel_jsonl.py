@@ -53,7 +53,7 @@ def test_dev_holds_out_whole_articles(tmp_path: Path) -> None:
 
 def test_dev_split_is_the_written_down_one() -> None:
     items = [ParallelItem(str(number), f"Article {number}", {}) for number in range(20)]
-    assert dev_articles(items) == {"Article 5", "Article 13"}
+    assert dev_articles(items) == {"Article 7", "Article 15"}
 
 
 def test_dev_split_keeps_at_least_one_article(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_languages_and_titles_restrict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "nearest"), [("titles", "Artcle 1", "Article 1"), ("languages", "ens", "en")]
+    ("field", "value", "nearest"), [("titles", "Artcle 1", "Article 1"), ("languages", "eng", "en")]
 )
 def test_unknown_title_or_language_is_refused(tmp_path: Path, field: str, value: str, nearest: str) -> None:
     config = write(tmp_path / "rows.jsonl", articles(3)).model_copy(update={field: (value,)})

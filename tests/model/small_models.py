@@ -42,7 +42,12 @@ def tokenizer_in(folder: Path) -> Path:
 def tiny_model(folder: Path, *, pooling: Pooling = "mean", seed: int = 0) -> LoadedModel:
     """A built tiny encoder for texts of up to 96 tokens; ``folder`` gets its tokenizer."""
     model = ModelConfig(
-        preset="tiny", pooling=pooling, max_query_tokens=24, max_passage_tokens=48, query_prefix="q: ", passage_prefix="p: "
+        preset="tiny",
+        pooling=pooling,
+        max_query_tokens=24,
+        max_passage_tokens=48,
+        query_prefix="q: ",
+        passage_prefix="p: ",
     )
     return load_start(model, seed, tokenizer_in(folder))
 

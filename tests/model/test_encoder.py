@@ -6,6 +6,14 @@ from transformers import AutoModel, BertConfig, XLMRobertaConfig
 from xling.model import presets
 from xling.model.encoder import DualEncoder, build_backbone
 
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+
 
 def build(seed=0, dropout=None):
     return build_backbone(presets.get("tiny"), vocab_size=50, positions=96, pad_id=0, dropout=dropout, seed=seed)
@@ -50,7 +58,7 @@ def test_pooling_stays_float32_under_autocast(batch):
 
 def test_every_parameter_gets_a_gradient(batch):
     """Distributed training waits for all of them."""
-    backbone = AutoModel.from_config(BertConfig(50, 32, 1, 2, 64))
+    backbone = AutoModel.from_config(BertConfig(**SMALL))
     assert backbone.pooler is not None
     encoder = DualEncoder(backbone, "mean")
     (encoder(*batch) * torch.arange(32)).sum().backward()
@@ -65,7 +73,7 @@ def test_counts_leave_out_embedding_tables():
 
 
 def test_max_tokens_counts_usable_positions():
-    roberta = XLMRobertaConfig(50, 32, 1, 2, 64, max_position_embeddings=34, pad_token_id=1)
+    roberta = XLMRobertaConfig(**SMALL, max_position_embeddings=34, pad_token_id=1)
     encoder = DualEncoder(AutoModel.from_config(roberta), "mean").eval()
     assert DualEncoder(build(), "mean").max_tokens == 96
     assert encoder.max_tokens == 32

@@ -1,7 +1,6 @@
 """Runs in a SQLite store: nesting, re-opening, params, inputs, artifacts, refusals."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -46,19 +45,9 @@ class Desk:
         return [(point.step, point.value, point.timestamp) for point in self.client.get_metric_history(run_id, key)]
 
 
-@pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory):
-    """Making the tables takes seconds: it is done once and copied."""
-    folder = tmp_path_factory.mktemp("fresh")
-    connect(f"sqlite:///{folder}/mlflow.db")
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def desk(tmp_path, fresh_store):
-    with sqlite3.connect(fresh_store) as source, sqlite3.connect(tmp_path / "mlflow.db") as target:
-        source.backup(target)
-    return Desk(tmp_path)
+def desk(new_store):
+    return Desk(new_store().parent)
 
 
 def points(steps, key="train/loss", at=NOW):
@@ -117,8 +106,8 @@ def test_a_changed_param_is_reported_tagged_and_never_stops_anything(desk):
     assert any("retries: 2 -> 5" in problem for problem in again.problems)
 
 
-def test_inputs_artifacts_figures_and_tables_arrive(desk, tmp_path):
-    model = tmp_path / "model"
+def test_inputs_artifacts_figures_and_tables_arrive(desk):
+    model = desk.folder / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
     figure = Figure()
@@ -136,7 +125,10 @@ def test_inputs_artifacts_figures_and_tables_arrive(desk, tmp_path):
     assert root.is_relative_to(desk.artifacts)
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     assert found == {"model/config.json", "configs/config.json", "plots/line.png", "tables/pairs.json"}
-    assert json.loads((root / "tables/pairs.json").read_text()) == {"columns": ["pair", "mAP"], "data": [["ar-de", 0.5]]}
+    assert json.loads((root / "tables/pairs.json").read_text()) == {
+        "columns": ["pair", "mAP"],
+        "data": [["ar-de", 0.5]],
+    }
     assert not any((desk.folder / "spool-c1" / "files").iterdir())
 
 
@@ -174,11 +166,11 @@ def test_points_left_on_a_lost_host_fill_their_gap_later(desk):
     assert sync(desk.folder / "host-a")[0].sent == 0
 
 
-def test_another_store_gets_the_whole_run(desk, tmp_path):
+def test_another_store_gets_the_whole_run(desk, new_store):
     with desk.cell() as tracker:
         tracker.log_params({"seed": 0})
         tracker.log_points(points([1, 2]))
-    uri = f"sqlite:///{tmp_path}/second.db"
+    uri = f"sqlite:///{new_store()}"
     moved = CellTracker(uri, "demo", "demo", "c1", tracker.spool.folder)
     with moved:
         moved.log_points(points([2, 3]))
@@ -260,6 +252,7 @@ def test_sync_names_a_folder_without_a_spool(tmp_path):
         sync(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_fresh_store_can_be_opened_by_several_processes_at_once(tmp_path):
     script = "import sys; from xling.track.store import connect; connect(sys.argv[1]).search_experiments()"
     uri = f"sqlite:///{tmp_path}/mlflow.db"

@@ -116,10 +116,12 @@ def read_document(path: Path) -> Document:
         raise ConfigError(_syntax(str(path), error)) from None
     except yaml.reader.ReaderError:
         raise ConfigError(f"{path}: is not a text file: it holds control characters; a sweep is a YAML file") from None
+    if data is None and document.problems:
+        raise ConfigError([problem.text for problem in document.problems])
     if data is None:
         raise ConfigError(f"{path}: is empty; a sweep needs at least name, data and model")
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: is not a list of settings, such as 'name: demo'; a sweep is a YAML mapping")
+        raise ConfigError(f"{path}:1: holds no settings such as 'name: demo'; a sweep is a YAML mapping")
     document.data = data
     return document
 

@@ -114,6 +114,9 @@ def nearest(model: type[BaseModel], parts: Parts) -> str | None:
     """The valid dotted path most like a wrong one: misspelt in its section, or of another section."""
     depth = next(depth for depth in range(1, len(parts) + 1) if slot_at(model, parts[:depth]) is None)
     above = slot_at(model, parts[: depth - 1])
+    if above is not None and above.section is None and depth > 1:  # below a plain value, or a list without its index
+        listed: Parts = (*parts[: depth - 1], 0, *parts[depth - 1 :])
+        return join(listed if slot_at(model, listed) is not None else parts[: depth - 1])
     siblings = list(above.section.model_fields) if above is not None and above.section is not None else []
     close = difflib.get_close_matches(str(parts[depth - 1]), siblings, n=1)
     if close:

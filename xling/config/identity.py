@@ -94,7 +94,7 @@ def warm_id(model: ModelConfig, *, names_fingerprint: str, training_fingerprint:
     )
 
 
-def eval_id(train_id: str, *, retrieval_fingerprint: str, settings: EvaluationConfig) -> str:
+def eval_id(train_id: str, retrieval_fingerprint: str, settings: EvaluationConfig) -> str:
     """Id of one trained model's scores on one retrieval set: 20 hex digits."""
     return _digest(
         "eval",

@@ -70,7 +70,8 @@ def _number(value: int | float) -> str:
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
     short = f"{value:g}"
-    return (short if float(short) == value else repr(value)).replace("+", "")
+    mantissa, exponent, power = (short if float(short) == value else repr(value)).partition("e")
+    return f"{mantissa}e{int(power)}" if exponent else mantissa
 
 
 def _slug(text: str) -> str:

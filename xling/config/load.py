@@ -26,6 +26,9 @@ from xling.errors import ConfigError
 Check = Callable[[CellConfig], Iterable[tuple[str, str]]]
 """Says what is wrong with a cell: (dotted path, what to say of it, as in "is 'foo', must be …")."""
 
+MAX_REMOVALS = 6  # deeper than any section
+
+_MADE_UP = {"name": "unknown", "model": {"preset": "unknown"}, "data": {"train": {"dataset": "unknown"}}}
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
@@ -96,7 +99,7 @@ def _validate(
         config = _cell_config(checked)
         for name, text in (said for check in checks for said in check(config)):
             parts = dotted.split(name)
-            if not any(dotted.starts_with(parts, gone) or dotted.starts_with(gone, parts) for gone in removed):
+            if not any(dotted.starts_with(parts, gone) or dotted.starts_with(gone, parts) for gone in removed if gone):
                 findings.add(position, parts, about(parts, text))
     return sweep
 
@@ -113,16 +116,23 @@ def _without_errors(
 ) -> SweepConfig | None:
     """The sweep with what is wrong left out, so that the rest can be checked in the same pass.
 
-    A value goes first, then, if what remains is still refused, the sections around it. None
-    when even that is refused. ``removed`` receives the paths left out.
+    A value goes first, then, if what remains is still refused, the sections around it; what a
+    sweep cannot be without is made up. ``removed`` receives the paths left out: what checks say of
+    those means nothing. None when even that is refused.
     """
-    raw = {**raw, "name": "unnamed"}
-    for height in range(4):
-        for path in {parts[: len(parts) - height] for parts, _ in errors} - {()}:
-            removed.append(path)
-            if dotted.has_in(raw, path):
+    for _round in range(MAX_REMOVALS):
+        dropped: list[Parts] = []
+        for parts, _ in errors:
+            if any(dotted.starts_with(parts, section) for section in dropped):
+                continue
+            path = parts
+            while path and (path in removed or not dotted.has_in(raw, path) or isinstance(path[-1], int)):
+                path = path[:-1]
+            if path:
                 dotted.drop(raw, path)
-        sweep, errors = _try(raw)
+                dropped.append(path)
+            removed += [path, parts]
+        sweep, errors = _try({**_MADE_UP, **raw})
         if sweep is not None:
             return sweep
     return None

@@ -18,6 +18,7 @@ _MUST_BE = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "text in Unicode",
     "tuple_type": "a list",
 }
 _OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")

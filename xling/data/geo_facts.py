@@ -32,7 +32,7 @@ RELATIONS = (
     "home",
     "neighbour_language",
 )
-MINIMUM_SHARE = 1.0  # per cent of some territory's people: below that a language is left out
+MINIMUM_SHARE = 0.5  # per cent of some territory's people: below that a language is left out
 
 _NOT_TERRITORIES = frozenset({"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -92,8 +92,9 @@ def _is_proper(name: str, code: str, language: str) -> bool:
 
     Such pieces are the same in all languages, and a retriever would align by them alone.
     """
-    if re.search(r"\d", name) or code in re.split(r"\W+", name.upper() if len(code) > 2 else name):
-        return name != code and code.islower()  # a few languages are named as they are coded: Vai, Yao
+    codes = {code, code[:2]} if code.isupper() else set()  # a currency's code begins with a territory's
+    if re.search(r"\d", name) or codes & set(re.split(r"\W+", name)):
+        return False
     return language not in _NON_LATIN or not re.search(r"[A-Za-z]", name)
 
 

@@ -65,15 +65,20 @@ def find_overlap(training: TrainingSet, evaluation: RetrievalSet) -> Overlap:
     return Overlap(counts, totals, examples)
 
 
+def overlap_message(training: TrainingSet, evaluation: RetrievalSet, overlap: Overlap) -> str:
+    """What to tell a user whose zero-shot claim does not hold, and how to mend it."""
+    return (
+        f"{evaluation.name} is not zero-shot for a model trained on {training.name}: it shares {overlap}. "
+        "Restrict `titles:` of either set to articles the other lacks, or set `allow_overlap: true` to start "
+        "all the same, with the overlap shown beside the results"
+    )
+
+
 def require_zero_shot(training: TrainingSet, evaluation: RetrievalSet) -> None:
     """Raise DataError when training and evaluation share anything at the set's zero-shot levels."""
     overlap = find_overlap(training, evaluation)
     if overlap.any:
-        raise DataError(
-            f"{evaluation.name} is not zero-shot for a model trained on {training.name}: it shares {overlap}. "
-            "Restrict `titles:` of either set to articles the other lacks, or set `allow_overlap: true` to start "
-            "all the same, with the overlap shown beside the results"
-        )
+        raise DataError(overlap_message(training, evaluation, overlap))
 
 
 def _training_texts(training: TrainingSet, level: str) -> Iterator[Key]:

@@ -95,7 +95,7 @@ class _FileCheck:
     def _check_against_earlier(self, row: Row, number: int, found: list[str]) -> None:
         first = self.line_of_id.setdefault(row.id, number)
         if first != number:
-            found.append(f"`id` is {row.id!r}, which line {first} has too; give every row its own")
+            found.append(f"`id` is {_shown(row.id)}, which line {first} has too; give every row its own")
         if not (row.title and row.paragraph):
             return
         for language, (_, passage) in row.texts.items():

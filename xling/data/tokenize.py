@@ -6,6 +6,7 @@ Index legend: I items, L languages; -1 where an item lacks a language.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from xling.data.fingerprint import fingerprint
 from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
 from xling.data.token_table import Encoded, Int32Array, TokenSlice, TokenTable, batched, ensure_table
-from xling.errors import ConfigError
+from xling.errors import ConfigError, DataError
 from xling.storage import Storage
 
 TOKENS_VERSION = 1  # raised when the same texts would give other ids; old tables are then left unused
@@ -81,6 +82,7 @@ class TrainingTokens:
     """Token ids of a training set's questions and passages, by item and language index.
 
     Attributes:
+        queries_IL, passages_IL: the row of each item's question and passage in its table, -1 for none.
         truncated: texts cut, by ``query/<language>`` and ``passage/<language>``.
         mean_tokens_per_pair: query and passage tokens together, over all items and languages.
     """
@@ -88,8 +90,8 @@ class TrainingTokens:
     def __init__(
         self, queries: TokenTable, queries_IL: IndexArray, passages: TokenTable, passages_IL: IndexArray
     ) -> None:
-        self._queries, self._queries_IL = queries, queries_IL
-        self._passages, self._passages_IL = passages, passages_IL
+        self._queries, self.queries_IL = queries, queries_IL
+        self._passages, self.passages_IL = passages, passages_IL
         self.truncated: dict[str, int] = {**queries.truncated, **passages.truncated}
         used_IL = queries_IL >= 0
         self.mean_tokens_per_pair = (
@@ -100,11 +102,11 @@ class TrainingTokens:
 
     def query(self, item: int, language: int) -> Int32Array:
         """Token ids of an item's question. Raises KeyError when it lacks the language."""
-        return self._queries[_row(self._queries_IL, item, language)]
+        return self._queries[_row(self.queries_IL, item, language)]
 
     def passage(self, item: int, language: int) -> Int32Array:
         """Token ids of an item's passage. Raises KeyError when it lacks the language."""
-        return self._passages[_row(self._passages_IL, item, language)]
+        return self._passages[_row(self.passages_IL, item, language)]
 
 
 class RetrievalTokens(NamedTuple):
@@ -137,27 +139,55 @@ def tokenize_training(
     def passages() -> Iterator[Row]:
         return (Row(items[i].texts[code].passage, group=f"passage/{code}") for i, code in passage_sides)
 
+    return _training_tokens(
+        storage, tokenizer, tokenizer_digest, digest, model, (queries, queries_IL), (passages, passages_IL)
+    )
+
+
+def open_training(
+    storage: Storage,
+    tokenizer: Any,
+    tokenizer_digest: str,
+    data_fingerprint: str,
+    queries_IL: IndexArray,
+    passages_IL: IndexArray,
+    model: TextLimits,
+) -> TrainingTokens:
+    """What :func:`tokenize_training` built before, found again without the texts.
+
+    Raises:
+        DataError: it was never built with this tokenizer and these limits.
+    """
+
+    def missing() -> Iterator[Row]:
+        raise DataError(
+            f"the tokens of training data {data_fingerprint} are not below {storage.url}/tokens, "
+            "or are damaged there; launch the sweep again, which builds them"
+        )
+
+    return _training_tokens(
+        storage, tokenizer, tokenizer_digest, data_fingerprint, model, (missing, queries_IL), (missing, passages_IL)
+    )
+
+
+def _training_tokens(
+    storage: Storage,
+    tokenizer: Any,
+    tokenizer_digest: str,
+    data_fingerprint: str,
+    model: TextLimits,
+    queries: tuple[Callable[[], Iterable[Row]], IndexArray],
+    passages: tuple[Callable[[], Iterable[Row]], IndexArray],
+) -> TrainingTokens:
+    def table(side: str, rows: Callable[[], Iterable[Row]], max_tokens: int, prefix: str) -> TokenTable:
+        texts = f"training {side} {data_fingerprint}"
+        return tokenize(storage, tokenizer, tokenizer_digest, texts, rows, max_tokens, prefix)
+
     return TrainingTokens(
-        tokenize(
-            storage,
-            tokenizer,
-            tokenizer_digest,
-            f"training queries {digest}",
-            queries,
-            model.max_query_tokens,
-            model.query_prefix,
-        ),
-        queries_IL,
-        tokenize(
-            storage,
-            tokenizer,
-            tokenizer_digest,
-            f"training passages {digest}",
-            passages,
-            model.max_passage_tokens,
-            model.passage_prefix,
-        ),
-        passages_IL,
+        table("queries", queries[0], model.max_query_tokens, model.query_prefix),
+        queries[1],
+        table("passages", passages[0], model.max_passage_tokens, model.passage_prefix),
+        passages[1],
     )
 
 
@@ -173,24 +203,10 @@ def tokenize_retrieval(
     def passages() -> Iterator[Row]:
         return (Row(p.text, p.context, f"passage/{code}") for code in languages for p in retrieval.passages[code])
 
-    query_table = tokenize(
-        storage,
-        tokenizer,
-        tokenizer_digest,
-        f"queries {retrieval.fingerprint}",
-        queries,
-        model.max_query_tokens,
-        model.query_prefix,
-    )
-    passage_table = tokenize(
-        storage,
-        tokenizer,
-        tokenizer_digest,
-        f"passages {retrieval.fingerprint}",
-        passages,
-        model.max_passage_tokens,
-        model.passage_prefix,
-    )
+    table = partial(tokenize, storage, tokenizer, tokenizer_digest)
+    digest = retrieval.fingerprint
+    query_table = table(f"queries {digest}", queries, model.max_query_tokens, model.query_prefix)
+    passage_table = table(f"passages {digest}", passages, model.max_passage_tokens, model.passage_prefix)
     return RetrievalTokens(
         _slices(query_table, languages, retrieval.queries),
         _slices(passage_table, languages, retrieval.passages),

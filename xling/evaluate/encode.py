@@ -24,7 +24,7 @@ Embeddings = NDArray[np.float32]
 
 
 class TextTokens(Protocol):
-    """Token ids of a set's texts, special tokens and prefixes in, cut to length (data/tokenize.py's RetrievalTokens)."""
+    """Token ids of a set's texts, special tokens and prefixes in, cut to length: what data/tokenize.py gives."""
 
     @property
     def queries(self) -> Mapping[str, Sequence[NDArray[np.int32]]]: ...
@@ -51,9 +51,7 @@ class FlatTokens:
     def of_retrieval(cls, layout: Layout, tokens: TextTokens) -> FlatTokens:
         """The texts in the layout's numbering."""
         roles = (tokens.queries, tokens.passages)
-        flat = cls.of(
-            [text for by_language in roles for language in layout.languages for text in by_language[language]]
-        )
+        flat = cls.of([text for role in roles for language in layout.languages for text in role[language]])
         assert len(flat) == layout.query_count + len(layout.passage_ids), "tokens of another retrieval set"
         return flat
 

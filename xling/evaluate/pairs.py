@@ -127,6 +127,7 @@ def evaluate_model(
     tasks = task_count(len(flat.values), max_tasks, room)
     batches = plan_batches(flat.lengths, settings.batch_size)
     shares = share_batches(batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
+    model_url = Storage(model_url).url  # absolute: a worker's working folder is another
     # A folder's content can change between calls; a process keeps its model within one call only.
     call = uuid.uuid4().hex
     flat_ref = ray.put(flat)
@@ -193,7 +194,7 @@ def _model(model_url: str, call: str) -> LoadedModel:
 
     from xling.model.source import load_folder
 
-    parent, _, name = model_url.rstrip("/").rpartition("/")
+    parent, _, name = model_url.rpartition("/")
     with Storage(parent or "/").local_copy(name) as folder:
         loaded = load_folder(folder)
     if torch.cuda.is_available() and ray.get_gpu_ids():
@@ -236,7 +237,7 @@ def _stream(jobs: Iterable[Callable[[], Any]], width: int) -> Iterator[tuple[int
         raise
     finally:
         for reference in running:
-            ray.cancel(reference, force=True)
+            ray.cancel(reference)
 
 
 def _room(cpus: int, gpus: float) -> int:

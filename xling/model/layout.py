@@ -81,11 +81,10 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
         transformer, pooling_folder = _modules(folder)
         extra.append(folder / "modules.json")
     read_json(transformer / "config.json")
-    files = [transformer / "config.json", *_weights(transformer), *_tokenizer_files(transformer), *extra]
-
+    files = [transformer / "config.json", *_weights(transformer), *_tokenizer_files(transformer)]
     pooling: Pooling | None = None
     if pooling_folder is not None:
-        extra = [*extra, pooling_folder / "config.json"]
+        extra.append(pooling_folder / "config.json")
         pooling = None if pooling_given else _pooling(extra[-1])
     own = folder / _OWN_FILE
     settings = _own_settings(own) if own.exists() else None
@@ -93,7 +92,7 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
     prompts_file = folder / "config_sentence_transformers.json"
     sentence_config = read_json(sentence[0]) if sentence else {}
     prompts = read_json(prompts_file).get("prompts") or {} if prompts_file.exists() else {}
-    files += [file for file in (own, prompts_file, *sentence) if file.exists()]
+    files += [file for file in (own, prompts_file, *sentence, *extra) if file.exists()]
     return Layout(
         folder=folder,
         transformer=transformer,

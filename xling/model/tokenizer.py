@@ -53,9 +53,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTr
     by_frequency = sorted((char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char))
     if not by_frequency:
         raise DataError("training text for the tokenizer is empty, must hold at least one word; check `data.train`")
-    alphabet = by_frequency[: max(1, vocab_size // 2)]
-    # The trainer would glue the neighbours of a dropped character together; a space keeps them apart.
-    blank = {ord(char): " " for char in by_frequency[len(alphabet) :]}
+    # Dropped here, not by the trainer: it breaks ties by hash order, and glues a dropped one's neighbours together.
+    dropped = {ord(char): " " for char in by_frequency[max(1, vocab_size // 2) :]}
 
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -63,11 +62,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTr
         vocab_size=vocab_size,
         min_frequency=2,
         special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=sorted(alphabet),
-        limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((line.translate(blank) for line in lines), trainer=trainer)
+    tokenizer.train_from_iterator((line.translate(dropped) for line in lines), trainer=trainer)
     tokenizer.normalizer = normalizer  # only now: the lines above were normalised to count their characters
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -119,9 +116,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
-def tokenizer_path(training: TrainingSet) -> str:
+def tokenizer_path(training_fingerprint: str) -> str:
     """Where the tokenizer of a training set lies below the storage's root."""
-    return f"tokenizers/{training.fingerprint}-v{_VERSION}"
+    return f"tokenizers/{training_fingerprint}-v{_VERSION}"
 
 
 def ensure_tokenizer(storage: Storage, training: TrainingSet) -> PreTrainedTokenizerFast:
@@ -140,7 +137,7 @@ def tokenizer_folder(storage: Storage, training: TrainingSet) -> Iterator[Path]:
     Raises:
         DataError: the training set has no text.
     """
-    path = tokenizer_path(training)
+    path = tokenizer_path(training.fingerprint)
     if not _is_whole(storage, path):
         _publish(storage, path, train_tokenizer(_training_texts(training)))
     with storage.local_copy(path) as folder:

@@ -29,8 +29,7 @@ from typing import Any
 from xling.storage import Storage
 from xling.sweep.lease import holder_of
 from xling.train.checkpoint import accepted_checkpoints, newest_attempt
-
-MODEL_MARKER = "model/manifest.json"
+from xling.train.inputs import MODEL_MARKER
 
 
 class CellState(StrEnum):

@@ -18,7 +18,6 @@ from xling.data import registry
 from xling.data.overlap import Overlap, find_overlap, overlap_message
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import DataError
-from xling.evaluate.result import EVALUATION_VERSION
 from xling.model.source import weights_digest
 
 Kind = Literal["warm", "baseline", "cell"]
@@ -91,7 +90,9 @@ class _Data:
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, str], TrainingSet | RetrievalSet] = {}
 
-    def _once(self, what: Literal["training", "dev", "evaluation"], config: DatasetConfig) -> TrainingSet | RetrievalSet:
+    def _once(
+        self, what: Literal["training", "dev", "evaluation"], config: DatasetConfig
+    ) -> TrainingSet | RetrievalSet:
         key = (what, config.model_dump_json())
         if key not in self._loaded:
             adapter = registry.get(config.dataset)
@@ -177,20 +178,20 @@ def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evalua
         while name in names:  # the same set twice, say with other titles
             name += "+"
         names.add(name)
-        eval_identity = eval_id(identity, retrieval.fingerprint, EVALUATION_VERSION)
+        eval_identity = eval_id(identity, retrieval.fingerprint, config.evaluation)
         found.append(Evaluation(eval_identity, name, retrieval.fingerprint))
     return tuple(found)
 
 
 def _baseline_job(cell: Job) -> Job:
-    config = cell.config.model_copy(
-        update={"train": TrainConfig(budget=BudgetConfig(steps=0), batch_size=cell.config.train.batch_size), "mix": MixConfig()}
-    )
+    train = TrainConfig(budget=BudgetConfig(steps=0), batch_size=cell.config.train.batch_size)
+    config = cell.config.model_copy(update={"train": train, "mix": MixConfig()})
     identity = train_id(
         config, training_fingerprint=cell.texts, weights_digest=weights_digest(config.model), warm_id=cell.warm
     )
     evaluations = tuple(
-        Evaluation(eval_id(identity, e.fingerprint, EVALUATION_VERSION), e.dataset, e.fingerprint) for e in cell.evaluations
+        Evaluation(eval_id(identity, e.fingerprint, config.evaluation), e.dataset, e.fingerprint)
+        for e in cell.evaluations
     )
     return Job(
         kind="baseline",
@@ -211,13 +212,9 @@ def _warm_job(data: _Data, cell: Job) -> Job:
     warm = cell.config.model.warm_start
     assert warm is not None
     assert cell.warm is not None
-    config = cell.config.model_copy(
-        update={
-            "mix": MixConfig(monolingual=0.0, cross_lingual=1.0, cross_lingual_by="example"),
-            "train": TrainConfig(batch_size=warm.batch_size, budget=BudgetConfig(steps=warm.steps), lr=warm.lr),
-            "seed": warm.seed,
-        }
-    )
+    mix = MixConfig(monolingual=0.0, cross_lingual=1.0, cross_lingual_by="example")
+    train = TrainConfig(batch_size=warm.batch_size, budget=BudgetConfig(steps=warm.steps), lr=warm.lr)
+    config = cell.config.model_copy(update={"mix": mix, "train": train, "seed": warm.seed})
     return Job(
         kind="warm",
         id=cell.warm,

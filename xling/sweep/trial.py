@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import XlingError
@@ -21,6 +20,7 @@ from xling.sweep.fit import CodeFailure, InfraFailure, Message, fit
 from xling.sweep.jobs import Job
 from xling.sweep.lease import HeldError, Lease
 from xling.sweep.record import CellRecord
+from xling.sweep.settings import Stopped, TrialSettings
 from xling.train.worker import WorkerSpec
 
 DEATHS_WITHOUT_A_STEP = 3
@@ -28,26 +28,6 @@ BACKOFF_S = 2.0
 WAIT_S = 0.5
 
 Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TrialSettings:
-    """What all drivers of a sweep share."""
-
-    storage: str  # URL of the storage's root
-    sweep: str
-    retries: int
-    tracking_uri: str
-    experiment: str
-    command: str  # that goes on with the sweep
-
-
-class Stopped(Exception):
-    """The workers left early, as they were asked to."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
 
 
 def tune_trial(config: dict[str, Any]) -> None:

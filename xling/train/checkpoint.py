@@ -94,7 +94,9 @@ class CheckpointStore:
         """The newest checkpoint of a step. Raises CheckpointError when there is none."""
         names = [name for text in self._accepted if (name := CheckpointName.parse(text)) and name.step == step]
         if not names:
-            raise CheckpointError(f"the checkpoint of step {step}, the best on dev, is gone: resume with --from-scratch")
+            raise CheckpointError(
+                f"the checkpoint of step {step}, the best on dev, is gone: resume with --from-scratch"
+            )
         return max(names, key=lambda name: name.attempt)
 
     def read_file(self, name: CheckpointName, file: str) -> bytes:

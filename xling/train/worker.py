@@ -186,7 +186,7 @@ class _Job:
             weights = self._checkpoints.read_file(best, "weights.safetensors")
             self._task.encoder.load_state_dict(tensors_from_bytes(weights))
         self._checkpoints.check_fence()
-        composition = self._task.plan.composition(0, self._task.total_steps).to_dict()
+        composition = self._task.plan.composition(0, self._task.total_steps).as_json()
         self._cell.write_json("composition.json", composition)
         about = {
             "step": state.step,

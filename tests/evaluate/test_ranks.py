@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import pytrec_eval
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from xling.errors import NonFiniteError
+from xling.evaluate.ranks import rank_in_order, rank_relevant, score_blocks
+
+scores_with_ties = npst.arrays(
+    np.float32, st.tuples(st.integers(1, 4), st.integers(1, 25)), elements=st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0])
+)
+
+
+def every_entry(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.indices(scores.shape).reshape(2, -1)
+    return rows.astype(np.int64), columns.astype(np.int64)
+
+
+@given(scores_with_ties)
+def test_ranks_are_those_of_a_stable_sort_by_score(scores: np.ndarray) -> None:
+    rows, columns = every_entry(scores)
+    ranks = rank_in_order(scores, rows, columns).reshape(scores.shape)
+    for row in range(len(scores)):
+        order = sorted(range(scores.shape[1]), key=lambda column: (-scores[row, column], column))
+        assert [ranks[row, column] for column in order] == list(range(1, len(order) + 1))
+
+
+@settings(deadline=None)
+@given(scores_with_ties)
+def test_ranks_equal_trec_evals_for_ids_that_sort_bytewise(scores: np.ndarray) -> None:
+    ids = sorted((f"d{number}" for number in range(scores.shape[1])), key=str.encode, reverse=True)
+    run = {f"q{row}": dict(zip(ids, map(float, scores[row]), strict=True)) for row in range(len(scores))}
+    for column, name in enumerate(ids):
+        evaluator = pytrec_eval.RelevanceEvaluator({query: {name: 1} for query in run}, {"recip_rank"})
+        theirs = evaluator.evaluate(run)
+        ours = rank_in_order(scores, np.arange(len(scores)), np.full(len(scores), column))
+        for row, rank in enumerate(ours):
+            assert theirs[f"q{row}"]["recip_rank"] == pytest.approx(1 / rank)
+
+
+@given(scores_with_ties, st.randoms(use_true_random=False), st.data())
+def test_rank_within_a_range_and_overall_order_read_off_one_block(scores: np.ndarray, random, data) -> None:
+    count = scores.shape[1]
+    cut = data.draw(st.integers(0, count))
+    tie_order = list(range(count))
+    random.shuffle(tie_order)
+    for start, stop in ((0, cut), (cut, count)):  # within a range columns stand in tie order
+        tie_order[start:stop] = sorted(tie_order[start:stop])
+    rows, columns = every_entry(scores)
+    starts, stops = np.where(columns < cut, 0, cut), np.where(columns < cut, cut, count)
+    overall, within = rank_relevant(scores, np.array(tie_order), rows, columns, starts, stops)
+    for row, column, start, stop, in_all, in_range in zip(rows, columns, starts, stops, overall, within, strict=True):
+        ahead = [
+            other
+            for other in range(count)
+            if (-scores[row, other], tie_order[other]) < (-scores[row, column], tie_order[column])
+        ]
+        assert in_all == 1 + len(ahead)
+        assert in_range == 1 + sum(start <= other < stop for other in ahead)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_refused_wherever_it_stands(value: float) -> None:
+    scores = np.zeros((3, 5), np.float32)
+    scores[2, 4] = value
+    with pytest.raises(NonFiniteError, match=r"score of query 2 with candidate 4"):
+        rank_in_order(scores, np.array([0]), np.array([0]))
+
+
+def test_blocks_keep_to_their_bytes_and_cover_all_queries() -> None:
+    rng = np.random.default_rng(0)
+    queries, passages = rng.random((10, 4), np.float32), rng.random((7, 4), np.float32)
+    blocks = list(score_blocks(queries, passages, block_bytes=3 * 7 * 4))
+    assert [(start, len(scores)) for start, scores in blocks] == [(0, 3), (3, 3), (6, 3), (9, 1)]
+    np.testing.assert_allclose(np.concatenate([scores for _, scores in blocks]), queries @ passages.T, rtol=1e-6)
+    assert [len(scores) for _, scores in score_blocks(queries, passages, block_bytes=1)] == [1] * 10

@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_sets import score_vectors, tied_vectors, toy_set
+
+from xling.errors import DataError
+from xling.evaluate.layout import build_layout
+from xling.evaluate.result import EvaluationResult
+from xling.storage import Storage
+
+
+def result_of(**options) -> EvaluationResult:
+    retrieval = toy_set(0, **options)
+    return score_vectors(retrieval, tied_vectors(build_layout(retrieval), 0))
+
+
+@pytest.mark.parametrize("options", [{}, {"cross_lingual": False}, {"strata": False}])
+def test_a_saved_result_is_read_back_whole(tmp_path: Path, options: dict) -> None:
+    result = result_of(**options)
+    storage = Storage(str(tmp_path))
+    result.save(storage)
+    read = EvaluationResult.load(storage)
+    assert read.to_json() == result.to_json()
+    assert read.per_query.to_pylist() == result.per_query.to_pylist()
+    assert read.measures == result.measures
+    np.testing.assert_array_equal(read.pair_values["mAP"], result.pair_values["mAP"])
+    assert (read.pool is None) == (result.pool is None)
+
+
+def test_summary_is_strict_json(tmp_path: Path) -> None:
+    result_of(cross_lingual=False).save(Storage(str(tmp_path)))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    summary = json.loads((tmp_path / "summary.json").read_text(), parse_constant=refuse)
+    assert summary["pairs"]["values"]["mAP"][0][1] is None
+    assert summary["version"] >= 1
+
+
+def test_a_missing_or_broken_result_is_a_data_error(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    with pytest.raises(DataError, match=r"holds no evaluation result"):
+        EvaluationResult.load(storage)
+    result_of().save(storage)
+    (tmp_path / "per_query.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(DataError, match=r"cannot be read, evaluate again"):
+        EvaluationResult.load(storage)

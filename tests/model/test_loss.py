@@ -1,0 +1,155 @@
+"""The loss and its gradients against a float64 reference that runs in one process over the whole batch."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from xling.model.loss import info_nce
+
+torch.set_num_threads(1)
+
+B, FEATURES, D, TEMPERATURE = 4, 6, 5, 0.05
+VARIANTS = list(itertools.product(["one-way", "two-way"], [True, False]))
+DTYPES = [torch.float64, torch.float32]
+
+
+def batch(world_size):
+    """Query and passage features and passage keys; passages 0 and 2 are one, and so are 1 and the last rank's first."""
+    draw = torch.Generator().manual_seed(11)
+    queries, passages = torch.randn(2, B * world_size, FEATURES, generator=draw, dtype=torch.float64)
+    keys = torch.arange(B * world_size) + 100
+    for copy, original in ((2, 0), (B * (world_size - 1), 1)):
+        keys[copy], passages[copy] = keys[original], passages[original]
+    return queries, passages, keys
+
+
+def encoder_weight():
+    return torch.randn(D, FEATURES, generator=torch.Generator().manual_seed(12), dtype=torch.float64)
+
+
+def embed(features, weight):
+    return torch.nn.functional.normalize(features @ weight.T, dim=-1)
+
+
+def reference(queries, passages, keys, weight, directions, mask):
+    """Pair by pair, from the definition: -log of the positive's share of the scores' exponentials."""
+    q, p = embed(queries, weight), embed(passages, weight)
+    losses = []
+    for anchors, candidates in ((q, p), (p, q))[: 1 if directions == "one-way" else 2]:
+        for i, anchor in enumerate(anchors):
+            kept = [j for j in range(len(candidates)) if j == i or not mask or keys[j] != keys[i]]
+            exponentials = torch.stack([(anchor @ candidates[j] / TEMPERATURE).exp() for j in kept])
+            losses.append(-(exponentials[kept.index(i)] / exponentials.sum()).log())
+    return torch.stack(losses).mean()
+
+
+def expected(world_size, directions, mask):
+    weight = encoder_weight().requires_grad_()
+    loss = reference(*batch(world_size), weight, directions, mask)
+    loss.backward()
+    return loss.detach(), weight.grad
+
+
+def ours(rank, world_size, directions, mask, dtype, *, gather=True):
+    """This rank's loss and its gradient of the encoder."""
+    queries, passages, keys = (part.chunk(world_size)[rank] for part in batch(world_size))
+    weight = encoder_weight().to(dtype).requires_grad_()
+    loss = info_nce(
+        embed(queries.to(dtype), weight),
+        embed(passages.to(dtype), weight),
+        keys,
+        temperature=TEMPERATURE,
+        directions=directions,
+        mask_false_negatives=mask,
+        gather=gather,
+    )
+    loss.backward()
+    return loss.detach(), weight.grad
+
+
+def assert_equal(found, wanted, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.double(), other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("directions", "mask"), VARIANTS)
+def test_one_process_equals_the_reference(directions, mask, dtype):
+    assert_equal(ours(0, 1, directions, mask, dtype), expected(1, directions, mask), dtype)
+
+
+def _rank(rank, world_size, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
+    results = {}
+    for directions, mask in VARIANTS:
+        for dtype in DTYPES:
+            loss, grad = ours(rank, world_size, directions, mask, dtype)
+            for part in (loss, grad):  # what DDP does with gradients, and a report with losses
+                dist.all_reduce(part)
+                part /= world_size
+            results[directions, mask, str(dtype)] = (loss, grad)
+        results[directions, mask, "alone"] = ours(rank, world_size, directions, mask, torch.float64, gather=False)
+    torch.save(results, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(_rank, (2, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("directions", "mask"), VARIANTS)
+def test_two_ranks_equal_the_reference_over_both_halves(two_ranks, directions, mask, dtype):
+    for results in two_ranks:
+        assert_equal(results[directions, mask, str(dtype)], expected(2, directions, mask), dtype)
+
+
+@pytest.mark.parametrize(("directions", "mask"), VARIANTS)
+def test_without_gathering_a_rank_sees_only_its_half(two_ranks, directions, mask):
+    queries, passages, keys = batch(2)
+    for rank, results in enumerate(two_ranks):
+        weight = encoder_weight().requires_grad_()
+        own = (part.chunk(2)[rank] for part in (queries, passages, keys))
+        loss = reference(*own, weight, directions, mask)
+        loss.backward()
+        assert_equal(results[directions, mask, "alone"], (loss.detach(), weight.grad), torch.float64)
+
+
+def test_the_mask_across_ranks_matters():
+    """The shared passage lies on both ranks, so the comparison above would notice a mask of one's own half."""
+    assert expected(2, "one-way", True)[0] < expected(2, "one-way", False)[0]
+    _, _, keys = batch(2)
+    assert set(keys[:B].tolist()) & set(keys[B:].tolist())
+
+
+def test_a_batch_of_one_passage_has_no_negatives():
+    embeddings_BD = torch.nn.functional.normalize(torch.randn(B, D), dim=-1).requires_grad_()
+    keys_B = torch.zeros(B, dtype=torch.int64)
+    settings = {"temperature": TEMPERATURE, "directions": "two-way", "gather": True}
+    loss = info_nce(embeddings_BD, embeddings_BD, keys_B, mask_false_negatives=True, **settings)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(embeddings_BD.grad, torch.zeros(B, D))
+
+
+def test_scores_are_float32_under_bf16_autocast():
+    queries, passages, keys = (part[:B] for part in batch(1))
+    embeddings = [torch.nn.functional.normalize(part.float(), dim=-1) for part in (queries, passages)]
+    settings = {"directions": "two-way", "mask_false_negatives": True, "gather": False}
+    plain = info_nce(*embeddings, keys, temperature=TEMPERATURE, **settings)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(info_nce(*embeddings, keys, temperature=TEMPERATURE, **settings), plain)
+        halves = [part.bfloat16() for part in embeddings]
+        loss = info_nce(*halves, keys, temperature=1e-3, **settings)
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()

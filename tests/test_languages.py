@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from xling.languages import LangPair, all_pairs, check_language, script_of
+
+
+@pytest.mark.parametrize("code", ["de", "arz", "zh_cn", "sr_latn_rs"])
+def test_codes_are_accepted_as_they_are(code: str) -> None:
+    assert check_language(code) == code
+
+
+@pytest.mark.parametrize("code", ["", "d", "DE", "german", "zh-cn", "zh_CN", "de ", " ar", "de\n", "zh_", "é1"])
+def test_other_texts_are_refused_with_the_rule(code: str) -> None:
+    with pytest.raises(ValueError, match="is not a language code: two or three small letters"):
+        check_language(code)
+
+
+@pytest.mark.parametrize("text", ["ar-en", "zh_cn-zh_tw", "de-de"])
+def test_pairs_are_written_as_they_are_read(text: str) -> None:
+    assert str(LangPair.parse(text)) == text
+
+
+def test_the_query_language_comes_first() -> None:
+    assert LangPair.parse("ar-en") == LangPair(query="ar", passage="en")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("aren", "is not a language pair: write it as in 'ar-en'"),
+        ("ar_en", "is not a language pair"),
+        ("ar-", "'' is not a language code"),
+        ("ar-en-de", "'en-de' is not a language code"),
+        ("ar>en", "is not a language pair"),
+    ],
+)
+def test_what_is_no_pair_is_refused(text: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        LangPair.parse(text)
+
+
+def test_all_pairs_are_ordered_and_include_the_monolingual() -> None:
+    pairs = all_pairs(code for code in ("en", "ar", "zh"))
+    assert " ".join(map(str, pairs)) == "en-en en-ar en-zh ar-en ar-ar ar-zh zh-en zh-ar zh-zh"
+    assert [str(pair) for pair in pairs if pair.is_monolingual] == ["en-en", "ar-ar", "zh-zh"]
+
+
+def test_pairs_are_values() -> None:
+    assert {LangPair("ar", "en"): 1}[LangPair.parse("ar-en")] == 1
+    assert sorted([LangPair("b", "a"), LangPair("a", "b")])[0] == LangPair("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("language", "script"),
+    [
+        ("en", "Latn"),
+        ("tr", "Latn"),
+        ("ru", "Cyrl"),
+        ("ar", "Arab"),
+        ("hi", "Deva"),
+        ("th", "Thai"),
+        ("el", "Grek"),
+        ("ja", "Jpan"),
+        ("ko", "Kore"),
+        ("km", "Khmr"),
+        ("zh", "Hani"),
+        ("zh_cn", "Hani"),
+        ("zh_tw", "Hani"),
+        ("zh_hk", "Hani"),
+        ("xq", "Zyyy"),
+    ],
+)
+def test_scripts(language: str, script: str) -> None:
+    assert script_of(language) == script
+
+
+def test_pairs_know_whether_they_share_a_script() -> None:
+    assert LangPair("en", "vi").is_same_script
+    assert LangPair("zh_cn", "zh_tw").is_same_script
+    assert not LangPair("en", "ru").is_same_script

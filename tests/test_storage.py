@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from xling.errors import ResourceError
+from xling.storage import Storage
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """The same behaviour is asked of a local folder and of a store without folders."""
+    storage = Storage(str(tmp_path / "root") if request.param == "folder" else f"memory://{uuid4().hex}/root")
+    yield storage
+    storage.delete("")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "root"))
+
+
+def test_what_is_written_is_read(storage: Storage) -> None:
+    storage.write("a/b/c.bin", b"\x00one")
+    assert storage.read("a/b/c.bin") == b"\x00one"
+    assert storage.exists("a/b/c.bin")
+    assert storage.exists("a/b")
+    storage.write("a/b/c.bin", b"two")
+    assert storage.read("a/b/c.bin") == b"two"
+
+
+def test_missing_files(storage: Storage) -> None:
+    assert not storage.exists("no")
+    assert storage.list("no") == []
+    storage.delete("no")
+    with pytest.raises(FileNotFoundError):
+        storage.read("no")
+
+
+def test_json_keeps_values_and_is_stable(storage: Storage) -> None:
+    storage.write_json("x.json", {"b": [1, 2.5, None], "a": "ü"})
+    assert storage.read_json("x.json") == {"a": "ü", "b": [1, 2.5, None]}
+    first = storage.read("x.json")
+    storage.write_json("x.json", {"a": "ü", "b": [1, 2.5, None]})
+    assert storage.read("x.json") == first
+
+
+def test_list_names_files_and_folders_directly_below(storage: Storage) -> None:
+    for path in ("f/2", "f/10", "f/sub/x", "g"):
+        storage.write(path, b"")
+    assert storage.list() == ["f", "g"]
+    assert storage.list("f") == ["10", "2", "sub"]
+    assert storage.list("f/sub") == ["x"]
+    assert storage.list("fo") == []
+
+
+def test_delete_removes_files_and_folders(storage: Storage) -> None:
+    for path in ("f/1", "f/sub/x", "g/1", "g/2"):
+        storage.write(path, b"x")
+    storage.delete("g/1")
+    storage.delete("f")
+    assert storage.list() == ["g"]
+    assert storage.list("g") == ["2"]
+
+
+def test_create_succeeds_once(storage: Storage) -> None:
+    assert storage.create("leases/a", b"first")
+    assert not storage.create("leases/a", b"second")
+    assert storage.read("leases/a") == b"first"
+    storage.delete("leases/a")
+    assert storage.create("leases/a", b"third")
+    assert storage.list("leases") == ["a"]
+
+
+def test_child_is_a_storage_of_its_own(storage: Storage) -> None:
+    child = storage.child("cells/c1")
+    child.write("result.json", b"{}")
+    assert storage.read("cells/c1/result.json") == b"{}"
+    assert child.list() == ["result.json"]
+    assert child.url == storage.locate("cells/c1")
+    assert storage.child("").url == storage.url
+
+
+def test_local_copy_of_files_and_folders(storage: Storage) -> None:
+    storage.write("model/a.bin", b"a")
+    storage.write("model/sub/b.bin", b"b")
+    with storage.local_copy("model/a.bin") as file:
+        assert file.name == "a.bin"
+        assert file.read_bytes() == b"a"
+    with storage.local_copy("model") as folder:
+        found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+        assert found == {"a.bin", "sub/b.bin"}
+    assert folder.exists() == storage.is_local
+    assert storage.list("model") == ["a.bin", "sub"]
+
+
+def test_put_and_upload_copy_local_files(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "one").write_bytes(b"1" * 3_000_000)
+    (source / "sub" / "two").write_bytes(b"2")
+    storage.put(source / "one", "copies/one")
+    assert storage.read("copies/one") == b"1" * 3_000_000
+    storage.upload(source, "folder")
+    assert storage.list("folder") == ["one", "sub"]
+    assert storage.read("folder/sub/two") == b"2"
+    assert (source / "one").exists()
+
+
+def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Storage("runs").url == Storage(f"file://{tmp_path}/runs/").url == str(tmp_path / "runs")
+    assert Storage("runs").locate("a/b") == str(tmp_path / "runs" / "a" / "b")
+    assert Storage("runs").is_local
+    assert not (tmp_path / "runs").exists()  # opening writes nothing
+
+
+def test_unknown_kinds_of_storage_are_refused() -> None:
+    with pytest.raises(ResourceError, match="'nosuch://bucket' cannot be opened"):
+        Storage("nosuch://bucket")
+
+
+@pytest.mark.parametrize("method", ["write", "put"])
+def test_a_failed_write_leaves_the_old_content(
+    local: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    (tmp_path / "new").write_bytes(b"new")
+    local.write("file", b"old")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        local.write("file", b"new") if method == "write" else local.put(tmp_path / "new", "file")
+    assert local.read("file") == b"old"
+    assert os.listdir(local.url) == ["file"]
+
+
+def test_leftovers_of_a_kill_are_not_listed(local: Storage) -> None:
+    local.write("folder/file", b"")
+    (Path(local.url) / "folder" / ".tmp-killed").write_bytes(b"half")
+    assert local.list("folder") == ["file"]
+    local.delete("folder")
+    assert local.list() == []
+
+
+def _write_often(url: str, letter: str, count: int) -> None:
+    for _ in range(count):
+        Storage(url).write("shared", letter.encode() * 100_000)
+
+
+def _create_all(url: str, name: str, count: int, start: Any, results: Any) -> None:
+    start.wait()
+    results.put([number for number in range(count) if Storage(url).create(f"slot{number}", name.encode())])
+
+
+def test_readers_see_whole_files_while_others_write(local: Storage) -> None:
+    context = multiprocessing.get_context("forkserver")
+    local.write("shared", b"a" * 100_000)
+    writers = [context.Process(target=_write_often, args=(local.url, letter, 30)) for letter in "bc"]
+    for writer in writers:
+        writer.start()
+    reads = 0
+    while any(writer.is_alive() for writer in writers) or not reads:
+        content = local.read("shared")
+        assert len(content) == 100_000
+        assert len(set(content)) == 1
+        reads += 1
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert local.list() == ["shared"]
+
+
+def test_of_several_processes_one_creates(local: Storage) -> None:
+    context = multiprocessing.get_context("forkserver")
+    start, results = context.Event(), context.Queue()
+    processes = [context.Process(target=_create_all, args=(local.url, str(n), 50, start, results)) for n in range(3)]
+    for process in processes:
+        process.start()
+    start.set()
+    won = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(number for slots in won for number in slots) == list(range(50))
+    assert len(local.list()) == 50

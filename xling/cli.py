@@ -1,0 +1,241 @@
+"""The command line: subcommands only. What they do is in the rooms; heavy imports are theirs too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from xling.errors import XlingError
+
+if TYPE_CHECKING:
+    from xling.config.load import LoadedSweep
+    from xling.config.schema import CellConfig
+    from xling.sweep.launch import Selection
+
+app = typer.Typer(
+    help="Sweep multilingual dual encoders over model size x batch mixing ratio.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
+app.add_typer(track, name="track")
+
+File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
+Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
+Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
+Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+StorageOption = Annotated[str, typer.Option(help="Folder or URL that holds the results.")]
+Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its file.")]
+
+
+@app.command()
+def sweep(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
+    """Run every cell of a sweep that is not done: launch, resume and extend are this one command."""
+    from xling.sweep.launch import Selection
+
+    _launch(_load(file, set_), Selection(), address, json)
+
+
+@app.command()
+def resume(
+    name: Name,
+    failed: Annotated[bool, typer.Option("--failed", help="Only cells that failed.")] = False,
+    stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped.")] = False,
+    cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell: its label or id. Repeatable.")] = None,  # noqa: UP045
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Forget what they have reached.")] = False,
+    storage: StorageOption = "runs",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Go on with a sweep that was launched before, by its name."""
+    from xling.sweep.launch import Selection
+
+    selection = Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()), from_scratch=from_scratch)
+    _launch(_load_named(name, storage), selection, address, json)
+
+
+@app.command()
+def plan(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
+    """Show the cells, what each needs and what fits at once, without training anything."""
+    from xling.sweep.plan import show_plan
+
+    show_plan(_load(file, set_), address, Console(), as_json=json)
+
+
+@app.command()
+def train(file: File, set_: Sets = None, json: Json = False) -> None:
+    """Train and score the single cell of a file without a grid (or narrowed by --set grid=[]), on this machine."""
+    from xling.errors import ConfigError
+    from xling.sweep.single import train_one
+
+    loaded = _load(file, set_)
+    if len(loaded.cells) != 1:
+        labels = ", ".join(cell.label for cell in loaded.cells[:6])
+        raise ConfigError(
+            f"{file} has {len(loaded.cells)} cells ({labels}, …), `xling train` takes one: add --set 'grid=[]', or use `xling sweep`"
+        )
+    raise typer.Exit(train_one(loaded, Console(), as_json=json))
+
+
+@app.command()
+def status(name: Name, storage: StorageOption = "runs", json: Json = False) -> None:
+    """Show each cell's state, its attempts, and why it failed."""
+    from xling.sweep.inspect import show_status
+
+    show_status(_load_named(name, storage), Console(), as_json=json)
+
+
+@app.command()
+def logs(
+    name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: StorageOption = "runs"
+) -> None:
+    """Show a cell's history: attempts, errors with their tracebacks, the latest metrics."""
+    from xling.sweep.inspect import show_logs
+
+    show_logs(_load_named(name, storage), cell, Console())
+
+
+@app.command()
+def stop(
+    name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: StorageOption = "runs"
+) -> None:
+    """Ask a running cell to finish its step, save and stop; it stays stopped until resumed with --stopped."""
+    from xling.sweep.inspect import stop_cell
+
+    stop_cell(_load_named(name, storage), cell, Console())
+
+
+@app.command()
+def results(name: Name, storage: StorageOption = "runs", json: Json = False) -> None:
+    """Show the tables of a sweep again."""
+    from xling.sweep.results import show_results
+
+    show_results(_load_named(name, storage), Console(), as_json=json)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model folder, a hub id, or SWEEP/CELL of the storage.")],
+    dataset: Annotated[str, typer.Option(help="Registered data set.")],
+    path: Annotated[Optional[str], typer.Option(help="Its file or folder.")] = None,  # noqa: UP045
+    languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045
+    titles: Annotated[Optional[list[str]], typer.Option("--title", help="Only this article. Repeatable.")] = None,  # noqa: UP045
+    split: Annotated[Optional[str], typer.Option(help="Split; test by default.")] = None,  # noqa: UP045
+    run_files: Annotated[Optional[Path], typer.Option(help="Folder for TREC run files and qrels.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the result's files.")] = None,  # noqa: UP045
+    workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
+    storage: StorageOption = "runs",
+    json: Json = False,
+) -> None:
+    """Score one model on one data set, for every language pair."""
+    from xling.config.schema import DatasetConfig
+    from xling.sweep.standalone import evaluate_one
+
+    config = DatasetConfig(
+        dataset=dataset,
+        path=path,
+        languages=tuple(languages.split(",")) if languages else None,
+        titles=tuple(titles) if titles else None,
+        split=split,
+    )
+    evaluate_one(model, config, storage, Console(), workers=workers, run_files=run_files, out=out, as_json=json)
+
+
+@app.command()
+def ui(
+    name: Annotated[Optional[str], typer.Argument(help="A sweep, to open its table at once.")] = None,  # noqa: UP045
+    storage: StorageOption = "runs",
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Serve the MLflow UI on what was tracked, until Ctrl-C."""
+    from xling.sweep.inspect import open_ui
+
+    open_ui(name, storage, port, Console())
+
+
+@track.command("sync")
+def track_sync(storage: StorageOption = "runs") -> None:
+    """Send to MLflow what could not be sent while its server was away."""
+    from xling.sweep.inspect import sync_tracking
+
+    raise typer.Exit(sync_tracking(storage, Console()))
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets."""
+    from xling.data import registry
+
+    for name in registry.names():
+        typer.echo(f"{name:16s} {registry.get(name).summary}")
+
+
+@app.command()
+def presets() -> None:
+    """List the model presets."""
+    from xling.model import presets as known
+
+    for name in known.names():
+        typer.echo(f"{name:8s} {known.get(name).summary}")
+
+
+def main() -> None:
+    """The console script: user errors become one message and exit status 2."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except XlingError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}" if "\n" not in str(error) else f"errors:\n{error}", err=True)
+        sys.exit(2)
+
+
+def _checks(config: CellConfig) -> Iterable[tuple[str, str]]:
+    """What only the registries know: data sets, their options and languages, presets."""
+    from xling.data import registry
+    from xling.model import presets as known
+
+    yield from ((f"data.train.{field}", text) for field, text in registry.problems(config.data.train, "train"))
+    for number, entry in enumerate(config.data.evaluate):
+        problems = registry.problems(entry, "evaluate")
+        yield from ((f"data.evaluate.{number}.{field}", text) for field, text in problems)
+    preset = config.model.preset
+    if preset is not None and preset not in known.names():
+        yield "model.preset", registry.unknown(preset, known.names())
+
+
+def _load(file: Path, overrides: list[str] | None) -> LoadedSweep:
+    from xling.config.load import load_sweep
+
+    return load_sweep(file, overrides or (), [_checks])
+
+
+def _load_named(name: str, storage: str) -> LoadedSweep:
+    """A sweep by its file, or by its name in a storage."""
+    from xling.sweep.launch import remembered
+
+    if name.endswith((".yaml", ".yml")):
+        return _load(Path(name), None)
+    with remembered(storage, name) as (file, overrides):
+        return _load(file, overrides)
+
+
+def _launch(loaded: LoadedSweep, selection: Selection, address: str | None, as_json: bool) -> None:
+    from xling.sweep.launch import launch
+    from xling.sweep.live import display_for
+    from xling.sweep.results import show_outcome
+
+    console = Console()
+    done = launch(
+        loaded, lambda jobs: display_for(console, jobs, as_json=as_json), address=address, selection=selection
+    )
+    show_outcome(loaded, done, console, as_json=as_json)
+    raise typer.Exit(done.exit_status)

@@ -1,0 +1,203 @@
+"""Launching a sweep, which is also resuming, extending and completing it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xling.config.load import LoadedSweep
+from xling.errors import ConfigError
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.lease import Lease
+from xling.sweep.live import Display
+from xling.sweep.prepare import prepare
+from xling.sweep.settings import TrialSettings
+from xling.track.mlflow import SweepTracker
+
+OK, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of the cells that are not done to run; all but the stopped ones by default."""
+
+    failed: bool = False  # only those that failed
+    stopped: bool = False  # only those that were stopped
+    cells: tuple[str, ...] = ()  # only these, by label or by the beginning of the id
+    from_scratch: bool = False  # forget their checkpoints, model and scores first
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launch did."""
+
+    study: Study
+    states: dict[str, CellState] = field(default_factory=dict)  # of cells and baselines, by id
+    interrupted: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
+        return SOME_FAILED if CellState.FAILED in self.states.values() else OK
+
+
+def sweep_storage(loaded: LoadedSweep) -> Storage:
+    return Storage(loaded.config.storage)
+
+
+def tracking_uri(loaded: LoadedSweep) -> str:
+    """The server that is configured, or the SQLite file below a local storage."""
+    if loaded.config.tracking.uri is not None:
+        return loaded.config.tracking.uri
+    root = sweep_storage(loaded)
+    if root.is_local:
+        return f"sqlite:///{root.url}/mlflow.db"
+    return f"sqlite:///{Path('runs').resolve()}/mlflow.db"
+
+
+def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
+    """Each job's state, by id, as storage tells it."""
+    return {
+        job.id: CellFolder(root.child(job.folder(sweep))).state([evaluation.id for evaluation in job.evaluations])
+        for job in jobs
+    }
+
+
+def launch(
+    loaded: LoadedSweep,
+    make_display: Callable[[Sequence[Job]], Display],
+    *,
+    address: str | None = None,
+    selection: Selection = Selection(),
+) -> Launched:
+    """Run what is not done.
+
+    Raises:
+        HeldError: another process runs this sweep.
+        DataError, ResourceError, TrackingError, CheckpointError: see their texts.
+    """
+    sweep, root = loaded.config.name, sweep_storage(loaded)
+    with Lease(root.child(sweep), f"sweep {sweep}"):
+        root.delete(f"{sweep}/stop.json")
+        study = build_study(loaded.cells)
+        jobs = _to_run(root, sweep, study, selection)
+        if not jobs:
+            return Launched(study, states_of(root, sweep, study.scored))
+        remember(root, loaded)
+        display = make_display(jobs)
+        try:
+            for name, overlap in study.overlaps:
+                display.message(f"{name} is not zero-shot: it shares {overlap} with the training data (allow_overlap)")
+            prepare(root, sweep, study, jobs, display.message)
+            interrupted = _track_and_run(loaded, root, study, jobs, display, address)
+        finally:
+            display.close()
+        return Launched(study, states_of(root, sweep, study.scored), interrupted)
+
+
+def _track_and_run(
+    loaded: LoadedSweep, root: Storage, study: Study, jobs: Sequence[Job], display: Display, address: str | None
+) -> bool:
+    """Open the parent run, run the jobs, close it; whether the user interrupted."""
+    from xling.sweep.runner import Interrupted, ray_cluster, run_jobs
+
+    sweep = loaded.config.name
+    artifacts = root.locate("mlartifacts") if loaded.config.tracking.uri is None else None
+    settings = TrialSettings(
+        storage=root.url,
+        sweep=sweep,
+        retries=loaded.config.retries,
+        tracking_uri=tracking_uri(loaded),
+        experiment=loaded.config.tracking.experiment or sweep,
+        artifacts=artifacts,
+        command=resume_command(loaded),
+    )
+    spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
+    tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
+    tracker.open(
+        sweep,
+        params={"cells": len(study.cells)},
+        tags={"xling.resume": settings.command}
+        | {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps},
+    )
+    interrupted = False
+    try:
+        with ray_cluster(address):
+            run_jobs(root, jobs, settings, display)
+    except Interrupted:
+        interrupted = True
+    failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
+    tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
+    return interrupted
+
+
+def resume_command(loaded: LoadedSweep) -> str:
+    return f"xling resume {loaded.config.name} --storage {loaded.config.storage}"
+
+
+def remember(root: Storage, loaded: LoadedSweep) -> None:
+    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again."""
+    sweep = loaded.config.name
+    root.write(f"{sweep}/sweep.yaml", loaded.text.encode())
+    about = {"overrides": list(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
+    root.write_json(f"{sweep}/launch.json", about)
+
+
+@contextmanager
+def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
+    """The sweep file and overrides of the last launch, in the folder that its relative paths meant.
+
+    Raises:
+        ConfigError: there was none.
+    """
+    root = Storage(storage)
+    try:
+        text, about = root.read(f"{sweep}/sweep.yaml"), root.read_json(f"{sweep}/launch.json")
+    except FileNotFoundError as error:
+        known = [name for name in root.list() if root.exists(f"{name}/sweep.yaml")]
+        found = f"it holds {', '.join(known)}" if known else "it holds none"
+        raise ConfigError(f"there is no sweep {sweep!r} in {root.url}; {found}") from error
+    folder = about["folder"] if Path(about["folder"]).is_dir() else "."
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch, chdir(folder):
+        file = Path(scratch) / f"{sweep}.yaml"
+        file.write_bytes(text)
+        yield file, [*about["overrides"], f"storage={root.url}"]
+
+
+def find_job(jobs: Sequence[Job], name: str) -> Job:
+    """The job of a label, or of the beginning of an id. Raises ConfigError when it is not one."""
+    found = [job for job in jobs if job.label == name] or [job for job in jobs if job.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    labels = ", ".join(job.label for job in (found or jobs)[:12])
+    what = "names several cells" if found else "names no cell"
+    raise ConfigError(f"{name!r} {what}, must be one cell's label or the beginning of its id: {labels}")
+
+
+def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:
+    states = states_of(root, sweep, study.scored)
+    chosen: Sequence[Job] = study.scored
+    if selection.cells:
+        chosen = [find_job(study.scored, name) for name in selection.cells]
+    elif selection.failed or selection.stopped:
+        wanted = [CellState.FAILED] * selection.failed + [CellState.STOPPED] * selection.stopped
+        chosen = [job for job in study.scored if states[job.id] in wanted]
+    else:
+        chosen = [job for job in study.scored if states[job.id] is not CellState.STOPPED or selection.from_scratch]
+    if selection.from_scratch:
+        for job in chosen:
+            for name in ("checkpoints", "metrics", "model", "eval", "result.json", "composition.json"):
+                root.delete(f"{job.folder(sweep)}/{name}")
+        states = states_of(root, sweep, study.scored)
+    todo = [job for job in chosen if states[job.id] is not CellState.DONE]
+    needed = {job.warm for job in todo}
+    warm = [job for job in study.warm if job.id in needed]
+    warm = [job for job in warm if not CellFolder(root.child(job.folder(sweep))).is_trained()]
+    cells = [job for job in todo if job.kind == "cell"]
+    return [*warm, *cells, *(job for job in todo if job.kind == "baseline")]

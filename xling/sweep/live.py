@@ -1,0 +1,164 @@
+"""What a sweep shows while it runs: a live table, plain lines, or JSON events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from xling.sweep.jobs import Job
+
+_STYLES = {"done": "green", "failed": "red", "training": "cyan", "evaluating": "cyan", "stopped": "yellow"}
+_NOTES_SHOWN = 4
+_LINE_EVERY_S = 10.0
+
+
+@dataclass
+class Row:
+    """A job as it stands."""
+
+    label: str
+    phase: str = "waiting"
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    pairs_per_s: float | None = None
+
+    def update(self, values: dict[str, Any]) -> None:
+        for name in ("phase", "step", "total", "loss", "pairs_per_s"):
+            if name in values:
+                setattr(self, name, values[name])
+
+
+class Display(Protocol):
+    """Where progress goes. ``event`` is called from one thread only."""
+
+    def message(self, text: str) -> None: ...
+    def event(self, values: dict[str, Any]) -> None: ...
+    def tick(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class LiveTable:
+    """One table, redrawn in place, within 80 columns."""
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
+        self._rows = {job.id: Row(job.label) for job in jobs}
+        self._batch = {job.id: job.config.train.batch_size for job in jobs}
+        self._notes: list[str] = []
+        self._started = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
+        self._live.start()
+
+    def message(self, text: str) -> None:
+        self._notes = [*self._notes, text][-_NOTES_SHOWN:]
+
+    def event(self, values: dict[str, Any]) -> None:
+        row = self._rows[values["job"]]
+        row.update(values)
+        if "note" in values:
+            self.message(f"{row.label}: {values['note']}")
+
+    def tick(self) -> None:
+        """The table redraws itself."""
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _draw(self) -> Group:
+        ended = sum(row.phase in ("done", "failed", "stopped") for row in self._rows.values())
+        elapsed = _clock(time.monotonic() - self._started)
+        table = Table(title=f"{ended} of {len(self._rows)} jobs ended, {elapsed}", title_justify="left", box=None)
+        table.add_column("cell", no_wrap=True, max_width=26)
+        table.add_column("state", no_wrap=True, max_width=11)
+        for name in ("step", "loss", "pairs/s", "ETA"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for job, row in self._rows.items():
+            table.add_row(
+                row.label,
+                Text(row.phase, style=_STYLES.get(row.phase, "")),
+                f"{row.step}/{row.total}" if row.total else "",
+                f"{row.loss:.3f}" if row.loss is not None else "",
+                f"{row.pairs_per_s:.0f}" if row.pairs_per_s is not None else "",
+                _eta(row, self._batch[job]),
+            )
+        return Group(table, *(Text(note, style="yellow", overflow="fold") for note in self._notes))
+
+
+class PlainLines:
+    """One line a change of state, and one every ten seconds while training."""
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
+        self._console = console
+        self._rows = {job.id: Row(job.label) for job in jobs}
+        self._printed: dict[str, float] = {}
+
+    def message(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def event(self, values: dict[str, Any]) -> None:
+        row = self._rows[values["job"]]
+        changed = row.phase != values["phase"]
+        row.update(values)
+        if "note" in values:
+            self.message(f"{row.label}: {values['note']}")
+        elif changed or time.monotonic() - self._printed.get(values["job"], 0) > _LINE_EVERY_S:
+            self._printed[values["job"]] = time.monotonic()
+            loss = f", loss {row.loss:.3f}" if row.loss is not None and row.phase == "training" else ""
+            step = f" {row.step}/{row.total}" if row.total else ""
+            self.message(f"{row.label}: {row.phase}{step}{loss}")
+
+    def tick(self) -> None:
+        """Nothing moves between events."""
+
+    def close(self) -> None:
+        """Lines need no end."""
+
+
+class JsonEvents:
+    """One JSON object a line, for programs."""
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
+        self._console = console
+        self._labels = {job.id: job.label for job in jobs}
+
+    def message(self, text: str) -> None:
+        self._print({"event": "message", "text": text})
+
+    def event(self, values: dict[str, Any]) -> None:
+        self._print({"event": "progress", "label": self._labels[values["job"]], **values})
+
+    def tick(self) -> None:
+        """Nothing moves between events."""
+
+    def close(self) -> None:
+        """Lines need no end."""
+
+    def _print(self, values: dict[str, Any]) -> None:
+        self._console.print(json.dumps({"time": time.time(), **values}), highlight=False, markup=False, soft_wrap=True)
+
+
+def display_for(console: Console, jobs: Sequence[Job], *, as_json: bool) -> Display:
+    """The display that suits where the output goes."""
+    if as_json:
+        return JsonEvents(console, jobs)
+    return LiveTable(console, jobs) if console.is_terminal else PlainLines(console, jobs)
+
+
+def _eta(row: Row, batch_size: int) -> str:
+    if row.phase != "training" or not row.pairs_per_s:
+        return ""
+    return _clock((row.total - row.step) * batch_size / row.pairs_per_s)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,124 @@
+"""``xling plan``: the cells, what each needs, what fits at once, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from xling.config.load import LoadedSweep
+from xling.config.schema import CellConfig
+from xling.sweep.jobs import Job, build_study
+from xling.sweep.launch import states_of, sweep_storage
+from xling.sweep.resources import Fit, Node, require_fit, this_machine
+
+# Weights, AdamW's two moments: a checkpoint is three times the weights, two are kept, and the
+# model's own folder is once more (train/checkpoint.py).
+COPIES_KEPT = 7
+
+
+def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_json: bool) -> None:
+    """Print the plan. Raises ResourceError when not one trial fits."""
+    study = build_study(loaded.cells)
+    root, sweep = sweep_storage(loaded), loaded.config.name
+    states = states_of(root, sweep, study.scored)
+    nodes, where = _nodes(address)
+    fit = min((require_fit(nodes, need) for need in {job.config.resources for job in study.cells}), key=_trials)
+    need = {job.id: _weights(job.config) * COPIES_KEPT for job in study.scored}
+    disk = sum(need[job.id] for job in study.scored if states[job.id] != "done")
+    free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
+    if as_json:
+        cells = [{**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id]} for job in study.scored]
+        text = {
+            "sweep": sweep,
+            "storage": root.url,
+            "cells": cells,
+            "warm_starts": [_as_json(job) for job in study.warm],
+            "at_once": fit.trials,
+            "why_not_more": fit.why_not_more,
+            "disk_bytes": disk,
+            "disk_free_bytes": free,
+        }
+        console.print_json(json.dumps(text))
+        return
+    table = Table(title=f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines", title_justify="left")
+    table.add_column("cell", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("budget", no_wrap=True)
+    table.add_column("needs", no_wrap=True)
+    table.add_column("disk", justify="right", no_wrap=True)
+    for job in study.scored:
+        table.add_row(job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id]))
+    console.print(table)
+    _print_rest(console, study.warm, fit, where, disk, free)
+
+
+def _print_rest(console: Console, warm: Sequence[Job], fit: Fit, where: str, disk: float, free: float | None) -> None:
+    lines = [f"At once on {where}: {fit.trials} ({fit.why_not_more})."]
+    if warm:
+        lines.append(f"Warm starts first: {', '.join(job.label for job in warm)}.")
+    left = f", {_bytes(free)} are free" if free is not None else ""
+    lines.append(f"Disk for what is not done: about {_bytes(disk)}{left}.")
+    if free is not None and disk > free:
+        lines.append("That is more than is free: storage will run full, choose another `storage:`.")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _nodes(address: str | None) -> tuple[list[Node], str]:
+    if address is None:
+        return this_machine(), "this machine"
+    from xling.sweep.resources import ray_nodes
+    from xling.sweep.runner import ray_cluster
+
+    with ray_cluster(address):
+        return ray_nodes(), f"the cluster at {address}"
+
+
+def _weights(config: CellConfig) -> float:
+    """Bytes of the model's weights in float32, as far as they are known without loading them."""
+    from xling.model.presets import get
+
+    if config.model.path is not None:
+        return float(sum(f.stat().st_size for f in Path(config.model.path).rglob("*.safetensors")))
+    if config.model.preset is not None:
+        return 4.0 * get(config.model.preset).parameters()
+    return 4.0 * 278e6  # a hub model of unknown size is taken to be as large as XLM-R base
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def _budget(job: Job) -> str:
+    budget = job.config.train.budget
+    if budget.steps is not None:
+        return f"{budget.steps} steps"
+    return f"{budget.examples} examples" if budget.examples is not None else f"{budget.flops:g} FLOPs"
+
+
+def _needs(job: Job) -> str:
+    need = job.config.resources
+    gpus = f" + {need.gpus_per_worker:g} GPU" if need.gpus_per_worker else ""
+    return f"{need.workers} x {need.cpus_per_worker} CPU{gpus}" if job.kind == "cell" else "scoring"
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "label": job.label, "kind": job.kind, "size": job.size, "budget": _budget(job)}
+
+
+def _trials(fit: Fit) -> int:
+    return fit.trials
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -1,0 +1,48 @@
+"""Before any trial: put on storage what the jobs read, once, in the sweep's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from xling.data.stored import store_retrieval
+from xling.data.tokenize import tokenize_retrieval
+from xling.model.presets import BuiltPreset
+from xling.model.presets import get as get_preset
+from xling.model.source import LoadedModel
+from xling.model.tokenizer import ensure_tokenizer, tokenizer_digest
+from xling.storage import Storage
+from xling.sweep.jobs import Job, Study
+from xling.train.inputs import load_untrained, store_inputs
+
+
+def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
+    """Store retrieval sets, tokens and the jobs' own records. Everything already there is left as it is."""
+    needed = {job.dev for job in jobs} | {e.fingerprint for job in jobs for e in job.evaluations}
+    for fingerprint, retrieval in study.retrievals.items():
+        if fingerprint in needed:
+            store_retrieval(root, retrieval)
+    starts: dict[tuple[str, str], LoadedModel] = {}
+    for job in jobs:
+        key = (job.texts, job.config.model.model_dump_json(exclude={"warm_start", "dropout"}))
+        if key not in starts:
+            tell(f"Tokenising for {job.size}")
+            starts[key] = _start(root, study, job)
+            _tokenise(root, study, job, starts[key])
+        if job.kind == "warm":
+            store_inputs(root, study.trainings[job.texts], starts[key], names=True)
+        if not root.exists(f"{job.folder(sweep)}/cell.json"):
+            root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
+
+
+def _start(root: Storage, study: Study, job: Job) -> LoadedModel:
+    model = job.config.model
+    if model.preset is not None and isinstance(get_preset(model.preset), BuiltPreset):
+        ensure_tokenizer(root, study.trainings[job.texts])
+    return load_untrained(root, model, job.config.seed, job.texts)
+
+
+def _tokenise(root: Storage, study: Study, job: Job, start: LoadedModel) -> None:
+    store_inputs(root, study.trainings[job.texts], start)
+    digest = tokenizer_digest(start.tokenizer)
+    for fingerprint in {job.dev, *(e.fingerprint for e in job.evaluations)} - {""}:
+        tokenize_retrieval(root, start.tokenizer, digest, study.retrievals[fingerprint], start.settings)

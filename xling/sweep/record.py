@@ -1,0 +1,148 @@
+"""What is kept of a cell beside its weights: its MLflow run and its ``result.json``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from xling.evaluate.result import EvaluationResult
+from xling.languages import LangPair
+from xling.report.plots import pair_heatmap
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder
+from xling.sweep.jobs import Evaluation, Job
+from xling.sweep.settings import Stopped, TrialSettings
+from xling.track.mlflow import CellTracker, MetricPoint, metric_name
+from xling.train.inputs import about_model
+
+STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", "dev")
+HEADLINE = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance", "own_language_share", "MRR@10/Mo", "nDCG@10/Mo", "R@1/Cr")
+
+
+class CellRecord:
+    """One attempt's tracking; a context manager that ends the run as the attempt ended."""
+
+    def __init__(self, job: Job, settings: TrialSettings, folder: CellFolder, attempt: int) -> None:
+        self._job = job
+        self._folder = folder
+        self._attempt = attempt
+        self._command = settings.command
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._tracker = CellTracker(
+            settings.tracking_uri,
+            settings.experiment,
+            settings.sweep,
+            job.id,
+            name=job.label,
+            spool=self._spool_folder(),
+            artifact_root=settings.artifacts,
+        )
+        self._headlines: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> CellRecord:
+        job = self._job
+        self._tracker.open({"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)})
+        config = job.config.model_dump(mode="json", exclude={"resources", "retries", "evaluation"})
+        self._tracker.log_params({**config, "size": job.size, "alpha": job.alpha if job.kind == "cell" else "start"})
+        self._tracker.log_inputs(job.config.data.train.dataset, job.training)
+        for evaluation in job.evaluations:
+            self._tracker.log_inputs(evaluation.dataset, evaluation.fingerprint, context="evaluation")
+        self._tracker.log_points(_points(stored_steps(self._folder.storage)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stopped = kind is not None and issubclass(kind, Stopped)
+        self._tracker.finish("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        if self._scratch is not None:
+            self._tracker.spool.save_segment(self._folder.storage.child("track"), self._attempt)
+            self._scratch.cleanup()
+
+    def started(self, message: dict[str, Any]) -> None:
+        """What the workers found out as they started."""
+        tags = {"xling.device": message["device"], "xling.bf16": str(message["bf16"])}
+        if message["excluded"]:
+            tags["xling.excluded_sources"] = json.dumps(message["excluded"])
+        self._tracker.set_tags(tags)
+
+    def steps(self, records: Iterable[dict[str, Any]]) -> None:
+        self._tracker.log_points(_points(records))
+
+    def scored(self, evaluation: Evaluation) -> None:
+        """Log one evaluation's figures, per-pair mAP, the matrix as picture and table, and its files."""
+        folder = self._folder.storage.child(f"eval/{evaluation.id}")
+        result = EvaluationResult.load(folder)
+        self._headlines[evaluation.dataset] = {"id": evaluation.id, **dict(result.headline)}
+        at = _time_of(self._folder)
+        step = about_model(self._folder.storage)["step"]
+        name = evaluation.dataset
+        figures = {metric_name(name, key): result.headline[key] for key in HEADLINE if key in result.headline}
+        for query in result.languages:
+            for passage in result.languages:
+                pair = LangPair(query, passage)
+                value = result.pair("mAP", pair)
+                if value == value:  # no query is used for a NaN
+                    figures[metric_name(name, "mAP", pair)] = value
+        self._tracker.log_points(MetricPoint(key, value, step, at) for key, value in figures.items())
+        matrix = result.pair_values["mAP"]
+        title = f"{self._job.label} on {name}: mAP"
+        self._tracker.log_figure(pair_heatmap(matrix, result.languages, title), f"{name}-mAP.png")
+        rows = [[q, *map(float, matrix[i])] for i, q in enumerate(result.languages)]
+        self._tracker.log_table(["query \\ passage", *result.languages], rows, f"{name}-mAP.json")
+        with folder.local_copy("per_query.parquet") as parquet:
+            self._tracker.log_artifact(parquet, f"eval/{name}")
+        if self._job.config.evaluation.run_files:
+            with folder.local_copy("run") as runs:
+                self._tracker.log_artifact(runs, f"eval/{name}")
+
+    def close(self) -> None:
+        """Write ``result.json``, a finished cell's last file."""
+        about = about_model(self._folder.storage)
+        result = {
+            "kind": self._job.kind,
+            "label": self._job.label,
+            "size": self._job.size,
+            "alpha": self._job.alpha if self._job.kind == "cell" else None,
+            "seed": self._job.config.seed,
+            "axes": self._job.axes,
+            "model": about,
+            "evaluations": self._headlines,
+        }
+        self._folder.storage.write_json("result.json", result)
+
+    def _spool_folder(self) -> Path:
+        storage = self._folder.storage
+        if storage.is_local:
+            return Path(storage.url) / "track"
+        self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
+        return Path(self._scratch.name)
+
+
+def stored_steps(cell: Storage) -> list[dict[str, Any]]:
+    """All steps on storage, each once: of a step that two attempts made, the first one's record."""
+    steps: dict[int, dict[str, Any]] = {}
+    names = sorted(cell.list("metrics"), key=lambda name: name.rpartition("-a")[2])
+    for name in names:
+        for line in cell.read(f"metrics/{name}").decode().splitlines():
+            record = json.loads(line)
+            steps.setdefault(record["step"], record)
+    return [steps[step] for step in sorted(steps)]
+
+
+def _points(records: Iterable[dict[str, Any]]) -> list[MetricPoint]:
+    return [
+        MetricPoint(f"train/{name}", record[name], record["step"], record["time_ms"])
+        for record in records
+        for name in STEP_METRICS
+        if name in record
+    ]
+
+
+def _time_of(folder: CellFolder) -> int:
+    """A timestamp that stays the same when an evaluation is logged again: that of the model."""
+    return int(folder.attempts()[0]["started"] * 1000)

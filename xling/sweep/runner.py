@@ -1,0 +1,177 @@
+"""Launch a sweep: Ray Tune schedules a fresh set of trials over the jobs that are not done.
+
+Tune runs in a thread of its own and keeps its files in local scratch; the main thread shows
+progress and takes Ctrl-C. What is done and what is not is read from storage alone, so launching
+again is how a sweep is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import tune
+
+from xling.storage import Storage
+from xling.sweep.cells import Outcome
+from xling.sweep.jobs import Job
+from xling.sweep.live import Display
+from xling.sweep.resources import DRIVER_BYTES, ray_nodes, require_fit
+from xling.sweep.settings import TrialSettings
+from xling.sweep.trial import tune_trial
+
+# Read by Ray when it starts; each quiets or quickens something measured in docs/ray.md.
+RAY_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+DRIVER_RESTARTS = 3
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; everything was saved."""
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """Connect to a cluster, or start one on this machine; it goes with the block when it was started here."""
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    remote = address or os.environ.get("RAY_ADDRESS")
+    runtime_env = {"env_vars": RAY_ENVIRONMENT} if remote else None
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=runtime_env)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_jobs(root: Storage, jobs: Sequence[Job], settings: TrialSettings, display: Display) -> None:
+    """Run the jobs on the connected cluster until each has ended; how they ended is on storage.
+
+    Raises:
+        ResourceError: not one trial fits on the cluster.
+        Interrupted: Ctrl-C; the workers finished their step and saved.
+    """
+    fit = min(
+        (require_fit(ray_nodes(), need) for need in {job.config.resources for job in jobs}), key=lambda f: f.trials
+    )
+    display.message(f"{len(jobs)} jobs, {fit.trials} at once: {fit.why_not_more}")
+    events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="xling-tune-") as scratch:
+                _tuner(jobs, settings, fit.trials, scratch, events).fit()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="tune", daemon=True)
+    with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
+        thread.start()
+        while thread.is_alive():
+            _show(events, display)
+        _show(events, display)
+    if errors:
+        raise errors[0]
+    if interrupted.is_set():
+        raise Interrupted
+
+
+def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
+    """Leave word for all drivers and workers of a sweep: finish the step, save, leave."""
+    root.write_json(f"{sweep}/stop.json", {"outcome": Outcome.INTERRUPTED})
+
+
+def _tuner(
+    jobs: Sequence[Job],
+    settings: TrialSettings,
+    at_once: int,
+    scratch: str,
+    events: queue.SimpleQueue[dict[str, Any]],
+) -> tune.Tuner:
+    names = {job.id: job.label.replace("/", "_") for job in jobs}
+
+    def name_of(trial: Any) -> str:
+        return f"{names[Job.from_json(trial.config['job']).id]}_{trial.trial_id}"
+
+    return tune.Tuner(
+        tune.with_resources(tune_trial, {"memory": DRIVER_BYTES}),
+        param_space={
+            "job": tune.grid_search([job.to_json() for job in jobs]),
+            "settings": asdict(settings),
+        },
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=at_once, trial_name_creator=name_of, trial_dirname_creator=name_of
+        ),
+        run_config=tune.RunConfig(
+            name=settings.sweep,
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[_Forward(events)],
+            # A driver returns whatever its job does; only its own death makes Tune start it again.
+            failure_config=tune.FailureConfig(max_failures=DRIVER_RESTARTS),
+        ),
+    )
+
+
+class _Forward(tune.Callback):
+    """Passes what the drivers report to the display's thread."""
+
+    def __init__(self, events: queue.SimpleQueue[dict[str, Any]]) -> None:
+        self._events = events
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        known = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended")
+        self._events.put({name: result[name] for name in known if name in result})
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = Job.from_json(trial.config["job"])
+        self._events.put({"job": job.id, "phase": "failed", "note": "its driver process died"})
+
+
+def _show(events: queue.SimpleQueue[dict[str, Any]], display: Display) -> None:
+    try:
+        display.event(events.get(timeout=0.2))
+    except queue.Empty:
+        display.tick()
+        return
+    while not events.empty():
+        display.event(events.get())
+
+
+@contextmanager
+def _graceful_interrupt(stop: Callable[[], None], display: Display) -> Iterator[threading.Event]:
+    """The first Ctrl-C asks all to stop and waits; the second leaves at once."""
+    interrupted = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            os._exit(130)  # the cluster started here dies with us; what was saved stays
+        interrupted.set()
+        display.message("Interrupted: finishing the running steps and saving. Ctrl-C again leaves at once.")
+        stop()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

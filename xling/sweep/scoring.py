@@ -1,0 +1,39 @@
+"""Score a trained job on one retrieval set, over the cluster, and keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xling.data.stored import load_retrieval
+from xling.data.tokenize import tokenize_retrieval
+from xling.evaluate.pairs import Progress, evaluate_model
+from xling.evaluate.result import EvaluationResult
+from xling.model.source import load_folder
+from xling.model.tokenizer import tokenizer_digest
+from xling.storage import Storage
+from xling.sweep.jobs import Evaluation, Job
+
+
+def score(
+    root: Storage, path: str, job: Job, evaluation: Evaluation, progress: Callable[[Progress], None] | None = None
+) -> EvaluationResult:
+    """Score the model below ``path`` and save the result as ``eval/<id>``."""
+    retrieval = load_retrieval(root, evaluation.fingerprint)
+    with root.local_copy(f"{path}/model") as folder:
+        model = load_folder(folder)
+    tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
+    folder_of_result = root.child(f"{path}/eval/{evaluation.id}")
+    need = job.config.resources
+    result = evaluate_model(
+        root.locate(f"{path}/model"),
+        retrieval,
+        tokens,
+        job.config.evaluation,
+        max_tasks=need.workers,
+        cpus_per_task=need.cpus_per_worker,
+        gpus_per_task=need.gpus_per_worker,
+        run_folder=folder_of_result.child("run"),
+        progress=progress,
+    )
+    result.save(folder_of_result)
+    return result

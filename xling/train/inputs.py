@@ -1,0 +1,123 @@
+"""What a worker reads, all from storage: the plan's inputs, the tokens, the weights to start from.
+
+The sweep's process writes them once (:func:`store_inputs`); workers need neither the raw files
+nor the texts.
+
+    data/<fingerprint>/items.npz    ids, languages, passage keys, rows in the token tables
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xling.batching.passages import passage_keys_for
+from xling.batching.plan import Plan
+from xling.config.schema import CellConfig, ModelConfig
+from xling.data.records import TrainingSet
+from xling.data.tokenize import TrainingTokens, open_training, tokenize_training
+from xling.errors import CheckpointError
+from xling.model.source import LoadedModel, load_folder, load_start, save_folder
+from xling.model.tokenizer import tokenizer_digest, tokenizer_path
+from xling.storage import Storage
+
+MODEL_MARKER = "model/trained.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The batches of a run and the tokens they are made of."""
+
+    plan: Plan
+    tokens: TrainingTokens
+
+
+def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, names: bool = False) -> TrainingTokens:
+    """Tokenise a training set (or its names) and write what :func:`load_inputs` reads."""
+    digest = tokenizer_digest(start.tokenizer)
+    tokens = tokenize_training(root, start.tokenizer, digest, training, start.settings, names=names)
+    path = _items_path(training.names_fingerprint if names else training.fingerprint)
+    if not root.exists(path):
+        items = training.names if names else training.items
+        sink = io.BytesIO()
+        np.savez_compressed(
+            sink,
+            ids=np.array([item.id for item in items]),
+            languages=np.array(training.languages),
+            keys_IL=passage_keys_for(training, names=names),
+            queries_IL=tokens.queries_IL,
+            passages_IL=tokens.passages_IL,
+        )
+        root.write(path, sink.getvalue())
+    return tokens
+
+
+def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: CellConfig) -> Inputs:
+    """Raises DataError: a kind of batch has no source that is large enough; or the tokens are gone."""
+    with np.load(io.BytesIO(root.read(_items_path(fingerprint))), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    tokens = open_training(
+        root,
+        start.tokenizer,
+        tokenizer_digest(start.tokenizer),
+        fingerprint,
+        arrays["queries_IL"],
+        arrays["passages_IL"],
+        start.settings,
+    )
+    plan = Plan(
+        item_ids=arrays["ids"].tolist(),
+        languages=arrays["languages"].tolist(),
+        passages_IL=arrays["keys_IL"],
+        mix=config.mix,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+    )
+    return Inputs(plan, tokens)
+
+
+def load_start_model(root: Storage, config: CellConfig, *, texts: str, warm: str | None) -> LoadedModel:
+    """The weights a job starts from: its warm start's where it has one, else those of its model.
+
+    Args:
+        texts: fingerprint of the training set that a built preset's tokenizer was learnt from.
+        warm: id of the finished warm start.
+    """
+    if warm is not None:
+        with root.local_copy(f"warm/{warm}/model") as folder:
+            return load_folder(folder, dropout=config.model.dropout)
+    return load_untrained(root, config.model, config.seed, texts)
+
+
+def load_untrained(root: Storage, model: ModelConfig, seed: int, texts: str) -> LoadedModel:
+    """A model before any training of ours, with the tokenizer of ``texts`` where it is built."""
+    path = tokenizer_path(texts)
+    with root.local_copy(path) if root.exists(path) else nullcontext() as folder:
+        return load_start(model, seed, folder)
+
+
+def publish_model(job: Storage, loaded: LoadedModel, about: dict[str, Any]) -> None:
+    """Write a job's trained model as a folder that Hugging Face and sentence-transformers read, its marker last."""
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+        save_folder(Path(scratch), loaded)
+        job.upload(Path(scratch), "model")
+    job.write_json(MODEL_MARKER, about)
+
+
+def about_model(job: Storage) -> dict[str, Any]:
+    """What :func:`publish_model` was told. Raises CheckpointError when the job is not trained."""
+    try:
+        about: dict[str, Any] = job.read_json(MODEL_MARKER)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{job.url} holds no trained model") from error
+    return about
+
+
+def _items_path(fingerprint: str) -> str:
+    return f"data/{fingerprint}/items.npz"
