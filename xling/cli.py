@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -15,7 +15,9 @@ from xling.errors import XlingError
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
     from xling.config.schema import CellConfig
+    from xling.sweep.jobs import Job
     from xling.sweep.launch import Selection
+    from xling.sweep.live import Display
 
 app = typer.Typer(
     help="Sweep multilingual dual encoders over model size x batch mixing ratio.",
@@ -69,18 +71,16 @@ def plan(file: File, set_: Sets = None, address: Address = None, json: Json = Fa
 
 
 @app.command()
-def train(file: File, set_: Sets = None, json: Json = False) -> None:
-    """Train and score the single cell of a file without a grid (or narrowed by --set grid=[]), on this machine."""
+def train(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
+    """Train and score the one cell of a file without a grid, its driver in this process (no Ray Tune)."""
     from xling.errors import ConfigError
-    from xling.sweep.single import train_one
+    from xling.sweep.launch import Selection
 
     loaded = _load(file, set_)
     if len(loaded.cells) != 1:
-        labels = ", ".join(cell.label for cell in loaded.cells[:6])
-        raise ConfigError(
-            f"{file} has {len(loaded.cells)} cells ({labels}, …), `xling train` takes one: add --set 'grid=[]', or use `xling sweep`"
-        )
-    raise typer.Exit(train_one(loaded, Console(), as_json=json))
+        count = len(loaded.cells)
+        raise ConfigError(f"{file} has {count} cells, `xling train` takes one: use `xling sweep`, or --set 'grid=[]'")
+    _launch(loaded, Selection(), address, json, with_tune=False)
 
 
 @app.command()
@@ -228,14 +228,18 @@ def _load_named(name: str, storage: str) -> LoadedSweep:
         return _load(file, overrides)
 
 
-def _launch(loaded: LoadedSweep, selection: Selection, address: str | None, as_json: bool) -> None:
+def _launch(
+    loaded: LoadedSweep, selection: Selection, address: str | None, as_json: bool, with_tune: bool = True
+) -> None:
     from xling.sweep.launch import launch
     from xling.sweep.live import display_for
     from xling.sweep.results import show_outcome
 
     console = Console()
-    done = launch(
-        loaded, lambda jobs: display_for(console, jobs, as_json=as_json), address=address, selection=selection
-    )
+
+    def make_display(jobs: Sequence[Job]) -> Display:
+        return display_for(console, jobs, as_json=as_json)
+
+    done = launch(loaded, make_display, address=address, selection=selection, with_tune=with_tune)
     show_outcome(loaded, done, console, as_json=as_json)
     raise typer.Exit(done.exit_status)

@@ -70,8 +70,7 @@ def test_the_model_may_come_from_the_grid_alone(sweeps):
 
 def test_a_mapping_replaces_its_section_whole_and_longer_paths_go_into_it(sweeps):
     text = sweeps.base.replace("preset: tiny", "preset: mid, dropout: 0.3") + (
-        "grid:\n  - model.query_prefix: ['q: ', 'Q ']\n"
-        "  - model: [{preset: tiny}, {path: x, warm_start: {steps: 3}}]\n"
+        "grid:\n  - model.query_prefix: ['q: ', 'Q ']\n  - model: [{preset: tiny}, {path: x, warm_start: {steps: 3}}]\n"
     )
     cells = sweeps.load(text).cells
     assert [cell.config.model.dropout for cell in cells] == [None] * 4
@@ -99,11 +98,12 @@ def test_an_optional_section_may_be_null_or_a_mapping(sweeps):
         ("- train.budget: [{steps: 5}, {flops: 1e15}]", ["budget-steps5", "budget-flops1e15"]),
         ("- data.train.languages: [[en, de], null]", ["languages-en-de", "languages-none"]),
         ("- train.mask_false_negatives: [true, false]", ["mask_false_negatives-true", "mask_false_negatives-false"]),
-        ("- model.query_prefix: ['', 'Query: ', 'Query! ']", ["query_prefix-1", "query_prefix-Query", "query_prefix-Query-2"]),
+        ("- model.query_prefix: ['', 'Q: ', 'Q! ']", ["query_prefix-1", "query_prefix-Q", "query_prefix-Q-2"]),
+        ("- model.pooling: [null, cls]", ["pooling-none", "pooling-cls"]),
         ("- model.query_prefix: ['؟', '¿']", ["query_prefix-1", "query_prefix-2"]),
         ("- {train.lr: [1, 1], model.warm_start.lr: [1, 2]}", ["train-lr1-warm_start-lr1", "train-lr1-warm_start-lr2"]),
         ("- {model.preset: [null, null], model.path: [a/end, b/end]}", ["a-end", "b-end"]),
-        ("- model: [{hub: org/base}, {hub: org/base, revision: v2}, {preset: tiny}]", ["org-base", "org-base-v2", "tiny"]),
+        ("- model: [{hub: org/m}, {hub: org/m, revision: v2}, {preset: tiny}]", ["org-m", "org-m-v2", "tiny"]),
     ],
 )
 def test_labels_are_short_and_different(sweeps, grid, expected):
@@ -143,8 +143,9 @@ def test_model_names_grow_until_they_differ(sweeps):
         ("- 5", "s.yaml:6: grid: entry 1 is 5, must map dotted paths to lists"),
         ("- {}", "s.yaml:6: grid: entry 1 is {}, must map dotted paths to lists"),
         ("seed: [1]", "s.yaml:5: grid is {seed: [1]}, must be a list of entries"),
-        ("- data.evaluate.1.dataset: [geo]", "s.yaml: data.evaluate has 0 entries, there is no data.evaluate.1"),
-        ("- {evaluation.batch_size: [1, 2]}", "s.yaml:5: grid: cells batch_size1 and batch_size2 would train the same, "),
+        ("- data.evaluate.1.dataset: [geo]", "s.yaml:6: grid: data.evaluate has 0 entries, there is no data."),
+        ("- {evaluation.batch_size: [1, 2]}", "s.yaml:5: grid: cells batch_size1 and batch_size2 would train the same"),
+        ("- train.lr.x: [1]", "s.yaml:6: grid: train.lr.x is not a known setting; did you mean train.lr?"),
     ],
 )
 def test_a_wrong_entry_is_named(sweeps, grid, problem):
@@ -191,9 +192,7 @@ def test_a_mistake_within_a_mapping_is_named(sweeps):
 
 def test_an_unreadable_entry_causes_no_second_problem(sweeps):
     text = sweeps.base.replace("model: {preset: tiny}\n", "") + "grid: [{model.presett: [tiny]}]\n"
-    assert sweeps.problems(text) == [
-        "s.yaml:4: grid: model.presett is not a known setting; did you mean model.preset?"
-    ]
+    assert sweeps.problems(text) == ["s.yaml:4: grid: model.presett is not a known setting; did you mean model.preset?"]
 
 
 @pytest.mark.parametrize("override", ["seed=3", "seed=0"])

@@ -133,7 +133,7 @@ def test_a_missing_file_names_the_nearest(sweeps):
     sweeps.write(sweeps.base)
     with pytest.raises(ConfigError, match=r"^z\.yaml: there is no such file; did you mean s\.yaml\?$"):
         load_sweep(Path("z.yaml"))
-    with pytest.raises(ConfigError, match="there is no such file$"):
+    with pytest.raises(ConfigError, match=r"there is no such file$"):
         load_sweep(Path("nowhere/z.yaml"))
     with pytest.raises(ConfigError, match="cannot be read: is a directory"):
         load_sweep(Path())

@@ -96,7 +96,10 @@ def test_queries_without_a_relevant_passage_in_a_pair_are_skipped_and_counted_ou
 
 def test_a_pair_without_any_query_is_nan_and_enters_no_mean() -> None:
     retrieval = toy_set(3)
-    qrels = {q: {p: g for p, g in row.items() if q.endswith("ru") or not p.endswith("ru")} for q, row in retrieval.qrels.items()}
+    qrels = {
+        q: {p: g for p, g in row.items() if q.endswith("ru") or not p.endswith("ru")}
+        for q, row in retrieval.qrels.items()
+    }
     result = scored(replace(retrieval, qrels=qrels))
     assert np.isnan(result.pair("mAP", LangPair("de", "ru")))
     assert result.pair_queries[0, 2] == 0

@@ -5,9 +5,7 @@ from xling.evaluate.measures import RelevantRanks
 
 
 def test_rank_distance_is_last_minus_first_relevant_rank() -> None:
-    ranks = RelevantRanks.of(
-        np.array([1, 0, 1, 2, 1]), np.array([7, 3, 2, 5, 40]), np.ones(5, np.int64), queries=3
-    )
+    ranks = RelevantRanks.of(np.array([1, 0, 1, 2, 1]), np.array([7, 3, 2, 5, 40]), np.ones(5, np.int64), queries=3)
     assert rank_distance(ranks).tolist() == [0, 38, 0]
 
 

@@ -22,7 +22,9 @@ def test_judgements_of_grade_zero_do_not_count() -> None:
     layout = build_layout(retrieval)
     for index, language in enumerate(retrieval.languages):
         judged = layout.queries[index]
-        entries = {(judged.ids[row], layout.passage_ids[column]) for row, column in zip(judged.rows_R, judged.columns_R)}
+        entries = {
+            (judged.ids[row], layout.passage_ids[column]) for row, column in zip(judged.rows_R, judged.columns_R)
+        }
         assert entries == {
             (query.id, passage)
             for query in retrieval.queries[language]
@@ -43,7 +45,10 @@ def test_texts_are_named_by_role_and_id() -> None:
         ({"qrels": {"q0-de": {"gone": 1}}}, "'q0-de' is judged on passage 'gone', which is not among the candidates"),
         ({"qrels": {"q0-de": {"1-de": 0}}}, "no query has a relevant passage"),
         ({"qrels": {}}, "no query has a relevant passage"),
-        ({"queries": {code: [Query("same", code, "?")] for code in ("de", "en", "ru")}}, "query id 'same' occurs 3 times"),
+        (
+            {"queries": {code: [Query("same", code, "?")] for code in ("de", "en", "ru")}},
+            "query id 'same' occurs 3 times",
+        ),
         (
             {"passages": {code: [Passage("same", code, "!")] for code in ("de", "en", "ru")}},
             "passage id 'same' occurs 3 times",

@@ -27,7 +27,9 @@ def test_values_by_hand() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(st.integers(1, 150), st.integers(1, 3), min_size=1, max_size=20), min_size=1, max_size=4))
+@given(
+    st.lists(st.dictionaries(st.integers(1, 150), st.integers(1, 3), min_size=1, max_size=20), min_size=1, max_size=4)
+)
 def test_graded_judgements_measure_as_in_trec_eval(judged: list[dict[int, int]]) -> None:
     run = {f"q{row}": {f"d{rank}": float(-rank) for rank in range(1, 151)} for row in range(len(judged))}
     qrels = {f"q{row}": {f"d{rank}": grade for rank, grade in of.items()} for row, of in enumerate(judged)}

@@ -40,7 +40,9 @@ def test_local_evaluation_is_encoding_and_scoring_with_run_files_that_agree(tmp_
 
 def test_run_files_are_only_written_where_asked_for(tmp_path: Path) -> None:
     retrieval = toy_set(0)
-    evaluate_local(toy_model(), retrieval, toy_tokens(retrieval, 0), EvaluationConfig(), run_folder=Storage(str(tmp_path)))
+    evaluate_local(
+        toy_model(), retrieval, toy_tokens(retrieval, 0), EvaluationConfig(), run_folder=Storage(str(tmp_path))
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -51,7 +53,8 @@ def test_a_model_that_has_diverged_is_refused_naming_the_text() -> None:
     retrieval = toy_set(0)
     tokens = toy_tokens(retrieval, 0)
     tokens = replace(
-        tokens, queries={code: [np.where(text == 7, 8, text) for text in texts] for code, texts in tokens.queries.items()}
+        tokens,
+        queries={code: [np.where(text == 7, 8, text) for text in texts] for code, texts in tokens.queries.items()},
     )
     broken = next(
         passage.id
@@ -84,9 +87,7 @@ def cluster(tmp_path: Path):
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     tests = str(Path(__file__).parent)
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": tests}}
-    )
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": tests}})
     yield ray
     ray.shutdown()
 

@@ -37,7 +37,9 @@ def toy_set(
     """Every query is judged on one to three passages of some of the languages, on others with grade 0."""
     rng = np.random.default_rng(seed)
     candidates = {
-        language: sorted_passages([Passage(f"{number}-{language}", language, f"text {number}") for number in range(passages)])
+        language: sorted_passages(
+            [Passage(f"{number}-{language}", language, f"text {number}") for number in range(passages)]
+        )
         for language in languages
     }
     asked = {

@@ -25,10 +25,19 @@ from xling.config.labels import axis_labels, make_unique, model_names
 from xling.config.messages import show
 from xling.config.schema import CellConfig, SweepConfig
 
+
 MAX_CELLS = 10_000
 SWEEP_WIDE = ("name", "storage", "grid", "tracking", "retries")  # one for all cells: never on an axis
 
 Position = tuple[int, ...]  # one index into each axis
+
+
+class MisplacedError(Exception):
+    """A swept path leads into something that is no section."""
+
+    def __init__(self, parts: Parts, text: str) -> None:
+        self.parts = parts
+        super().__init__(text)
 
 
 @dataclass(frozen=True)
@@ -179,11 +188,14 @@ def fill(data: dict[str, Any], grid: Grid, position: Position) -> dict[str, Any]
     """The raw file of one cell: without the grid, its values put in, sections before what is in them.
 
     Raises:
-        ValueError: a value cannot be put there; says why.
+        MisplacedError: a value cannot be put there.
     """
     cell = {key: copy.deepcopy(value) for key, value in data.items() if key != "grid"}
     for _, _, parts, value in sorted(grid.swept(position), key=lambda swept: len(swept[2])):
-        dotted.set_in(cell, parts, copy.deepcopy(value))
+        try:
+            dotted.set_in(cell, parts, copy.deepcopy(value))
+        except ValueError as error:
+            raise MisplacedError(parts, str(error)) from None
     return cell
 
 

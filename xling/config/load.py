@@ -18,7 +18,7 @@ from xling.config import dotted
 from xling.config.document import read_document
 from xling.config.dotted import Parts
 from xling.config.findings import Findings
-from xling.config.grid import Cell, Grid, Position, expand, fill, read_grid
+from xling.config.grid import Cell, Grid, MisplacedError, Position, expand, fill, read_grid
 from xling.config.messages import about, sentence, show
 from xling.config.schema import CellConfig, SweepConfig
 from xling.errors import ConfigError
@@ -85,9 +85,10 @@ def _validate(
     """Validate one cell; what is wrong goes to ``findings``. None when the schema refuses it."""
     try:
         raw = fill(data, grid, position)
-    except ValueError as error:
-        findings.add(position, (), str(error))
+    except MisplacedError as error:
+        findings.add(position, error.parts, str(error))
         return None
+    raw.setdefault("storage", SweepConfig.model_fields["storage"].default)
     raw = _expand_places(raw, (), position, findings)
     raw["grid"] = [{dotted.join(parts): values for parts, values in axis.values.items()} for axis in grid.axes]
     sweep, errors = _try(raw)

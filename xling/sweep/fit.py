@@ -40,7 +40,6 @@ class InfraFailure(Exception):
     """A process or node died under the training: going on costs no retry."""
 
 
-@ray.remote(num_cpus=0)
 class Mailbox:
     """Messages from the workers, until the driver fetches them."""
 
@@ -62,7 +61,7 @@ def fit(spec: WorkerSpec, resources: ResourcesConfig, on_message: Callable[[Mess
         CodeFailure: an exception in a worker's code.
         InfraFailure: a worker or its node died.
     """
-    mailbox = Mailbox.remote()
+    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     failures: list[Message] = []
     outcome: list[BaseException | None] = []
 

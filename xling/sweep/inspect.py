@@ -15,7 +15,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import find_job, resume_command, states_of, sweep_storage
-from xling.sweep.record import stored_steps
+from xling.train.metrics import stored_steps
 
 LINES_SHOWN = 10
 

@@ -96,8 +96,10 @@ class _Data:
         key = (what, config.model_dump_json())
         if key not in self._loaded:
             adapter = registry.get(config.dataset)
-            load = {"training": adapter.load_training, "dev": adapter.load_dev, "evaluation": adapter.load_evaluation}
-            self._loaded[key] = load[what](config)
+            if what == "training":
+                self._loaded[key] = adapter.load_training(config)
+            else:
+                self._loaded[key] = adapter.load_dev(config) if what == "dev" else adapter.load_evaluation(config)
         return self._loaded[key]
 
     def training(self, config: DatasetConfig) -> TrainingSet:

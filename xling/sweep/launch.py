@@ -75,6 +75,7 @@ def launch(
     *,
     address: str | None = None,
     selection: Selection = Selection(),
+    with_tune: bool = True,
 ) -> Launched:
     """Run what is not done.
 
@@ -95,17 +96,23 @@ def launch(
             for name, overlap in study.overlaps:
                 display.message(f"{name} is not zero-shot: it shares {overlap} with the training data (allow_overlap)")
             prepare(root, sweep, study, jobs, display.message)
-            interrupted = _track_and_run(loaded, root, study, jobs, display, address)
+            interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()
         return Launched(study, states_of(root, sweep, study.scored), interrupted)
 
 
 def _track_and_run(
-    loaded: LoadedSweep, root: Storage, study: Study, jobs: Sequence[Job], display: Display, address: str | None
+    loaded: LoadedSweep,
+    root: Storage,
+    study: Study,
+    jobs: Sequence[Job],
+    display: Display,
+    address: str | None,
+    with_tune: bool,
 ) -> bool:
     """Open the parent run, run the jobs, close it; whether the user interrupted."""
-    from xling.sweep.runner import Interrupted, ray_cluster, run_jobs
+    from xling.sweep.runner import Interrupted, ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
     artifacts = root.locate("mlartifacts") if loaded.config.tracking.uri is None else None
@@ -129,7 +136,7 @@ def _track_and_run(
     interrupted = False
     try:
         with ray_cluster(address):
-            run_jobs(root, jobs, settings, display)
+            (run_jobs if with_tune else run_here)(root, jobs, settings, display)
     except Interrupted:
         interrupted = True
     failed = CellState.FAILED in states_of(root, sweep, study.scored).values()

@@ -18,6 +18,7 @@ from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
 from xling.train.inputs import about_model
+from xling.train.metrics import stored_steps
 
 STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", "dev")
 HEADLINE = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance", "own_language_share", "MRR@10/Mo", "nDCG@10/Mo", "R@1/Cr")
@@ -121,17 +122,6 @@ class CellRecord:
             return Path(storage.url) / "track"
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
         return Path(self._scratch.name)
-
-
-def stored_steps(cell: Storage) -> list[dict[str, Any]]:
-    """All steps on storage, each once: of a step that two attempts made, the first one's record."""
-    steps: dict[int, dict[str, Any]] = {}
-    names = sorted(cell.list("metrics"), key=lambda name: name.rpartition("-a")[2])
-    for name in names:
-        for line in cell.read(f"metrics/{name}").decode().splitlines():
-            record = json.loads(line)
-            steps.setdefault(record["step"], record)
-    return [steps[step] for step in sorted(steps)]
 
 
 def _points(records: Iterable[dict[str, Any]]) -> list[MetricPoint]:

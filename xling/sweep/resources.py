@@ -66,7 +66,8 @@ def what_fits(nodes: Sequence[Node], need: ResourcesConfig) -> Fit:
     by_memory = math.floor(sum(node.memory for node in nodes) / DRIVER_BYTES)
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     each = f"{need.workers} {_plural('worker', need.workers)} x {_per_worker(need)}"
-    has = f"{len(nodes)} {_plural('node', len(nodes))} with {cpus:g} {_plural('CPU', cpus)}, {gpus:g} {_plural('GPU', gpus)}"
+    offered = f"{cpus:g} {_plural('CPU', cpus)}" + (f", {gpus:g} {_plural('GPU', gpus)}" if gpus else "")
+    has = f"{len(nodes)} {_plural('node', len(nodes))} with {offered}"
     if need.max_concurrent is not None and need.max_concurrent <= min(by_workers, by_memory):
         return Fit(need.max_concurrent, "resources.max_concurrent says so")
     if by_memory < by_workers:
@@ -80,7 +81,8 @@ def require_fit(nodes: Sequence[Node], need: ResourcesConfig) -> Fit:
     fit = what_fits(nodes, need)
     if fit.trials < 1:
         raise ResourceError(
-            f"not one trial fits: {fit.why_not_more}. Lower resources.workers, cpus_per_worker or gpus_per_worker, or add nodes"
+            f"not one trial fits: {fit.why_not_more}. "
+            "Lower resources.workers, cpus_per_worker or gpus_per_worker, or add nodes"
         )
     return fit
 

@@ -27,7 +27,7 @@ from xling.sweep.jobs import Job
 from xling.sweep.live import Display
 from xling.sweep.resources import DRIVER_BYTES, ray_nodes, require_fit
 from xling.sweep.settings import TrialSettings
-from xling.sweep.trial import tune_trial
+from xling.sweep.trial import Trial, tune_trial
 
 # Read by Ray when it starts; each quiets or quickens something measured in docs/ray.md.
 RAY_ENVIRONMENT = {
@@ -93,6 +93,17 @@ def run_jobs(root: Storage, jobs: Sequence[Job], settings: TrialSettings, displa
         raise Interrupted
 
 
+def run_here(root: Storage, jobs: Sequence[Job], settings: TrialSettings, display: Display) -> None:
+    """Run jobs one after another, their driver in this process: no Ray Tune. Raises as :func:`run_jobs`."""
+    for need in {job.config.resources for job in jobs}:
+        require_fit(ray_nodes(), need)
+    with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
+        for job in jobs:
+            Trial(job, settings, display.event).run()
+    if interrupted.is_set():
+        raise Interrupted
+
+
 def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
     """Leave word for all drivers and workers of a sweep: finish the step, save, leave."""
     root.write_json(f"{sweep}/stop.json", {"outcome": Outcome.INTERRUPTED})
@@ -135,6 +146,9 @@ class _Forward(tune.Callback):
 
     def __init__(self, events: queue.SimpleQueue[dict[str, Any]]) -> None:
         self._events = events
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its callbacks down; a queue cannot be, and nothing is ever restored from there
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

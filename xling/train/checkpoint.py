@@ -149,7 +149,8 @@ def accepted_checkpoints(cell: Storage) -> list[str]:
 
 def tensors_to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
     """Weights in the safetensors format; tensors sharing memory are written once each."""
-    return safetensors.torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+    data: bytes = safetensors.torch.save({name: tensor.detach().cpu().clone() for name, tensor in state.items()})
+    return data
 
 
 def tensors_from_bytes(data: bytes) -> dict[str, torch.Tensor]:

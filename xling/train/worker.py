@@ -29,6 +29,7 @@ from xling.train.checkpoint import (
 from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, StepRecord, Task, train, uses_bf16
+from xling.train.metrics import write_segment
 from xling.train.optim import build_optimizer, steps_of_budget
 
 Send = Callable[[dict[str, Any]], None]
@@ -154,9 +155,7 @@ class _Job:
             return
         self._checkpoints.check_fence()
         if self._segment:
-            first, last = self._segment[0]["step"], self._segment[-1]["step"]
-            lines = "".join(json.dumps(record) + "\n" for record in self._segment)
-            self._cell.write(f"metrics/{first:08d}-{last:08d}-a{self._spec.attempt:04d}.jsonl", lines.encode())
+            write_segment(self._cell, self._segment, self._spec.attempt)
             self._segment = []
         about = {"state": asdict(state), "world_size": self._task.world_size, "total_steps": self._task.total_steps}
         contents = {

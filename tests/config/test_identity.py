@@ -1,0 +1,319 @@
+import subprocess
+import sys
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xling.config import identity
+from xling.config.dotted import known_paths, slot_at, split
+from xling.config.identity import canonical_json, eval_id, identity_fields, train_id, training_key, warm_id
+from xling.config.schema import CellConfig, DataConfig, EvaluationConfig, ModelConfig, Section
+from xling.config.schema import identity as identity_field
+
+CELL: dict[str, Any] = {
+    "data": {"train": {"dataset": "geo"}},
+    "model": {"preset": "tiny", "warm_start": {"steps": 20, "lr": 5e-3}},
+    "mix": {"monolingual": 0.25},
+    "train": {"lr": 4e-3, "budget": {"steps": 30}, "betas": (0.8, 0.9)},
+    "seed": 7,
+}
+
+
+def cell(**changes: Any) -> CellConfig:
+    return CellConfig.model_validate({**CELL, **changes})
+
+
+def id_of(config: CellConfig) -> str:
+    warm = "0123" if config.model.warm_start is not None else None
+    return train_id(config, training_fingerprint="abc", weights_digest="preset:tiny", warm_id=warm)
+
+
+def warm_of(config: CellConfig, names: str = "n", training: str = "t", weights: str = "w") -> str:
+    return warm_id(config.model, names_fingerprint=names, training_fingerprint=training, weights_digest=weights)
+
+
+# Golden values: whoever changes one of these orphans every result trained before.
+
+
+def test_ids_are_what_they_always_were():
+    assert identity.TRAINING_VERSION == 1, "a new version: put the new ids here"
+    plain = CellConfig(data=DataConfig.model_validate({"train": {"dataset": "geo"}}), model=ModelConfig(preset="tiny"))
+    assert id_of(plain) == "3f1ea30589f78b1a019b"
+    assert id_of(cell()) == "cbd9e23dd81f9879de0a"
+    assert warm_of(cell()) == "c9afa980209ac4d730d0"
+    assert eval_id(id_of(cell()), "def", EvaluationConfig()) == "73f5ae2f013cbe8034e9"
+
+
+def test_what_is_hashed_is_what_it_always_was():
+    assert canonical_json(identity_fields(cell())) == (
+        '{"mix":{"cross_lingual":0.75,"monolingual":0.25},'
+        '"model":{"preset":"tiny","warm_start":{"lr":0.005,"steps":20}},"seed":7,'
+        '"train":{"betas":[0.8,0.9],"budget":{"steps":30},"lr":0.004}}'
+    )
+
+
+IDENTITY_DEFAULTS = {
+    "mix.cross_lingual": 0.5,
+    "mix.cross_lingual_by": "batch",
+    "mix.mixed_monolingual": 0.0,
+    "mix.monolingual": 0.5,
+    "mix.sampling_temperature": 1.0,
+    "model.dropout": None,
+    "model.hub": None,
+    "model.max_passage_tokens": 256,
+    "model.max_query_tokens": 96,
+    "model.passage_prefix": "",
+    "model.pooling": None,
+    "model.preset": None,
+    "model.query_prefix": "",
+    "model.warm_start.batch_size": 128,
+    "model.warm_start.lr": 3e-3,
+    "model.warm_start.seed": 0,
+    "model.warm_start.steps": 300,
+    "seed": 0,
+    "train.batch_size": 64,
+    "train.betas": (0.9, 0.98),
+    "train.budget.examples": None,
+    "train.budget.flops": None,
+    "train.budget.steps": None,
+    "train.clip": 1.0,
+    "train.decay": "linear",
+    "train.dev_every": None,
+    "train.directions": "one-way",
+    "train.keep": "last",
+    "train.lr": 3e-5,
+    "train.mask_false_negatives": True,
+    "train.precision": "auto",
+    "train.temperature": 0.05,
+    "train.warmup": 0.1,
+    "train.weight_decay": 0.01,
+}
+
+
+def fields(path: str) -> list[Any]:
+    """The schema's fields from the root down to a path."""
+    found, section = [], CellConfig
+    for name in path.split("."):
+        found.append(section.model_fields[name])
+        below = slot_at(section, (name,))
+        assert below is not None
+        section = below.section
+    return found
+
+
+def leaves() -> list[str]:
+    paths = [path for path in known_paths(CellConfig) if ".0" not in path]
+    return [path for path in paths if slot_at(CellConfig, split(path)).section is None]
+
+
+def is_identity(path: str) -> bool:
+    return all((field.json_schema_extra or {}).get("identity", False) for field in fields(path))
+
+
+def test_identity_defaults_are_what_they_always_were():
+    """A default that changes: leave this table alone and name the old default as ``identity_default``."""
+    assert {path for path in leaves() if is_identity(path)} == IDENTITY_DEFAULTS.keys(), "a new field: add it here"
+    for path, default in IDENTITY_DEFAULTS.items():
+        field = fields(path)[-1]
+        assert field.json_schema_extra.get("identity_default", field.default) == default, path
+
+
+# Which changes count
+
+
+def other_value(annotation: Any, value: Any) -> Any:
+    """Some value of the annotated type that differs from the given one."""
+    if get_origin(annotation) is Annotated:
+        return other_value(get_args(annotation)[0], value)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return other_value(next(option for option in get_args(annotation) if option is not type(None)), value)
+    if get_origin(annotation) is Literal:
+        return next(option for option in get_args(annotation) if option != value)
+    if get_origin(annotation) is tuple:
+        if get_args(annotation)[-1] is not Ellipsis:
+            return tuple(other_value(part, old) for part, old in zip(get_args(annotation), value, strict=True))
+        return tuple(value or ()) + (value[0],) if value else ("xx",)
+    if annotation is bool:
+        return not value
+    if annotation is str:
+        return f"{value}x"
+    return (value or 0) + {int: 1, float: 0.0625}[annotation]
+
+
+def changed(config: Section, path: str) -> Section:
+    """A copy with another value at a path; not validated, as rules across fields do not matter here."""
+    name, _, rest = path.partition(".")
+    value = getattr(config, name)
+    new = changed(value, rest) if rest else other_value(type(config).model_fields[name].annotation, value)
+    assert new != value
+    return config.model_copy(update={name: new})
+
+
+@pytest.mark.parametrize("path", [path for path in leaves() if is_identity(path)])
+def test_every_identity_field_changes_the_id(path):
+    assert id_of(changed(cell(), path)) != id_of(cell())
+
+
+@pytest.mark.parametrize("path", [path for path in leaves() if not is_identity(path) and path != "data.evaluate"])
+def test_no_other_field_changes_the_id(path):
+    assert id_of(changed(cell(), path)) == id_of(cell())
+
+
+def test_evaluation_sets_do_not_change_the_id():
+    data = {**CELL["data"], "evaluate": ({"dataset": "geo"}, {"dataset": "lareqa", "path": "x"})}
+    assert id_of(cell(data=data)) == id_of(cell())
+
+
+def test_what_is_outside_a_cell_cannot_change_the_id(sweeps):
+    def ids(*overrides):
+        return [id_of(cell.config) for cell in sweeps.load(sweeps.base, *overrides).cells]
+
+    once = ids()
+    assert ids("name=other", "storage=/elsewhere", "tracking.uri=http://x", "retries=0") == once
+    assert ids("grid=[{seed: [0, 1]}]")[:1] == once
+
+
+def test_the_data_the_weights_and_the_warm_start_change_the_id():
+    given = {"training_fingerprint": "abc", "weights_digest": "w", "warm_id": "1"}
+    once = train_id(cell(), **given)
+    for name in given:
+        assert train_id(cell(), **{**given, name: "other"}) != once
+
+
+def test_a_new_version_changes_the_ids(monkeypatch):
+    trained, warmed = id_of(cell()), warm_of(cell())
+    monkeypatch.setattr(identity, "TRAINING_VERSION", 2)
+    assert id_of(cell()) != trained
+    assert warm_of(cell()) != warmed
+    scored = eval_id("x", "y", EvaluationConfig())
+    monkeypatch.setattr(identity, "EVALUATION_VERSION", 2)
+    assert eval_id("x", "y", EvaluationConfig()) != scored
+
+
+def test_a_warm_start_of_defaults_differs_from_none():
+    warmed = cell(model={"preset": "tiny", "warm_start": {}})
+    assert identity_fields(warmed)["model"] == {"preset": "tiny", "warm_start": {}}
+    assert id_of(warmed) != id_of(cell(model={"preset": "tiny"}))
+
+
+def test_spelling_out_a_default_changes_nothing():
+    spelt = cell(train={**CELL["train"], "batch_size": 64, "weight_decay": 0.01, "clip": 1, "warmup": 0.1})
+    assert id_of(spelt) == id_of(cell())
+
+
+def test_whole_numbers_in_float_fields_hash_as_floats():
+    with_int, with_float = (cell(train={"lr": lr, "clip": lr, "betas": (0, lr / 4)}) for lr in (2, 2.0))
+    assert id_of(with_int) == id_of(with_float)
+
+
+def test_fields_added_later_leave_ids_alone_and_changed_defaults_keep_their_meaning():
+    class Before(Section):
+        lr: float = identity_field("Rate.", default=1.0)
+
+    class After(Section):
+        lr: float = identity_field("Rate.", default=2.0, identity_default=1.0)
+        added: int = identity_field("New.", default=3)
+        note: str = "not part of it"
+
+    assert identity_fields(After(lr=1.0)) == identity_fields(Before())
+    assert identity_fields(After()) == identity_fields(Before(lr=2.0)) == {"lr": 2.0}
+    assert identity_fields(After(lr=1.0, added=4)) == {"added": 4}
+
+
+# Warm starts
+
+
+def test_a_warm_start_is_shared_by_what_only_fine_tunes_differently():
+    once = warm_of(cell())
+    assert warm_of(cell(seed=1, mix={"monolingual": 1}, train={"lr": 1, "temperature": 1})) == once
+    assert warm_of(cell(model={**CELL["model"], "revision": None})) == once
+
+
+@pytest.mark.parametrize("path", [path[6:] for path in leaves() if path.startswith("model.") and is_identity(path)])
+def test_every_identity_field_of_the_model_changes_its_warm_start(path):
+    model = changed(cell().model, path)
+    assert warm_of(cell().model_copy(update={"model": model})) != warm_of(cell())
+
+
+def test_a_warm_start_depends_on_names_and_weights_and_for_presets_on_the_text_behind_the_tokenizer():
+    once = warm_of(cell())
+    assert warm_of(cell(), names="m") != once
+    assert warm_of(cell(), weights="v") != once
+    assert warm_of(cell(), training="u") != once
+    hub = cell(model={"hub": "org/model", "warm_start": {}})
+    assert warm_of(hub, training="t") == warm_of(hub, training="u")
+
+
+# Scores
+
+
+def test_scores_depend_on_the_model_and_the_set_but_not_on_how_they_are_computed():
+    once = eval_id("model", "set", EvaluationConfig())
+    assert eval_id("other", "set", EvaluationConfig()) != once
+    assert eval_id("model", "other", EvaluationConfig()) != once
+    assert eval_id("model", "set", EvaluationConfig(batch_size=3, run_files=True, run_depth=7)) == once
+
+
+# Spelling
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=5), _JSON, max_size=5), st.randoms(use_true_random=False))
+def test_the_order_of_keys_does_not_matter(value, random):
+    keys = list(value)
+    random.shuffle(keys)
+    assert canonical_json({key: value[key] for key in keys}) == canonical_json(value)
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_keep_their_exact_value(number):
+    assert float(canonical_json(number)) == number
+
+
+def test_equal_numbers_are_spelt_alike_and_text_is_not_a_number():
+    assert canonical_json([1, 1.0, 0.0, -0.0, 1e3]) == "[1,1,0,0,1000]"
+    assert canonical_json((0.1, 1e-5)) == "[0.1,1e-05]"
+    assert canonical_json("1") != canonical_json(1)
+    assert canonical_json(True) != canonical_json(1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_have_no_spelling(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"a": [number]})
+
+
+def test_ids_do_not_depend_on_the_process():
+    code = "from xling.config.identity import _digest; print(_digest('x', b={'z': 1, 'a': [2.0]}, a=None))"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(runs) == 1
+    assert len(runs.pop().strip()) == 20
+
+
+# Which cells are one
+
+
+def test_the_key_of_a_cell_tells_trainings_apart():
+    once = training_key(cell())
+    assert training_key(cell(retries=0, resources={"workers": 2})) == once
+    assert training_key(cell(seed=8)) != once
+    assert training_key(cell(data={"train": {"dataset": "geo", "languages": ("en", "de")}})) != once
+    by_path = {"path": "/a"}
+    assert training_key(cell(model=by_path)) != training_key(cell(model={"path": "/b"}))

@@ -1,0 +1,96 @@
+"""The house rules that hold over all modules: one direction, no heavy imports, small rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "xling"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Nothing imports what stands below it.
+ROOMS = [
+    "errors",
+    "languages",
+    "storage",
+    "config",
+    "data",
+    "batching",
+    "model",
+    "train",
+    "evaluate",
+    "track",
+    "report",
+    "export",
+    "sweep",
+    "cli",
+    "__main__",
+]
+
+LONGEST_MODULE = 320  # lines
+VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str | None:
+    """The room of a dotted module name; None for the package itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def imported_modules(path: Path) -> list[tuple[int, str]]:
+    """Line and absolute dotted name of every import from xling, those inside functions included."""
+    package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *(node.module or "").split(".")]).strip(".")
+            names = [f"{source}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found += [(node.lineno, name) for name in names if name.split(".")[0] == "xling"]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_only_from_rooms_above_its_own(path):
+    room = room_of(module_name(path))
+    assert room is None or room in ROOMS, f"{room} is a new room: give it its place in ROOMS"
+    for line, name in imported_modules(path):
+        other = room_of(name)
+        if other not in ROOMS:  # a name of the package itself, such as __version__
+            assert not (PACKAGE / str(other)).exists(), f"{other} is a new room: give it its place in ROOMS"
+            continue
+        assert room is not None, f"{path.name}:{line}: the package itself imports nothing"
+        assert ROOMS.index(other) <= ROOMS.index(room), f"{module_name(path)}:{line} imports {name}, from a room below"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_is_small_and_has_a_telling_name(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    assert path.stem not in VAGUE_NAMES
+    assert path.parent.name not in VAGUE_NAMES
+
+
+HEAVY = ("torch", "ray", "mlflow", "faiss", "transformers", "datasets", "matplotlib")
+LIGHT_MODULES = ("xling.config", "xling.config.load", "xling.data.registry", "xling.batching.plan", "xling.cli")
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_importing_a_light_module_loads_nothing_heavy(module):
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    if not base.is_dir() and not base.with_suffix(".py").is_file():
+        pytest.skip(f"{module} does not exist yet")
+    code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

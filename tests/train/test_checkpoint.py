@@ -1,0 +1,129 @@
+import json
+
+import pytest
+import torch
+from xling.errors import CheckpointError
+from xling.storage import Storage
+from xling.train.checkpoint import (
+    CheckpointName,
+    CheckpointStore,
+    FencedError,
+    accepted_checkpoints,
+    object_from_bytes,
+    object_to_bytes,
+    tensors_from_bytes,
+    tensors_to_bytes,
+)
+
+
+@pytest.fixture
+def cell(tmp_path):
+    return Storage(str(tmp_path))
+
+
+def begin(cell, number):
+    accepted = accepted_checkpoints(cell)
+    cell.write_json(f"attempts/{number:04d}.json", {"accepted": accepted})
+    return CheckpointStore(cell, number, accepted)
+
+
+def save(store, step, data=b"weights"):
+    store.publish(step, [store.write_file(step, "weights.safetensors", data), store.write_file(step, "state.json", b"{}")])
+
+
+def test_the_newest_whole_checkpoint_is_found_by_the_next_attempt(cell):
+    first = begin(cell, 1)
+    save(first, 10)
+    save(first, 20, b"later")
+    name, skipped = begin(cell, 2).newest_valid()
+    assert (name, skipped) == (CheckpointName(20, 1), [])
+    assert first.read_file(name, "weights.safetensors") == b"later"
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip", "missing", "manifest"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(cell, tmp_path, damage):
+    store = begin(cell, 1)
+    save(store, 10)
+    save(store, 20)
+    folder = tmp_path / "checkpoints" / "step-00000020-a0001"
+    file = folder / "weights.safetensors"
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "manifest":
+        (folder / "manifest.json").write_text('{"files": [')
+    else:
+        file.write_bytes({"cut": data[:-1], "empty": b"", "flip": bytes([data[0] ^ 1]) + data[1:]}[damage])
+    name, skipped = begin(cell, 2).newest_valid()
+    assert name == CheckpointName(10, 1)
+    assert len(skipped) == 1
+    assert "step-00000020-a0001" in skipped[0]
+
+
+def test_a_checkpoint_without_manifest_does_not_exist(cell):
+    store = begin(cell, 1)
+    save(store, 10)
+    store.write_file(20, "weights.safetensors", b"half")
+    assert begin(cell, 2).newest_valid()[0] == CheckpointName(10, 1)
+
+
+def test_what_an_older_attempt_writes_late_is_never_read(cell):
+    first = begin(cell, 1)
+    save(first, 10)
+    second = begin(cell, 2)
+    with pytest.raises(FencedError, match="attempt 1 was replaced by attempt 2"):
+        save(first, 20)
+    # even one that passed the check before it was frozen, and whose manifest lands now
+    late = CheckpointStore(cell, 1, [])
+    cell.write_json("checkpoints/step-00000030-a0001/manifest.json", {"files": []})
+    assert late.read_file(CheckpointName(30, 1), "manifest.json")
+    save(second, 15)
+    third = begin(cell, 3)
+    assert third.newest_valid()[0] == CheckpointName(15, 2)
+
+
+def test_two_checkpoints_are_kept_and_the_best(cell):
+    store = begin(cell, 1)
+    for step in (10, 20, 30, 40):
+        store.publish(step, [store.write_file(step, "state.json", b"{}")], keep=[10])
+    assert cell.list("checkpoints") == [f"step-{step:08d}-a0001" for step in (10, 30, 40)]
+
+
+def test_a_damaged_newest_is_replaced_when_its_step_is_reached_again(cell, tmp_path):
+    first = begin(cell, 1)
+    save(first, 10)
+    save(first, 20)
+    (tmp_path / "checkpoints/step-00000020-a0001/weights.safetensors").write_bytes(b"")
+    second = begin(cell, 2)
+    second.newest_valid()
+    save(second, 20, b"again")
+    name, skipped = begin(cell, 3).newest_valid()
+    assert name == CheckpointName(20, 2)
+    assert skipped == []
+
+
+def test_weights_and_optimizer_survive_bit_by_bit():
+    tensors = {"a": torch.randn(3, 4), "b": torch.arange(5, dtype=torch.bfloat16)}
+    back = tensors_from_bytes(tensors_to_bytes(tensors))
+    assert all(torch.equal(tensors[name], back[name]) and back[name].dtype == tensors[name].dtype for name in tensors)
+    state = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.98)}]}
+    assert object_from_bytes(object_to_bytes(state)) == state
+
+
+def test_nothing_in_a_checkpoint_can_run_code():
+    import pickle
+
+    class Attack:
+        def __reduce__(self):
+            return (print, ("owned",))
+
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        object_from_bytes(pickle.dumps(Attack()))
+
+
+def test_manifests_name_sizes_and_checksums(cell):
+    store = begin(cell, 1)
+    save(store, 10)
+    manifest = json.loads(store.read_file(CheckpointName(10, 1), "manifest.json"))
+    assert [entry["bytes"] for entry in manifest["files"]] == [7, 2]
+    assert all(len(entry["blake2b"]) == 32 for entry in manifest["files"])

@@ -1,0 +1,128 @@
+"""k steps, a death, and the rest are the uninterrupted run, bit by bit."""
+
+import json
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
+from xling.errors import NonFiniteError
+from xling.train.metrics import stored_steps
+from xling.train.checkpoint import object_from_bytes, tensors_from_bytes
+
+COMPARED = ("step", "loss", "lr", "grad_norm", "kind", "source")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def weights(root, folder):
+    return tensors_from_bytes(root.read(f"{folder}/model/model.safetensors"))
+
+
+def optimizer(root, folder):
+    newest = root.list(f"{folder}/checkpoints")[-1]
+    return object_from_bytes(root.read(f"{folder}/checkpoints/{newest}/optimizer.pt"))
+
+
+def assert_same(root, one, other):
+    first, second = weights(root, one), weights(root, other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    a, b = optimizer(root, one)["state"], optimizer(root, other)["state"]
+    assert all(torch.equal(a[i][name], b[i][name]) for i in a for name in a[i])
+    steps = [[{k: r[k] for k in COMPARED} for r in stored_steps(root.child(folder))] for folder in (one, other)]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("death", [0, 3, 4, 6, 10, 11])
+def test_a_death_at_any_step_changes_nothing(tmp_path, death):
+    cell = config()
+    root = prepare(tmp_path, cell)
+    assert attempt(root, "whole", cell)
+    send, _ = die_at(death)
+    with pytest.raises(Death):
+        attempt(root, "cut", cell, send=send)
+    resumed, seen = die_at(10**9)
+    assert attempt(root, "cut", cell, send=resumed)
+    assert len(seen) <= 12 - death + 4, "more than the steps left and one checkpoint interval were run"
+    assert_same(root, "whole", "cut")
+
+
+def test_nothing_is_left_to_do_after_the_last_step(tmp_path):
+    cell = config()
+    root = prepare(tmp_path, cell)
+    attempt(root, "cell", cell)
+    before = weights(root, "cell")
+    root.delete("cell/model")
+    send, seen = die_at(10**9)
+    assert attempt(root, "cell", cell, send=send)
+    assert seen == []
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(root, "cell").items())
+
+
+def test_the_best_on_dev_is_what_is_published(tmp_path):
+    cell = config(keep="best", dev_every=3, lr=0.5)  # far too high a rate: dev falls after some step
+    root = prepare(tmp_path, cell)
+    attempt(root, "cell", cell)
+    about = root.read_json("cell/model/trained.json")
+    dev = {record["step"] + 1: record["dev"] for record in stored_steps(root.child("cell")) if "dev" in record}
+    assert sorted(dev) == [3, 6, 9, 12]
+    assert about["dev"] == max(dev.values())
+    assert dev[about["best_step"]] == max(dev.values())
+
+
+def test_a_stop_saves_and_leaves_and_the_rest_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("xling.train.worker.STOP_POLL_S", 0.0)
+    cell = config()
+    root = prepare(tmp_path, cell)
+    attempt(root, "whole", cell)
+
+    def send(message):
+        if message["event"] == "steps" and message["records"][-1]["step"] == 5:
+            root.write_json("cut/stop.json", {"outcome": "stopped"})
+
+    assert not attempt(root, "cut", cell, send=send)
+    assert root.list("cut/checkpoints")[-1] == "step-00000008-a0001" or "step-0000000" in root.list("cut/checkpoints")[-1]
+    assert not root.exists("cut/model/trained.json")
+    root.delete("cut/stop.json")
+    assert attempt(root, "cut", cell)
+    assert_same(root, "whole", "cut")
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_batch(tmp_path):
+    cell = config(lr=1e30, warmup=0.0, clip=None)
+    root = prepare(tmp_path, cell)
+    with pytest.raises(NonFiniteError, match=r"step \d+ .*must be finite; nothing of it was applied. Its items: q\d+"):
+        attempt(root, "cell", cell)
+    assert not root.exists("cell/model/trained.json")
+
+
+@pytest.mark.parametrize("death", [5])
+def test_two_workers_resume_exactly(tmp_path, death):
+    cell = config()
+    prepare(tmp_path, cell)
+    values = json.loads(cell.model_dump_json())
+    from xling.storage import Storage
+
+    root = Storage(str(tmp_path))
+    mp.spawn(on_ranks, args=(2, str(tmp_path), "whole", values, None), nprocs=2)
+    mp.spawn(on_ranks, args=(2, str(tmp_path), "cut", values, death), nprocs=2)
+    assert not root.exists("cut/model/trained.json")
+    mp.spawn(on_ranks, args=(2, str(tmp_path), "cut", values, None), nprocs=2)
+    assert_same(root, "whole", "cut")
+
+
+def test_one_and_two_workers_agree_without_dropout(tmp_path):
+    cell = config(steps=6)
+    cell = cell.model_copy(update={"model": cell.model.model_copy(update={"dropout": 0.0})})
+    root = prepare(tmp_path, cell)
+    attempt(root, "one", cell)
+    mp.spawn(on_ranks, args=(2, str(tmp_path), "two", json.loads(cell.model_dump_json()), None), nprocs=2)
+    first, second = weights(root, "one"), weights(root, "two")
+    assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
