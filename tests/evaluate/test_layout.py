@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from toy_sets import toy_set
+from toy_sets import LANGUAGES, toy_set
 
 from xling.data.records import Passage, Query
 from xling.errors import DataError
@@ -23,7 +23,8 @@ def test_judgements_of_grade_zero_do_not_count() -> None:
     for index, language in enumerate(retrieval.languages):
         judged = layout.queries[index]
         entries = {
-            (judged.ids[row], layout.passage_ids[column]) for row, column in zip(judged.rows_R, judged.columns_R)
+            (judged.ids[row], layout.passage_ids[column])
+            for row, column in zip(judged.rows_R, judged.columns_R, strict=True)
         }
         assert entries == {
             (query.id, passage)
@@ -46,11 +47,11 @@ def test_texts_are_named_by_role_and_id() -> None:
         ({"qrels": {"q0-de": {"1-de": 0}}}, "no query has a relevant passage"),
         ({"qrels": {}}, "no query has a relevant passage"),
         (
-            {"queries": {code: [Query("same", code, "?")] for code in ("de", "en", "ru")}},
+            {"queries": {code: [Query("same", code, "?")] for code in LANGUAGES}},
             "query id 'same' occurs 3 times",
         ),
         (
-            {"passages": {code: [Passage("same", code, "!")] for code in ("de", "en", "ru")}},
+            {"passages": {code: [Passage("same", code, "!")] for code in LANGUAGES}},
             "passage id 'same' occurs 3 times",
         ),
     ],

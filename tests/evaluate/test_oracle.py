@@ -63,7 +63,7 @@ def test_every_measure_of_every_question_in_all_pairs_and_the_pool_equals_pytrec
         registry.get("xquad-r").load_evaluation(DatasetConfig(dataset="xquad-r", path=str(DATA)))
     )
     loaded = load_folder(minilm)
-    limits = replace(loaded.settings, max_query_tokens=24, max_passage_tokens=24)
+    limits = replace(loaded.settings, max_query_tokens=16, max_passage_tokens=16)
     storage = Storage(str(tmp_path))
     tokens = tokenize_retrieval(storage, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, limits)
     runs = storage.child("runs")

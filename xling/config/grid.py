@@ -25,7 +25,6 @@ from xling.config.labels import axis_labels, make_unique, model_names
 from xling.config.messages import show
 from xling.config.schema import CellConfig, SweepConfig
 
-
 MAX_CELLS = 10_000
 SWEEP_WIDE = ("name", "storage", "grid", "tracking", "retries")  # one for all cells: never on an axis
 

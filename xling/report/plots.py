@@ -1,3 +1,60 @@
+"""Pictures, as matplotlib figures without any global state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
 from matplotlib.figure import Figure
-def pair_heatmap(matrix, languages, title):
-    f = Figure(); f.subplots().imshow(matrix); return f
+from numpy.typing import NDArray
+
+from xling.report.rows import ScoreRow, alphas_of, headline, mean_of, sizes_of
+
+_PANELS = (
+    ("Mo. (mAP)", "mAP/Mo"),
+    ("Cr. (mAP)", "mAP/Cr"),
+    ("Mul. (mAP)", "mAP/Mul"),
+    ("rank distance", "rank_distance"),
+)
+
+
+def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title: str) -> Figure:
+    """A figure's value for each language pair, written into its square; the query's language down."""
+    count = len(languages)
+    figure = Figure(figsize=(1.8 + 0.55 * count, 1.4 + 0.5 * count), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(values_LL, vmin=0, vmax=1, cmap="viridis")
+    axes.set(title=title, xlabel="passage", ylabel="query")
+    axes.set_xticks(range(count), languages)
+    axes.set_yticks(range(count), languages)
+    for row in range(count):
+        for column in range(count):
+            value = values_LL[row, column]
+            if not math.isnan(value):
+                colour = "white" if value < 0.6 else "black"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, shrink=0.8)
+    return figure
+
+
+def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
+    """One panel a figure: alpha across, a line a size, the baseline dotted."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    alphas = alphas_of(rows)
+    for axes, (name, key) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+        for number, size in enumerate(sizes_of(rows)):
+            points = [(a, mean) for a in alphas if (mean := mean_of(rows, size, a, headline(key))) is not None]
+            colour = f"C{number}"
+            spread = [mean.spread or 0 for _, mean in points]
+            axes.errorbar(
+                [a for a, _ in points], [m.value for _, m in points], spread, marker="o", color=colour, label=size
+            )
+            start = mean_of(rows, size, None, headline(key))
+            if start is not None:
+                axes.axhline(start.value, color=colour, linestyle=":", linewidth=1)
+        axes.set(title=name, xlabel="alpha (share of monolingual batches)")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(title="size (dotted: start)")
+    figure.suptitle(title)
+    return figure

@@ -130,7 +130,7 @@ def build_study(cells: Sequence[Cell]) -> Study:
         retrievals.update({found.fingerprint: found for found in (dev, *scored)})
     return Study(
         cells=tuple(jobs),
-        baselines=tuple(_first_by(lambda job: job.size, (_baseline_job(job) for job in jobs))),
+        baselines=tuple(_first_by(lambda job: (job.size, job.warm), map(_baseline_job, jobs))),
         warm=tuple(_first_by(lambda job: job.id, (_warm_job(data, job) for job in jobs if job.warm))),
         trainings=trainings,
         retrievals=retrievals,

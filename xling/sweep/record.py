@@ -12,7 +12,6 @@ from typing import Any
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
-from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings

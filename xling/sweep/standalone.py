@@ -19,7 +19,7 @@ from xling.evaluate.pairs import Progress, evaluate_model
 from xling.evaluate.result import EvaluationResult
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest
-from xling.report.tables import matrix_table, scores_table
+from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.launch import find_job
@@ -70,8 +70,8 @@ def _show(model: str, result: EvaluationResult, console: Console, as_json: bool)
     if as_json:
         console.print_json(json.dumps({"model": model, **result.to_json()}))
         return
-    console.print(scores_table(result.headline, title=f"{model} on {result.dataset}"))
-    console.print(matrix_table(result.pair_values["mAP"], result.languages, title="mAP, query language down"))
+    console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}"))
+    console.print(as_rich(matrix(result.pair_values["mAP"], result.languages), "mAP (query down, passage across)"))
 
 
 @contextmanager

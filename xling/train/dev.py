@@ -47,9 +47,9 @@ class DevScorer:
             shared_XD = torch.from_numpy(vectors_XD).to(device)
             dist.all_reduce(shared_XD)
             vectors_XD = shared_XD.cpu().numpy()
+        require_finite(self._layout, vectors_XD)  # on every rank, so that all of them stop
         value = torch.zeros(1, dtype=torch.float64, device=device)
         if self._rank == 0:
-            require_finite(self._layout, vectors_XD)
             scores = [
                 score_language(self._layout, language, vectors_XD, None)
                 for language in range(len(self._layout.languages))

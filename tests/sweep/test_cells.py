@@ -1,0 +1,68 @@
+import pytest
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder, CellState, Outcome
+from xling.sweep.lease import Lease
+
+
+@pytest.fixture
+def cell(tmp_path):
+    return CellFolder(Storage(str(tmp_path)))
+
+
+def finish(cell, evals):
+    cell.storage.write_json("model/trained.json", {"step": 3})
+    for name in evals:
+        cell.storage.write_json(f"eval/{name}/summary.json", {})
+    cell.storage.write_json("result.json", {})
+
+
+def test_states_follow_from_storage(cell):
+    assert cell.state(["e1"]) is CellState.NEW
+    attempt = cell.begin_attempt()
+    assert cell.state(["e1"]) is CellState.INTERRUPTED  # its process is gone without a word
+    with Lease(cell.storage, "cell"):
+        assert cell.state(["e1"]) is CellState.RUNNING
+    cell.end_attempt(attempt.number, Outcome.FAILED, step=2, message="no luck", traceback="Traceback …")
+    assert cell.state(["e1"]) is CellState.FAILED
+    attempt = cell.begin_attempt()
+    cell.end_attempt(attempt.number, Outcome.STOPPED, step=2)
+    assert cell.state(["e1"]) is CellState.STOPPED
+    attempt = cell.begin_attempt()
+    finish(cell, ["e1"])
+    cell.end_attempt(attempt.number, Outcome.DONE, step=3)
+    assert cell.state(["e1"]) is CellState.DONE
+
+
+def test_another_evaluation_set_makes_a_done_cell_new_but_trained(cell):
+    attempt = cell.begin_attempt()
+    finish(cell, ["e1"])
+    cell.end_attempt(attempt.number, Outcome.DONE, step=3)
+    assert cell.state(["e1", "e2"]) is CellState.NEW
+    assert cell.is_trained()
+    assert cell.missing_evaluations(["e1", "e2"]) == ["e2"]
+
+
+def test_without_its_last_file_a_cell_is_not_done(cell):
+    finish(cell, ["e1"])
+    cell.storage.delete("result.json")
+    assert cell.state(["e1"]) is CellState.NEW
+
+
+def test_attempts_are_history(cell):
+    first = cell.begin_attempt()
+    cell.end_attempt(first.number, Outcome.FAILED, step=4, message="out of luck", traceback="Traceback: here")
+    second = cell.begin_attempt()
+    attempts = cell.attempts()
+    assert [a["number"] for a in attempts] == [first.number, second.number] == [1, 2]
+    assert attempts[0]["end"]["message"] == "out of luck"
+    assert attempts[1]["end"] is None
+    assert cell.storage.read("attempts/0001.error.txt") == b"Traceback: here"
+    assert attempts[0]["versions"]["torch"]
+
+
+def test_word_to_stop(cell):
+    assert cell.asked_to_stop() is None
+    cell.ask_to_stop(Outcome.STOPPED)
+    assert cell.asked_to_stop() is Outcome.STOPPED
+    cell.clear_stop()
+    assert cell.asked_to_stop() is None

@@ -1,0 +1,120 @@
+import json
+import multiprocessing as mp
+import os
+import signal
+import socket
+import time
+from dataclasses import asdict, replace
+
+import pytest
+from xling.storage import Storage
+from xling.sweep import lease as module
+from xling.sweep.lease import HeldError, Holder, Lease, holder_of
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path))
+
+
+def hold(folder, ready):
+    with Lease(Storage(folder), "sweep demo"):
+        ready.set()
+        time.sleep(60)
+
+
+def holding_process(folder):
+    context = mp.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(folder, ready))
+    process.start()
+    assert ready.wait(30)
+    return process
+
+
+def test_a_second_holder_is_told_who_has_it(storage, tmp_path):
+    process = holding_process(str(tmp_path))
+    try:
+        with pytest.raises(HeldError, match=rf"sweep demo is held by process {process.pid} on host .*, since \d{{4}}-"):
+            Lease(storage, "sweep demo").acquire()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+
+def test_a_killed_holder_on_this_host_frees_it_at_once(storage, tmp_path):
+    process = holding_process(str(tmp_path))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert holder_of(storage) is None
+    with Lease(storage, "sweep demo"):
+        assert holder_of(storage).pid == os.getpid()
+
+
+def test_released_means_free(storage):
+    with Lease(storage, "it"):
+        pass
+    assert holder_of(storage) is None
+    with Lease(storage, "it"):
+        assert holder_of(storage) is not None
+
+
+def elsewhere(storage, heartbeat):
+    there = replace(Holder.me(), host="another-host", heartbeat=heartbeat)
+    storage.write("lease/000001.json", json.dumps(asdict(there)).encode())
+
+
+def test_a_holder_elsewhere_counts_until_its_heartbeat_expires(storage):
+    elsewhere(storage, time.time() - module.EXPIRY_S + 5)
+    with pytest.raises(HeldError, match="another-host"):
+        Lease(storage, "it").acquire()
+    elsewhere(storage, time.time() - module.EXPIRY_S - 1)
+    with Lease(storage, "it"):
+        assert holder_of(storage).host == socket.gethostname()
+
+
+def test_a_process_that_was_taken_over_learns_it(storage, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    lost = []
+    lease = Lease(storage, "it", on_lost=lambda: lost.append(True))
+    lease.acquire()
+    storage.write("lease/000002.json", json.dumps(asdict(Holder.me())).encode())
+    deadline = time.monotonic() + 10
+    while not lost and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert lost == [True]
+
+
+def test_the_heartbeat_moves(storage, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    with Lease(storage, "it"):
+        first = holder_of(storage).heartbeat
+        deadline = time.monotonic() + 10
+        while holder_of(storage).heartbeat == first and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert holder_of(storage).heartbeat > first
+
+
+def race(folder, go, results):
+    go.wait()
+    try:
+        lease = Lease(Storage(folder), "it")
+        lease.acquire()
+        results.put(True)
+        time.sleep(3)
+    except HeldError:
+        results.put(False)
+
+
+def test_of_several_takers_of_a_dead_lease_one_wins(storage, tmp_path):
+    elsewhere(storage, 0.0)
+    context = mp.get_context("spawn")
+    go, results = context.Event(), context.Queue()
+    takers = [context.Process(target=race, args=(str(tmp_path), go, results)) for _ in range(3)]
+    for taker in takers:
+        taker.start()
+    go.set()
+    won = [results.get(timeout=60) for _ in takers]
+    for taker in takers:
+        taker.join()
+    assert sorted(won) == [False, False, True]

@@ -1,0 +1,48 @@
+import pytest
+from xling.config.schema import ResourcesConfig
+from xling.errors import ResourceError
+from xling.sweep.resources import Node, require_fit, this_machine, what_fits
+
+GB = 1e9
+
+
+def node(cpus, gpus=0, memory=64 * GB):
+    return Node("n", cpus, gpus, memory)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "need", "trials"),
+    [
+        ([node(2)], {"workers": 1}, 2),
+        ([node(8)], {"workers": 2, "cpus_per_worker": 2}, 2),
+        ([node(3), node(3)], {"workers": 3, "cpus_per_worker": 2}, 0),  # one worker a node
+        ([node(3), node(3)], {"workers": 2, "cpus_per_worker": 2}, 1),  # spread over both
+        ([node(16, 8), node(16, 8)], {"workers": 4, "gpus_per_worker": 1}, 4),
+        ([node(2, 8)], {"workers": 1, "gpus_per_worker": 1}, 2),  # GPUs without cores are of no use
+        ([node(64, 1)], {"workers": 1, "gpus_per_worker": 0.25}, 4),
+        ([node(64, memory=2.5 * GB)], {"workers": 1}, 2),  # drivers need memory
+        ([node(8)], {"workers": 1, "max_concurrent": 3}, 3),
+        ([node(2)], {"workers": 1, "max_concurrent": 3}, 2),
+    ],
+)
+def test_what_fits(nodes, need, trials):
+    assert what_fits(nodes, ResourcesConfig(**need)).trials == trials
+
+
+def test_the_impossible_is_refused_with_the_arithmetic():
+    with pytest.raises(ResourceError) as caught:
+        require_fit([node(2), node(2)], ResourcesConfig(workers=2, cpus_per_worker=4))
+    text = str(caught.value)
+    assert "not one trial fits: a trial needs 2 workers x 4 CPUs; 2 nodes with 4 CPUs have room for 0" in text
+    assert "Lower resources.workers" in text
+
+
+def test_why_not_more_is_said():
+    assert "has room for 2 such workers" in what_fits([node(2)], ResourcesConfig()).why_not_more
+    assert "memory" in what_fits([node(9, memory=2.5 * GB)], ResourcesConfig()).why_not_more
+
+
+def test_this_machine_has_something():
+    (here,) = this_machine()
+    assert here.cpus >= 1
+    assert here.memory > GB

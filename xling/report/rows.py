@@ -1,0 +1,79 @@
+"""What a sweep's tables are made of: one row for each cell and data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+START = "start"  # the column, row or label of the weights that a size starts from
+
+Headline = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One trained cell, or baseline (``alpha`` None), on one data set.
+
+    ``headline`` and each of ``strata`` go by the evaluator's names: ``mAP/Mo``, ``rank_distance``, …
+    """
+
+    label: str
+    size: str
+    alpha: float | None
+    seed: int
+    dataset: str
+    headline: Headline
+    strata: Mapping[str, Headline] = field(default_factory=dict)
+    dev: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A figure over the seeds of one size and alpha."""
+
+    value: float
+    spread: float | None  # sample standard deviation, None for one seed
+    seeds: int
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Distinct values as they first come."""
+    return list(dict.fromkeys(values))
+
+
+def sizes_of(rows: Sequence[ScoreRow]) -> list[str]:
+    """Sizes in the sweep's order: cells first, since baselines of all sizes come before them."""
+    return in_order(row.size for row in rows)
+
+
+def alphas_of(rows: Sequence[ScoreRow]) -> list[float]:
+    """The ratios swept, ascending; without the baselines."""
+    return sorted({row.alpha for row in rows if row.alpha is not None})
+
+
+def mean_of(
+    rows: Sequence[ScoreRow], size: str, alpha: float | None, figure: Callable[[ScoreRow], float | None]
+) -> Mean | None:
+    """The mean of a figure over the seeds; None where no cell has it."""
+    found = [row for row in rows if row.size == size and row.alpha == alpha]
+    values = [value for row in found if (value := figure(row)) is not None]
+    if not values:
+        return None
+    return Mean(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def headline(name: str, stratum: str | None = None) -> Callable[[ScoreRow], float | None]:
+    """Reads a figure of the headline, or of one stratum's."""
+
+    def read(row: ScoreRow) -> float | None:
+        source = row.headline if stratum is None else row.strata.get(stratum, {})
+        return source.get(name)
+
+    return read
+
+
+def chosen_on_dev(rows: Sequence[ScoreRow]) -> ScoreRow | None:
+    """The trained cell with the best dev measure: the one whose test figures may be quoted."""
+    measured = [row for row in rows if row.alpha is not None and row.dev is not None]
+    return max(measured, key=lambda row: row.dev or 0.0, default=None)

@@ -1,0 +1,137 @@
+"""Tables for the terminal, within 80 columns, and the same as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from xling.report.rows import START, Mean, ScoreRow, alphas_of, headline, mean_of, sizes_of
+
+# Heading, the evaluator's name, decimals.
+FIGURES = (
+    ("Mo.", "mAP/Mo", 3),
+    ("Cr.", "mAP/Cr", 3),
+    ("Mul.", "mAP/Mul", 3),
+    ("rank dist.", "rank_distance", 0),
+    ("own lang.", "own_language_share", 3),
+)
+Grid = tuple[list[str], list[list[str]]]  # headings, rows
+
+
+def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
+    """Every size by alpha, its baseline first: Mo., Cr., Mul. (mAP), rank distance, own-language share."""
+    figures = [(title, name, digits) for title, name, digits in FIGURES if any(name in row.headline for row in rows)]
+    headings = ["size", "alpha", *(title for title, _, _ in figures), "dev"]
+    body = []
+    for size, alpha, first in _lines(rows):
+        cells = [_text(mean_of(rows, size, alpha, headline(name)), digits) for _, name, digits in figures]
+        dev = _text(mean_of(rows, size, alpha, lambda row: row.dev), 3)
+        body.append([size if first else "", _alpha(alpha), *cells, dev])
+    return headings, body
+
+
+def by_stratum(rows: Sequence[ScoreRow], key: str) -> Grid | None:
+    """The groups of one key (``wording``) side by side; None where the set has no such groups."""
+    groups = sorted({label for row in rows for label in row.strata if label.startswith(f"{key}=") and "," not in label})
+    if not groups:
+        return None
+    names = [(group, title, name, digits) for group in groups for title, name, digits in FIGURES[:4]]
+    headings = ["size", "alpha", *(f"{title}\n{group.partition('=')[2]}" for group, title, _, _ in names)]
+    body = []
+    for size, alpha, first in _lines(rows):
+        cells = [_text(mean_of(rows, size, alpha, headline(name, group)), digits) for group, _, name, digits in names]
+        body.append([size if first else "", _alpha(alpha), *cells])
+    return headings, body
+
+
+def by_script(rows: Sequence[ScoreRow]) -> Grid | None:
+    """Cross-lingual mAP over pairs of one script and of two; None where the set has one kind only."""
+    names = ("mAP/Cr_same_script", "mAP/Cr_different_script")
+    if not all(name in row.headline for row in rows for name in names):
+        return None
+    headings = ["size", "alpha", "Cr.\nsame script", "Cr.\ndifferent script"]
+    body = []
+    for size, alpha, first in _lines(rows):
+        cells = [_text(mean_of(rows, size, alpha, headline(name)), 3) for name in names]
+        body.append([size if first else "", _alpha(alpha), *cells])
+    return headings, body
+
+
+def stratum_keys(rows: Sequence[ScoreRow]) -> list[str]:
+    """The keys queries are grouped by: ``entity``, ``wording``."""
+    return sorted({label.partition("=")[0] for row in rows for label in row.strata if "," not in label})
+
+
+def matrix(values_LL: NDArray[np.float64], languages: Sequence[str]) -> Grid:
+    """A figure for each pair, the query's language down, the passage's across."""
+    body = [[language, *(_number(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
+    return ["", *languages], body
+
+
+def scores(headline_of: Mapping[str, float]) -> Grid:
+    """One model's headline: a row a measure, a column a macro mean."""
+    columns = ("Mo", "Cr", "Mul")
+    measures = list(dict.fromkeys(name.partition("/")[0] for name in headline_of if "/" in name))
+    body = [[m, *(_number(headline_of.get(f"{m}/{c}", math.nan), 3) for c in columns)] for m in measures]
+    for name, digits in (("rank_distance", 1), ("own_language_share", 3), ("own_language_share_expected", 3)):
+        if name in headline_of:
+            body.append([name.replace("_", " "), "", "", _number(headline_of[name], digits)])
+    return ["measure", "Mo.", "Cr.", "Mul."], body
+
+
+def as_rich(grid: Grid, title: str) -> Table:
+    """For a terminal."""
+    headings, body = grid
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in body:
+        table.add_row(*row)
+    return table
+
+
+def as_markdown(grid: Grid) -> str:
+    headings, body = grid
+    lines = [[heading.replace("\n", " ") for heading in headings], ["---"] * len(headings), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def as_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
+    """For JSON: everything a row holds."""
+    names = ("label", "size", "alpha", "seed", "dataset", "dev")
+    return [
+        {**{name: getattr(row, name) for name in names}, "headline": dict(row.headline), "strata": dict(row.strata)}
+        for row in rows
+    ]
+
+
+def _lines(rows: Sequence[ScoreRow]) -> list[tuple[str, float | None, bool]]:
+    """(size, alpha, whether it is the size's first line), the baseline first."""
+    lines = []
+    for size in sizes_of(rows):
+        found = [alpha for alpha in (None, *alphas_of(rows)) if any(r.size == size and r.alpha == alpha for r in rows)]
+        lines += [(size, alpha, number == 0) for number, alpha in enumerate(found)]
+    return lines
+
+
+def _alpha(alpha: float | None) -> str:
+    return START if alpha is None else f"{alpha:g}"
+
+
+def _text(mean: Mean | None, digits: int) -> str:
+    if mean is None:
+        return "–"
+    spread = f"±{_number(mean.spread, digits)}" if mean.spread is not None else ""
+    return _number(mean.value, digits) + spread
+
+
+def _number(value: float, digits: int) -> str:
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -1,0 +1,143 @@
+"""What came of a sweep: its rows read from storage, shown as tables, one picture and a few sentences."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from xling.config.load import LoadedSweep
+from xling.evaluate.result import EvaluationResult
+from xling.report.plots import size_by_alpha_plot
+from xling.report.rows import ScoreRow, chosen_on_dev, in_order
+from xling.report.sentence import summary
+from xling.report.tables import (
+    as_markdown,
+    as_records,
+    as_rich,
+    by_script,
+    by_stratum,
+    matrix,
+    size_by_alpha,
+    stratum_keys,
+)
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.inspect import failures
+from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.launch import Launched, resume_command, states_of, sweep_storage, tracking_uri
+from xling.train.inputs import about_model
+
+
+def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
+    """The rows of all jobs that are done, cells and baselines, in the sweep's order."""
+    rows = []
+    states = states_of(root, sweep, jobs)
+    for job in jobs:
+        if states[job.id] is not CellState.DONE:
+            continue
+        folder = CellFolder(root.child(job.folder(sweep)))
+        about = about_model(folder.storage)
+        for evaluation in job.evaluations:
+            result = EvaluationResult.load(folder.storage.child(f"eval/{evaluation.id}"))
+            row = ScoreRow(
+                label=job.label,
+                size=job.size,
+                alpha=job.alpha if job.kind == "cell" else None,
+                seed=job.config.seed,
+                dataset=evaluation.dataset,
+                headline=result.headline,
+                strata={label: stratum.headline for label, stratum in result.strata.items()},
+                dev=about["dev"],
+            )
+            rows.append(row)
+    return rows
+
+
+def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_json: bool) -> None:
+    """After a launch: the tables, what failed and why, how to go on, where everything is."""
+    root, sweep = sweep_storage(loaded), loaded.config.name
+    if as_json:
+        _print_json(loaded, done.study, done.states, console)
+        return
+    rows = collect(root, sweep, done.study.scored)
+    _show_tables(root, sweep, done.study, rows, console)
+    for job, message, trace in failures(root, sweep, list(done.study.scored)):
+        console.print(f"failed: {job.label}: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+        if trace:
+            console.print(f"  traceback: {trace}", highlight=False, soft_wrap=True)
+    left = sum(state is not CellState.DONE for state in done.states.values())
+    if left:
+        what = "Interrupted, everything is saved" if done.interrupted else f"{left} jobs are not done"
+        console.print(f"{what}. Go on with: {resume_command(loaded)}", highlight=False, soft_wrap=True)
+    _show_places(loaded, root, console)
+
+
+def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None:
+    """The tables of a sweep again."""
+    root, sweep = sweep_storage(loaded), loaded.config.name
+    study = build_study(loaded.cells)
+    if as_json:
+        _print_json(loaded, study, states_of(root, sweep, study.scored), console)
+        return
+    _show_tables(root, sweep, study, collect(root, sweep, study.scored), console)
+    _show_places(loaded, root, console)
+
+
+def _show_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow], console: Console) -> None:
+    """Print each data set's tables, and write them beside the sweep as Markdown and a picture."""
+    for dataset in in_order(row.dataset for row in rows):
+        of_set = [row for row in rows if row.dataset == dataset]
+        grids = [(f"{dataset}: size x alpha (mAP; alpha = share of monolingual batches)", size_by_alpha(of_set))]
+        for key in stratum_keys(of_set):
+            grid = by_stratum(of_set, key)
+            if grid is not None:
+                grids.append((f"{dataset}: by {key}", grid))
+        scripts = by_script(of_set)
+        if scripts is not None:
+            grids.append((f"{dataset}: by script", scripts))
+        best = chosen_on_dev(of_set)
+        if best is not None:
+            result = _result_of(root, sweep, study, best)
+            title = f"{dataset}: mAP of {best.label}, the best on dev (query down, passage across)"
+            grids.append((title, matrix(result.pair_values["mAP"], result.languages)))
+        says = summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None)
+        for title, grid in grids:
+            console.print(as_rich(grid, title))
+            console.print()
+        console.print(says, highlight=False)
+        console.print()
+        text = "\n".join(f"## {title}\n\n{as_markdown(grid)}" for title, grid in grids)
+        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says}\n".encode())
+        picture = io.BytesIO()
+        size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
+        root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
+
+
+def _result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
+    job = next(job for job in study.cells if job.label == row.label)
+    evaluation = next(evaluation for evaluation in job.evaluations if evaluation.dataset == row.dataset)
+    return EvaluationResult.load(root.child(f"{job.folder(sweep)}/eval/{evaluation.id}"))
+
+
+def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
+    sweep = loaded.config.name
+    for line in (
+        f"Files:  {root.locate(sweep)}",
+        f"MLflow: {tracking_uri(loaded)}",
+        f"Compare the runs in the MLflow UI: xling ui {sweep} --storage {loaded.config.storage}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState], console: Console) -> None:
+    root, sweep = sweep_storage(loaded), loaded.config.name
+    text = {
+        "event": "results",
+        "sweep": sweep,
+        "states": {job.label: states[job.id] for job in study.scored},
+        "rows": as_records(collect(root, sweep, study.scored)),
+    }
+    console.print(json.dumps(text), highlight=False, markup=False, soft_wrap=True)
