@@ -153,6 +153,23 @@ def test_on_another_host_without_the_spool_the_server_is_asked(desk):
     assert desk.history(again.run_id, "dev/mAP")[0][2] == NOW + 40
 
 
+def test_once_the_server_was_asked_no_step_below_its_last_one_is_taken(desk):
+    with desk.cell() as tracker:
+        tracker.log_points(points([10, 20]))
+    with desk.cell(spool=desk.folder / "other-host") as again:
+        assert again.flush()
+        again.log_points(points([15, 20, 25], at=NOW + 10**6))  # reports every 5 steps now
+    assert [step for step, *_ in desk.history(again.run_id, "train/loss")] == [10, 20, 25]
+
+
+def test_an_artifact_that_is_not_there_is_reported_and_stops_nothing(desk):
+    with desk.cell() as tracker:
+        tracker.log_artifact(desk.folder / "missing.txt")
+        tracker.log_points(points([1]))
+    assert any("missing.txt" in problem for problem in tracker.problems)
+    assert len(desk.history(tracker.run_id, "train/loss")) == 1
+
+
 def test_points_left_on_a_lost_host_fill_their_gap_later(desk):
     lost = desk.cell(spool=desk.folder / "host-a")
     with lost:

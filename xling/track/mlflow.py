@@ -12,7 +12,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -77,8 +78,8 @@ class RunTracker:
         points = list(points)
         for name in sorted({point.key for point in points if not is_metric_name(point.key)}):
             self._report(f"metric {name!r} is left out: MLflow takes letters, digits and _ - . / : and space only")
-        self.spool.append_points(point for point in points if is_metric_name(point.key))
-        self._wake.set()
+        with self._kept():
+            self.spool.append_points(point for point in points if is_metric_name(point.key))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log a configuration, nested or flat. Unchanged values may be logged again.
@@ -98,19 +99,22 @@ class RunTracker:
 
     def log_artifact(self, path: Path, to: str = "") -> None:
         """Log a file or folder, copied now, below the artifact folder ``to``."""
-        self._spool_op("artifact", file=self.spool.stage(path), to=to)
+        with self._kept():
+            self.spool.append("artifact", file=self.spool.stage(path), to=to)
 
     def log_text(self, text: str, name: str, to: str = "") -> None:
         """Log a text as the artifact ``to/name``."""
-        path, file = self.spool.stage_new(name)
-        path.write_text(text, encoding="utf-8")
-        self._spool_op("artifact", file=file, to=to)
+        with self._kept():
+            path, file = self.spool.stage_new(name)
+            path.write_text(text, encoding="utf-8")
+            self.spool.append("artifact", file=file, to=to)
 
     def log_figure(self, figure: Figure, name: str, to: str = "plots") -> None:
         """Log a matplotlib figure; the ending of ``name`` gives the format."""
-        path, file = self.spool.stage_new(name)
-        figure.savefig(path, dpi=144, bbox_inches="tight")
-        self._spool_op("artifact", file=file, to=to)
+        with self._kept():
+            path, file = self.spool.stage_new(name)
+            figure.savefig(path, dpi=144, bbox_inches="tight")
+            self.spool.append("artifact", file=file, to=to)
 
     def log_table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str, to: str = "tables") -> None:
         """Log a table as JSON in the form MLflow's artifact viewer shows as one."""
@@ -153,7 +157,16 @@ class RunTracker:
             self.finish("KILLED" if interrupted else "FAILED" if kind else "FINISHED")
 
     def _spool_op(self, op: str, **values: Any) -> None:
-        self.spool.append(op, **values)
+        with self._kept():
+            self.spool.append(op, **values)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Spool, then wake the sender; a full disk or a missing artifact is reported and stops no training."""
+        try:
+            yield
+        except OSError as error:
+            self._report(f"not tracked, the spool {self.spool.folder} cannot take it: {error}")
         self._wake.set()
 
     def _work(self) -> None:
