@@ -1,0 +1,79 @@
+"""The pictures: drawn without pyplot, with every value readable in them."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from xling.report.plots import pair_heatmap, size_by_alpha_plot
+from xling.report.rows import ScoreRow
+
+
+def png(figure):
+    target = io.BytesIO()
+    figure.savefig(target, format="png")
+    return target.getvalue()
+
+
+def luminance(colour):
+    """Relative luminance of sRGB, WCAG 2.1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_each_pair_shows_its_value_and_a_missing_one_none():
+    values = np.array([[0.984, 0.2], [np.nan, 0.75]])
+    figure = pair_heatmap(values, ["ar", "zh_cn"], "a title")
+    axes = figure.axes[0]
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "0.98",
+        (1, 0): "0.20",
+        (1, 1): "0.75",
+    }
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ar", "zh_cn"]
+    assert axes.get_ylabel() == "query"
+    assert axes.get_title() == "a title"
+    assert png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("value", np.linspace(0, 1, 21))
+def test_a_value_can_be_read_on_its_colour(value):
+    figure = pair_heatmap(np.array([[value]]), ["ar"], "")
+    axes = figure.axes[0]
+    ground = luminance(axes.images[0].to_rgba(np.array([[value]]))[0, 0])
+    text = {"white": 1.0, "black": 0.0}[axes.texts[0].get_color()]
+    high, low = max(ground, text) + 0.05, min(ground, text) + 0.05
+    assert high / low >= 3.0
+
+
+def test_every_size_is_a_line_over_alpha_with_its_start_dotted():
+    names = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance")
+    rows = [
+        ScoreRow("x", size, alpha, seed, "geo", dict.fromkeys(names, 0.5 + 0.1 * seed))
+        for size in ("tiny", "mid")
+        for alpha in (None, 0.0, 0.5, 1.0)
+        for seed in (0, 1)
+    ]
+    figure = size_by_alpha_plot(rows, "demo on geo")
+    assert [axes.get_title() for axes in figure.axes] == ["Mo. (mAP)", "Cr. (mAP)", "Mul. (mAP)", "rank distance"]
+    first = figure.axes[0]
+    assert [list(bars.lines[0].get_xdata()) for bars in first.containers] == [[0.0, 0.5, 1.0]] * 2
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["tiny", "mid"]
+    dotted = [line for line in first.lines if line.get_linestyle() == ":"]
+    assert [round(line.get_ydata()[0], 6) for line in dotted] == [0.55, 0.55]
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_study_with_gaps_can_be_drawn():
+    rows = [ScoreRow("x", "tiny", 1.0, 0, "miracl", {"mAP/Mo": 0.4}), ScoreRow("y", "mid", None, 0, "miracl", {})]
+    assert png(size_by_alpha_plot(rows, "gaps")).startswith(b"\x89PNG")
+
+
+def test_drawing_leaves_no_global_state():
+    script = (
+        "import sys, numpy as np; from xling.report.plots import pair_heatmap; "
+        "pair_heatmap(np.eye(2), ['ar', 'de'], 't'); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
