@@ -1,4 +1,5 @@
 import pytest
+
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.lease import Lease

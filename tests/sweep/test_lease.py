@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, replace
 
 import pytest
+
 from xling.storage import Storage
 from xling.sweep import lease as module
 from xling.sweep.lease import HeldError, Holder, Lease, holder_of

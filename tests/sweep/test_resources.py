@@ -1,4 +1,5 @@
 import pytest
+
 from xling.config.schema import ResourcesConfig
 from xling.errors import ResourceError
 from xling.sweep.resources import Node, require_fit, this_machine, what_fits

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
 from xling.config.schema import CellConfig
 from xling.data.fingerprint import fingerprint_items, fingerprint_retrieval
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet, sorted_passages
@@ -39,7 +40,9 @@ def training_set(items: int = 30) -> TrainingSet:
 
 
 def dev_set() -> RetrievalSet:
-    queries = {code: [Query(f"{code}/q{i}", code, f"{WORDS[code][0]} {i + 100}?") for i in range(6)] for code in LANGUAGES}
+    queries = {
+        code: [Query(f"{code}/q{i}", code, f"{WORDS[code][0]} {i + 100}?") for i in range(6)] for code in LANGUAGES
+    }
     passages = {
         code: sorted_passages([Passage(f"{code}/p{i}", code, f"{WORDS[code][1]} {i + 100}.") for i in range(6)])
         for code in LANGUAGES

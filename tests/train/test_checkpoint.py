@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+
 from xling.errors import CheckpointError
 from xling.storage import Storage
 from xling.train.checkpoint import (
@@ -28,7 +29,9 @@ def begin(cell, number):
 
 
 def save(store, step, data=b"weights"):
-    store.publish(step, [store.write_file(step, "weights.safetensors", data), store.write_file(step, "state.json", b"{}")])
+    store.publish(
+        step, [store.write_file(step, "weights.safetensors", data), store.write_file(step, "state.json", b"{}")]
+    )
 
 
 def test_the_newest_whole_checkpoint_is_found_by_the_next_attempt(cell):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from xling.config.schema import BudgetConfig, TrainConfig
 from xling.train.optim import build_optimizer, learning_rate, steps_of_budget
 

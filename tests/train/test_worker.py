@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
+
 from xling.errors import NonFiniteError
-from xling.train.metrics import stored_steps
 from xling.train.checkpoint import object_from_bytes, tensors_from_bytes
+from xling.train.metrics import stored_steps
 
 COMPARED = ("step", "loss", "lr", "grad_norm", "kind", "source")
 
@@ -88,7 +89,9 @@ def test_a_stop_saves_and_leaves_and_the_rest_is_the_same(tmp_path, monkeypatch)
             root.write_json("cut/stop.json", {"outcome": "stopped"})
 
     assert not attempt(root, "cut", cell, send=send)
-    assert root.list("cut/checkpoints")[-1] == "step-00000008-a0001" or "step-0000000" in root.list("cut/checkpoints")[-1]
+    assert (
+        root.list("cut/checkpoints")[-1] == "step-00000008-a0001" or "step-0000000" in root.list("cut/checkpoints")[-1]
+    )
     assert not root.exists("cut/model/trained.json")
     root.delete("cut/stop.json")
     assert attempt(root, "cut", cell)

@@ -6,7 +6,7 @@
         attempts/0001.end.json      how it ended; missing when its process was killed
         attempts/0001.error.txt     the traceback of a failure
         metrics/…jsonl              one line a step
-        checkpoints/step-…-a0001/   see train/checkpoint.py
+        checkpoints/step-…-a0001/   see train/checkpoint.py; gone when the cell is done
         model/                      the trained model, its marker written last
         eval/<eval id>/             scores, summary.json written last
         result.json                 the last file of a finished cell
@@ -127,6 +127,11 @@ class CellFolder:
         if outcome is Outcome.DONE:  # done before, and another evaluation set was added since
             return CellState.NEW
         return CellState(outcome.value)
+
+    def drop_scratch(self) -> None:
+        """Remove what only going on needs: the checkpoints (most of a cell's bytes) and Ray Train's folder."""
+        for name in ("checkpoints", "ray"):
+            self.storage.delete(name)
 
     def ask_to_stop(self, outcome: Outcome) -> None:
         """Leave word for the cell's workers: finish the step, save, leave."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,6 @@ def launch(
         try:
             for name, overlap in study.overlaps:
                 display.message(f"{name} is not zero-shot: it shares {overlap} with the training data (allow_overlap)")
-            prepare(root, sweep, study, jobs, display.message)
             interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()
@@ -111,7 +111,10 @@ def _track_and_run(
     address: str | None,
     with_tune: bool,
 ) -> bool:
-    """Open the parent run, run the jobs, close it; whether the user interrupted."""
+    """Prepare, open the parent run, run the jobs, close it; whether the user interrupted.
+
+    The cluster starts while the data is prepared: both take seconds, and neither needs the other.
+    """
     from xling.sweep.runner import Interrupted, ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
@@ -127,16 +130,19 @@ def _track_and_run(
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
-    tracker.open(
-        sweep,
-        params={"cells": len(study.cells)},
-        tags={"xling.resume": settings.command}
-        | {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps},
-    )
+    overlaps = {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps}
+
+    def make_ready() -> None:
+        prepare(root, sweep, study, jobs, display.message)
+        tracker.open(sweep, tags={"xling.resume": settings.command, "xling.cells": str(len(study.cells)), **overlaps})
+
     interrupted = False
     try:
-        with ray_cluster(address):
-            (run_jobs if with_tune else run_here)(root, jobs, settings, display)
+        with ThreadPoolExecutor(1) as pool:
+            ready = pool.submit(make_ready)
+            with ray_cluster(address):
+                ready.result()
+                (run_jobs if with_tune else run_here)(root, jobs, settings, display)
     except Interrupted:
         interrupted = True
     failed = CellState.FAILED in states_of(root, sweep, study.scored).values()

@@ -98,11 +98,11 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            if self._storage.exists(_path(self._number + 1)):
-                if self._on_lost is not None:
-                    self._on_lost()
-                return
             try:
+                if self._storage.exists(_path(self._number + 1)):
+                    if self._on_lost is not None:
+                        self._on_lost()
+                    return
                 self._storage.write(_path(self._number), _encode(replace(self._holder, heartbeat=time.time())))
             except OSError:  # a full or absent store: the lease runs out by itself if it stays so
                 continue

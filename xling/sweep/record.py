@@ -12,6 +12,7 @@ from typing import Any
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
+from xling.report.rows import START
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
@@ -46,8 +47,7 @@ class CellRecord:
     def __enter__(self) -> CellRecord:
         job = self._job
         self._tracker.open({"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)})
-        config = job.config.model_dump(mode="json", exclude={"resources", "retries", "evaluation"})
-        self._tracker.log_params({**config, "size": job.size, "alpha": job.alpha if job.kind == "cell" else "start"})
+        self._tracker.log_params(_params(job))
         self._tracker.log_inputs(job.config.data.train.dataset, job.training)
         for evaluation in job.evaluations:
             self._tracker.log_inputs(evaluation.dataset, evaluation.fingerprint, context="evaluation")
@@ -121,6 +121,22 @@ class CellRecord:
             return Path(storage.url) / "track"
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
         return Path(self._scratch.name)
+
+
+def _params(job: Job) -> dict[str, Any]:
+    """The resolved configuration, less what may change between attempts: MLflow keeps a run's params for ever."""
+    left_out = {"data": True, "resources": True, "retries": True, "evaluation": True}
+    config = job.config.model_dump(
+        mode="json",
+        exclude={**left_out, "model": {"path"}, "train": {"checkpoint_every", "report_every"}},
+        exclude_none=True,
+    )
+    return {
+        **config,
+        "data.train": job.config.data.train.dataset,
+        "size": job.size,
+        "alpha": job.alpha if job.kind == "cell" else START,
+    }
 
 
 def _points(records: Iterable[dict[str, Any]]) -> list[MetricPoint]:

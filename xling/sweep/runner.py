@@ -34,6 +34,8 @@ RAY_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A process that has scored keeps torch imported: the next one to score or train starts seconds sooner.
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's banner ignores verbose=0
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -129,7 +131,10 @@ def _tuner(
             "settings": asdict(settings),
         },
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once, trial_name_creator=name_of, trial_dirname_creator=name_of
+            max_concurrent_trials=at_once,
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
+            reuse_actors=True,  # the next job's driver need not start a process and import everything again
         ),
         run_config=tune.RunConfig(
             name=settings.sweep,

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from xling.errors import XlingError
+from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.fit import CodeFailure, InfraFailure, Message, fit
@@ -50,6 +51,7 @@ class Trial:
         self._step = 0
         self._total = 0
         self._record: CellRecord | None = None
+        self._polled = 0.0
 
     def run(self) -> None:
         """Never raises for what the job does: how it ended is on storage and in the last report."""
@@ -93,6 +95,7 @@ class Trial:
                 time.sleep(BACKOFF_S * 2 ** (failures - 1))
             else:
                 folder.end_attempt(current.number, Outcome.DONE, step=self._step)
+                folder.drop_scratch()
                 return CellState.DONE
 
     def _one_attempt(self, number: int, accepted: tuple[str, ...]) -> None:
@@ -154,12 +157,22 @@ class Trial:
         for evaluation in self._job.evaluations:
             if not self._folder.missing_evaluations([evaluation.id]):
                 continue
-            if self._sweep_is_stopping():
-                raise Stopped(Outcome.INTERRUPTED)
             self._tell(phase="evaluating")
-            score(self._root, self._path, self._job, evaluation)
+            score(self._root, self._path, self._job, evaluation, progress=self._on_progress)
         for evaluation in self._job.evaluations:
             self._record.scored(evaluation)
+
+    def _on_progress(self, progress: Progress) -> None:
+        """Between the tasks of an evaluation: leave when asked to; it is scored anew next time."""
+        if time.monotonic() - self._polled < WAIT_S:
+            return
+        self._polled = time.monotonic()
+        if self._sweep_is_stopping():
+            raise Stopped(Outcome.INTERRUPTED)
+        asked = self._folder.asked_to_stop()
+        if asked is not None:
+            raise Stopped(asked)
+        self._tell(phase="evaluating")
 
     def _publish_start(self) -> None:
         """A baseline's model: the weights its size starts from."""
