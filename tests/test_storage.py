@@ -137,7 +137,7 @@ def test_a_failed_write_leaves_the_old_content(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ResourceError, match="is full; make room there, then resume the sweep"):
         local.write("file", b"new") if method == "write" else local.put(tmp_path / "new", "file")
     assert local.read("file") == b"old"
     assert os.listdir(local.url) == ["file"]

@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog="--debug, anywhere, shows the traceback of an error.",
 )
 track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
 app.add_typer(track, name="track")
@@ -33,6 +34,7 @@ Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a val
 Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 StorageOption = Annotated[str, typer.Option(help="Folder or URL that holds the results.")]
+SweepStorage = Annotated[Optional[str], typer.Option(help="Its folder or URL; runs, or what the file says.")]  # noqa: UP045
 Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its file.")]
 
 
@@ -50,8 +52,10 @@ def resume(
     failed: Annotated[bool, typer.Option("--failed", help="Only cells that failed.")] = False,
     stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped.")] = False,
     cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell: its label or id. Repeatable.")] = None,  # noqa: UP045
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Forget what they have reached.")] = False,
-    storage: StorageOption = "runs",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Forget what they reached; also of done ones.")
+    ] = False,
+    storage: SweepStorage = None,
     address: Address = None,
     json: Json = False,
 ) -> None:
@@ -59,7 +63,7 @@ def resume(
     from xling.sweep.launch import Selection
 
     selection = Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()), from_scratch=from_scratch)
-    _launch(_load_named(name, storage), selection, address, json)
+    _launch(_load_named(name, storage), selection, address, json, known=not _is_file(name))
 
 
 @app.command()
@@ -67,7 +71,7 @@ def plan(file: File, set_: Sets = None, address: Address = None, json: Json = Fa
     """Show the cells, what each needs and what fits at once, without training anything."""
     from xling.sweep.plan import show_plan
 
-    show_plan(_load(file, set_), address, Console(), as_json=json)
+    show_plan(_load(file, set_), address, _console(), as_json=json)
 
 
 @app.command()
@@ -84,39 +88,35 @@ def train(file: File, set_: Sets = None, address: Address = None, json: Json = F
 
 
 @app.command()
-def status(name: Name, storage: StorageOption = "runs", json: Json = False) -> None:
+def status(name: Name, storage: SweepStorage = None, json: Json = False) -> None:
     """Show each cell's state, its attempts, and why it failed."""
     from xling.sweep.inspect import show_status
 
-    show_status(_load_named(name, storage), Console(), as_json=json)
+    show_status(_load_named(name, storage), _console(), as_json=json)
 
 
 @app.command()
-def logs(
-    name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: StorageOption = "runs"
-) -> None:
+def logs(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: SweepStorage = None) -> None:
     """Show a cell's history: attempts, errors with their tracebacks, the latest metrics."""
     from xling.sweep.inspect import show_logs
 
-    show_logs(_load_named(name, storage), cell, Console())
+    show_logs(_load_named(name, storage), cell, _console())
 
 
 @app.command()
-def stop(
-    name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: StorageOption = "runs"
-) -> None:
+def stop(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: SweepStorage = None) -> None:
     """Ask a running cell to finish its step, save and stop; it stays stopped until resumed with --stopped."""
     from xling.sweep.inspect import stop_cell
 
-    stop_cell(_load_named(name, storage), cell, Console())
+    stop_cell(_load_named(name, storage), cell, _console())
 
 
 @app.command()
-def results(name: Name, storage: StorageOption = "runs", json: Json = False) -> None:
+def results(name: Name, storage: SweepStorage = None, json: Json = False) -> None:
     """Show the tables of a sweep again."""
     from xling.sweep.results import show_results
 
-    show_results(_load_named(name, storage), Console(), as_json=json)
+    show_results(_load_named(name, storage), _console(), as_json=json)
 
 
 @app.command()
@@ -140,11 +140,11 @@ def evaluate(
     config = DatasetConfig(
         dataset=dataset,
         path=path,
-        languages=tuple(languages.split(",")) if languages else None,
+        languages=tuple(code.strip() for code in languages.split(",")) if languages else None,
         titles=tuple(titles) if titles else None,
         split=split,
     )
-    evaluate_one(model, config, storage, Console(), workers=workers, run_files=run_files, out=out, as_json=json)
+    evaluate_one(model, config, storage, _console(), workers=workers, run_files=run_files, out=out, as_json=json)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def ui(
     """Serve the MLflow UI on what was tracked, until Ctrl-C."""
     from xling.sweep.inspect import open_ui
 
-    open_ui(name, storage, port, Console())
+    open_ui(name, storage, port, _console())
 
 
 @track.command("sync")
@@ -164,7 +164,7 @@ def track_sync(storage: StorageOption = "runs") -> None:
     """Send to MLflow what could not be sent while its server was away."""
     from xling.sweep.inspect import sync_tracking
 
-    raise typer.Exit(sync_tracking(storage, Console()))
+    raise typer.Exit(sync_tracking(storage, _console()))
 
 
 @app.command()
@@ -198,6 +198,11 @@ def main() -> None:
         sys.exit(2)
 
 
+def _console() -> Console:
+    """Prints texts as they are: paths and messages may hold what rich takes for markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def _checks(config: CellConfig) -> Iterable[tuple[str, str]]:
     """What only the registries know: data sets, their options and languages, presets."""
     from xling.data import registry
@@ -218,28 +223,38 @@ def _load(file: Path, overrides: list[str] | None) -> LoadedSweep:
     return load_sweep(file, overrides or (), [_checks])
 
 
-def _load_named(name: str, storage: str) -> LoadedSweep:
-    """A sweep by its file, or by its name in a storage."""
-    from xling.sweep.launch import remembered
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
-    if name.endswith((".yaml", ".yml")):
-        return _load(Path(name), None)
-    with remembered(storage, name) as (file, overrides):
+
+def _load_named(name: str, storage: str | None) -> LoadedSweep:
+    """A sweep by its file, or by its name in a storage."""
+    from xling.sweep.launch import remembered, storage_override
+
+    if _is_file(name):
+        return _load(Path(name), [storage_override(storage)] if storage is not None else None)
+    with remembered(storage or "runs", name) as (file, overrides):
         return _load(file, overrides)
 
 
 def _launch(
-    loaded: LoadedSweep, selection: Selection, address: str | None, as_json: bool, with_tune: bool = True
+    loaded: LoadedSweep,
+    selection: Selection,
+    address: str | None,
+    as_json: bool,
+    *,
+    with_tune: bool = True,
+    known: bool = False,
 ) -> None:
     from xling.sweep.launch import launch
     from xling.sweep.live import display_for
     from xling.sweep.results import show_outcome
 
-    console = Console()
+    console = _console()
 
     def make_display(jobs: Sequence[Job]) -> Display:
         return display_for(console, jobs, as_json=as_json)
 
-    done = launch(loaded, make_display, address=address, selection=selection, with_tune=with_tune)
+    done = launch(loaded, make_display, address=address, selection=selection, with_tune=with_tune, known=known)
     show_outcome(loaded, done, console, as_json=as_json)
     raise typer.Exit(done.exit_status)

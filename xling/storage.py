@@ -7,18 +7,23 @@ Two rules make a kill at any moment harmless: a file appears whole or not at all
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 
 from xling.errors import ResourceError
+
+
+_HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
 
 
 class Storage:
@@ -46,43 +51,60 @@ class Storage:
         return f"{self.url}/{path}" if path else self.url
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a whole file; a reader sees the old content or the new, never a part."""
-        full = f"{self._root}/{path}"
+        """Write a whole file; a reader sees the old content or the new, never a part.
+
+        Raises:
+            ResourceError: the storage is full.
+        """
         if not self.is_local:  # an object store's put is atomic already
-            self._fs.pipe_file(full, data)
+            self._fs.pipe_file(f"{self._root}/{path}", data)
             return
-        Path(full).parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=Path(full).parent, prefix=".tmp-", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.replace(file.name, full)
+        with self._unfinished(path) as (file, name):
+            file.write(data)
+            _sync(file)
+            os.replace(name, f"{self._root}/{path}")
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False when another was first."""
+        """Write a file that must not exist yet; False when another was first. Raises as :meth:`write`."""
         full = f"{self._root}/{path}"
-        if self.is_local:
-            Path(full).parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=Path(full).parent, prefix=".tmp-", delete=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(file.name, full)  # fails when the name is taken, and is never half-written
-            except FileExistsError:
-                return False
-            finally:
-                os.unlink(file.name)
-            return True
         try:
-            self._fs.pipe_file(full, data, mode="create")
+            if not self.is_local:
+                self._fs.pipe_file(full, data, mode="create")
+                return True
+            with self._unfinished(path) as (file, name):
+                file.write(data)
+                _sync(file)
+                os.link(name, full)  # fails when the name is taken, and is never half-written
         except FileExistsError:
             return False
         return True
+
+    def put(self, source: Path, path: str) -> None:
+        """Copy a local file here without holding it in memory; else as :meth:`write`."""
+        if not self.is_local:
+            self._fs.put_file(str(source), f"{self._root}/{path}")
+            return
+        with self._unfinished(path) as (file, name), source.open("rb") as stream:
+            shutil.copyfileobj(stream, file, 1 << 20)
+            _sync(file)
+            os.replace(name, f"{self._root}/{path}")
+
+    @contextmanager
+    def _unfinished(self, path: str) -> Iterator[tuple[IO[bytes], str]]:
+        """A new file beside ``path``, under a name that no listing shows; gone again unless it was renamed."""
+        folder = Path(f"{self._root}/{path}").parent
+        name = f"{folder}/{_HIDDEN}{uuid.uuid4().hex}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(name, "xb") as file:
+                yield file, name
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ResourceError(f"storage {self.url} is full; make room there, then resume the sweep") from error
+            raise
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
 
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError when there is no such file."""
@@ -99,12 +121,19 @@ class Storage:
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != full)
-        return sorted(name for name in names if not name.startswith(".tmp-"))
+        return sorted(name for name in names if not name.startswith(_HIDDEN))
 
     def delete(self, path: str) -> None:
-        """Remove a file or a whole folder; nothing happens when it is not there."""
+        """Remove a file or a whole folder; nothing happens when it is not there.
+
+        A local folder goes at once: nobody, however killed, leaves half of it to be read.
+        """
         full = f"{self._root}/{path}"
         with suppress(FileNotFoundError):
+            if self.is_local:
+                hidden = f"{Path(full).parent}/{_HIDDEN}{uuid.uuid4().hex}"
+                os.rename(full, hidden)
+                full = hidden
             self._fs.rm(full, recursive=True)
 
     def write_json(self, path: str, value: Any) -> None:
@@ -124,26 +153,14 @@ class Storage:
             self._fs.get(f"{self._root}/{path}", str(target), recursive=True)
             yield target
 
-    def put(self, file: Path, path: str) -> None:
-        """Copy a local file here without holding it in memory; like :meth:`write`, whole or not at all."""
-        full = f"{self._root}/{path}"
-        if not self.is_local:
-            self._fs.put_file(str(file), full)
-            return
-        Path(full).parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=Path(full).parent, prefix=".tmp-", delete=False) as target:
-            try:
-                with file.open("rb") as source:
-                    shutil.copyfileobj(source, target, 1 << 20)
-                target.flush()
-                os.fsync(target.fileno())
-            except BaseException:
-                os.unlink(target.name)
-                raise
-        os.replace(target.name, full)
-
     def upload(self, folder: Path, path: str) -> None:
         """Copy a local folder's files below ``path``, each written whole."""
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 self.put(file, f"{path}/{file.relative_to(folder).as_posix()}")
+
+
+def _sync(file: IO[bytes]) -> None:
+    """On the disk, not only in the system's memory."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,6 +1,6 @@
 """A retrieval set on storage, so that any node can score on it without the raw files.
 
-    data/<fingerprint>/queries.parquet, passages.parquet, qrels.parquet, set.json (written last)
+data/<fingerprint>/queries.parquet, passages.parquet, qrels.parquet, set.json (written last)
 """
 
 from __future__ import annotations

@@ -2,82 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from xling.report.rows import ScoreRow, alphas_of, headline, mean_of, sizes_of
+from xling.report.rows import Mean, ScoreRow, alphas_of, headline, mean_of, sizes_of
 
-CLOSE = 0.01  # mAP; a difference below it is called a tie when there is one seed
+CLOSE_MAP = 0.01  # of one seed, a difference in mAP up to this is called a tie
+CLOSE_RANKS = 0.02  # and one in rank distance up to this share
 
-Figure = Callable[[ScoreRow], float | None]
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A figure that ratios are compared by, and how its clause begins."""
+
+    name: str
+    begin: str
+    least: bool = False  # smaller is better
+
+    def tie(self, top: Mean, other: Mean) -> bool:
+        """Whether the other is as good as the top: within a standard deviation, where there are seeds."""
+        margin = CLOSE_RANKS * top.value if self.least else CLOSE_MAP
+        if top.spread is not None and other.spread is not None:
+            margin = max(top.spread, other.spread)
+        return abs(top.value - other.value) <= margin
+
+
+_FIGURES = (
+    _Figure("mAP/Mo", "within a language (Mo.)"),
+    _Figure("mAP/Cr", "across languages (Cr.)"),
+    _Figure("mAP/Mul", "over all languages at once (Mul.)"),
+    _Figure("rank_distance", "for the least language bias (rank distance)", least=True),
+)
+_OVERALL = (("mAP/Mul", "Mul."), ("mAP/Mo", "Mo."))  # what sizes are compared by: the first that was measured
+_EVERYWHERE = " at every size"
 
 
 def summary(rows: Sequence[ScoreRow], stratum: str | None = None) -> str:
-    """Which ratio is best for what, whether the sizes agree, and whether the gain from size hangs on the ratio.
+    """Which ratio is best for what, what size brings at each, and how far to trust it.
 
     Descriptive: it ranks by the figures it is given, whatever split they are of.
+
+    Args:
+        rows: cells and baselines of one data set.
+        stratum: read this group's figures (``wording=unseen``) instead of the whole set's.
     """
     sizes, alphas = sizes_of([row for row in rows if row.alpha is not None]), alphas_of(rows)
-    if not sizes or not alphas:
+    if not sizes:
         return "No cell is done yet: there is nothing to say."
-    where = f" ({stratum.replace('=', ' ')})" if stratum else ""
+    sentences = [_of_ratios(rows, sizes, alphas, stratum)]
+    for name, title in _OVERALL:
+        if any(headline(name, stratum)(row) is not None for row in rows):
+            sentences += [
+                _of_sizes(rows, sizes, alphas, name, title, stratum),
+                _of_starts(rows, sizes, alphas, name, title, stratum),
+            ]
+            break
+    sentences += [_of_gaps(rows, sizes, alphas), _caution(rows)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], stratum: str | None) -> str:
+    """``At every size: within a language (Mo.), alpha 1 is best; across languages (Cr.), …``."""
     if len(alphas) == 1:
-        parts = [f"Only alpha {alphas[0]:g} was run: nothing can be said of the mixing ratio"]
-    else:
-        bias = _best(rows, sizes, alphas, headline("rank_distance", stratum), min)
-        parts = [
-            f"Within a language (Mo.) {_best(rows, sizes, alphas, headline('mAP/Mo', stratum), max)}",
-            f"across languages (Cr.) {_best(rows, sizes, alphas, headline('mAP/Cr', stratum), max)}",
-            f"over all languages at once (Mul.) {_best(rows, sizes, alphas, headline('mAP/Mul', stratum), max)}",
-            f"for the least language bias (rank distance) {bias}",
-        ]
-    text = f"{parts[0]}{where}; " + "; ".join(parts[1:]) if len(parts) > 1 else parts[0]
-    return f"{text}. {_interaction(rows, sizes, alphas, headline('mAP/Mul', stratum))}{_caution(rows)}"
+        return f"Only alpha {alphas[0]:g} was run: nothing can be said of the mixing ratio."
+    clauses = [clause for figure in _FIGURES if (clause := _clause(rows, sizes, alphas, figure, stratum))]
+    if not clauses:
+        return "No size was run at two ratios: nothing can be said of the mixing ratio."
+    text = "; ".join(clauses)
+    if all(clause.endswith(_EVERYWHERE) for clause in clauses):
+        text = f"{_EVERYWHERE.strip()}: " + "; ".join(clause.removesuffix(_EVERYWHERE) for clause in clauses)
+    if stratum is None:
+        return f"{text[0].upper()}{text[1:]}."
+    key, _, value = stratum.partition("=")
+    return f"On {value} {key}, {text}."
 
 
-def _best(
+def _clause(
+    rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], figure: _Figure, stratum: str | None
+) -> str:
+    """Which alpha is best, by size where the sizes differ; empty where nothing can be compared."""
+    found: dict[str, list[str]] = {}
+    for size in sizes:
+        known = {a: mean for a in alphas if (mean := mean_of(rows, size, a, headline(figure.name, stratum)))}
+        if len(known) > 1:
+            found.setdefault(_verdict(known, figure), []).append(size)
+    if not found:
+        return ""
+    if len(found) == 1 and sum(map(len, found.values())) == len(sizes):
+        (verdict,) = found
+        return f"{figure.begin}, {verdict}{_EVERYWHERE if len(sizes) > 1 else ''}"
+    return f"{figure.begin}, " + _and([f"{verdict} at {_and(where)}" for verdict, where in found.items()])
+
+
+def _verdict(known: dict[float, Mean], figure: _Figure) -> str:
+    top = (min if figure.least else max)(known.values(), key=lambda mean: mean.value)
+    near = [f"alpha {alpha:g}" for alpha, mean in known.items() if figure.tie(top, mean)]
+    if len(near) == 1:
+        return f"{near[0]} is best"
+    return "no alpha stands out" if len(near) == len(known) else f"{_and(near)} tie for best"
+
+
+def _of_sizes(
     rows: Sequence[ScoreRow],
     sizes: Sequence[str],
     alphas: Sequence[float],
-    figure: Figure,
-    better: Callable[..., float],
+    name: str,
+    title: str,
+    stratum: str | None,
 ) -> str:
-    """``alpha 0 is best at every size``, or which at which; near ties of a share are named."""
-    found: dict[str, list[str]] = {}
-    for size in sizes:
-        known = {a: mean.value for a in alphas if (mean := mean_of(rows, size, a, figure)) is not None}
-        if not known:
-            continue
-        top = better(known.values())
-        near = [a for a, value in known.items() if abs(value - top) < (CLOSE if top <= 1 else 0.02 * top)]
-        name = " and ".join(f"{a:g}" for a in near)
-        found.setdefault(f"alpha {name}{' (a tie)' if len(near) > 1 else ''}", []).append(size)
-    if not found:
-        return "nothing was measured"
-    if len(found) == 1:
-        return f"{next(iter(found))}{' at every size' if len(sizes) > 1 else ''}"
-    return ", ".join(f"{alpha} at {' and '.join(of)}" for alpha, of in found.items())
-
-
-def _interaction(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], figure: Figure) -> str:
+    """What the last size has over the first, at each alpha, and whether that hangs on alpha."""
     if len(sizes) < 2:
-        return "One size was run: nothing can be said of size. "
+        return "One size was run: nothing can be said of size."
     gains = {}
     for alpha in alphas:
-        small, large = mean_of(rows, sizes[0], alpha, figure), mean_of(rows, sizes[-1], alpha, figure)
+        small, large = (mean_of(rows, size, alpha, headline(name, stratum)) for size in (sizes[0], sizes[-1]))
         if small is not None and large is not None:
             gains[alpha] = large.value - small.value
     if not gains:
         return ""
-    listed = ", ".join(f"{gain:+.3f} at alpha {alpha:g}" for alpha, gain in gains.items())
-    spread = max(gains.values()) - min(gains.values())
-    verdict = "much the same at every ratio" if spread < 2 * CLOSE else "so what size brings hangs on the ratio"
+    listed = _and([f"{gain:+.3f} at alpha {alpha:g}" for alpha, gain in gains.items()])
+    text = f"From {sizes[0]} to {sizes[-1]}, {title} changes by {listed}"
     if len(gains) == 1:
-        return f"From {sizes[0]} to {sizes[-1]} Mul. changes by {listed}. "
-    return f"From {sizes[0]} to {sizes[-1]} Mul. changes by {listed}: {verdict}. "
+        return f"{text}."
+    apart = max(gains.values()) - min(gains.values())
+    return f"{text}: {'about the same' if apart <= 2 * CLOSE_MAP else 'not the same'} at every ratio."
+
+
+def _of_starts(
+    rows: Sequence[ScoreRow],
+    sizes: Sequence[str],
+    alphas: Sequence[float],
+    name: str,
+    title: str,
+    stratum: str | None,
+) -> str:
+    """The sizes that training did not help."""
+    unhelped = []
+    for size in sizes:
+        start = mean_of(rows, size, None, headline(name, stratum))
+        trained = [mean.value for a in alphas if (mean := mean_of(rows, size, a, headline(name, stratum)))]
+        if start is not None and trained and max(trained) <= start.value:
+            unhelped.append(size)
+    return f"At {_and(unhelped)}, no trained cell has a higher {title} than the start." if unhelped else ""
+
+
+def _of_gaps(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float]) -> str:
+    """What is not there yet, seen from what is."""
+    there = {(row.size, row.alpha) for row in rows}
+    gaps = [f"{size} at alpha {alpha:g}" for size in sizes for alpha in alphas if (size, alpha) not in there]
+    return f"Not done yet, and left out: {_and(gaps)}." if gaps else ""
 
 
 def _caution(rows: Sequence[ScoreRow]) -> str:
     seeds = len({row.seed for row in rows if row.alpha is not None})
     if seeds == 1:
-        return f"One seed: differences below about {CLOSE:g} mean nothing."
-    return f"Means of {seeds} seeds."
+        return (
+            "One seed: what is chance cannot be told; "
+            f"up to {CLOSE_MAP:g} in mAP, or {CLOSE_RANKS:.0%} in rank distance, is called a tie."
+        )
+    return f"Means of {seeds} seeds; what lies within one standard deviation is called a tie."
+
+
+def _and(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from xling.report.rows import START, Mean, ScoreRow, alphas_of, headline, mean_of, sizes_of
 
@@ -21,6 +24,8 @@ FIGURES = (
     ("own lang.", "own_language_share", 3),
 )
 Grid = tuple[list[str], list[list[str]]]  # headings, rows
+WIDTH = 80  # columns of a terminal
+GAP = 2  # columns between two of a table's
 
 
 def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
@@ -84,15 +89,41 @@ def scores(headline_of: Mapping[str, float]) -> Grid:
     return ["measure", "Mo.", "Cr.", "Mul."], body
 
 
-def as_rich(grid: Grid, title: str) -> Table:
-    """For a terminal."""
+def as_rich(grid: Grid, title: str, lead: int = 2) -> Group:
+    """For a terminal: the title on a line of its own, then the table.
+
+    One wider than a terminal is shown in parts, each with the first ``lead`` columns again.
+    """
+    shown: list[RenderableType] = [Text(title, style="bold")]
+    for number, columns in enumerate(_parts(grid, lead)):
+        shown += [Text()] * (number > 0) + [_table(grid, columns)]
+    return Group(*shown)
+
+
+def _table(grid: Grid, columns: Sequence[int]) -> Table:
     headings, body = grid
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP // 2))
+    for number, column in enumerate(columns):
+        table.add_column(headings[column], justify="left" if number == 0 else "right", overflow="fold")
     for row in body:
-        table.add_row(*row)
+        table.add_row(*(row[column] for column in columns))
     return table
+
+
+def _parts(grid: Grid, lead: int) -> list[list[int]]:
+    """The columns of each part: as few parts as fit, and those of even width."""
+    headings, body = grid
+    widths = [
+        max(cell_len(line) for row in (headings, *body) for line in row[column].split("\n"))
+        for column in range(len(headings))
+    ]
+    first, rest = list(range(lead)), list(range(lead, len(headings)))
+    for count in range(1, len(rest) + 1):
+        size = math.ceil(len(rest) / count)
+        parts = [first + rest[start : start + size] for start in range(0, len(rest), size)]
+        if all(sum(widths[column] + GAP for column in part) - GAP <= WIDTH for part in parts):
+            break
+    return parts
 
 
 def as_markdown(grid: Grid) -> str:

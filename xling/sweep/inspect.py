@@ -14,7 +14,7 @@ from xling.errors import ConfigError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import find_job, resume_command, states_of, sweep_storage
+from xling.sweep.launch import find_job, how_to_go_on, resume_command, states_of, sweep_storage
 from xling.train.metrics import stored_steps
 
 LINES_SHOWN = 10
@@ -36,17 +36,19 @@ def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None
         text = [{"cell": row[0].label, "id": row[0].id, **dict(zip(names, row[1:], strict=True))} for row in rows]
         console.print_json(json.dumps(text))
         return
-    table = Table(title=f"{sweep} in {root.url}", title_justify="left")
-    for name in ("cell", "state", "attempts", "step"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("attempts", "step") else "left")
+    table = Table()
+    table.add_column("cell", overflow="fold")
+    for name in ("state", "attempts", "step"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
+    console.print(f"{sweep} in {root.url}", soft_wrap=True)
     for job, state, attempts_made, step, _ in rows:
         table.add_row(job.label, state, str(attempts_made), str(step))
     console.print(table)
     for job, _, _, _, message in rows:
         if message:
-            console.print(f"{job.label}: {message}", highlight=False, markup=False, soft_wrap=True)
-    if any(state is not CellState.DONE for _, state, *_ in rows):
-        console.print(f"Go on with: {resume_command(loaded)}", highlight=False, soft_wrap=True)
+            console.print(f"{job.label}: {message}", soft_wrap=True)
+    for line in how_to_go_on(loaded, states.values()):
+        console.print(line, soft_wrap=True)
 
 
 def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
@@ -54,20 +56,20 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
     study, root, sweep = _open(loaded)
     job = find_job((*study.scored, *study.warm), cell)
     folder = CellFolder(root.child(job.folder(sweep)))
-    console.print(f"{job.label}  {job.id}  {folder.storage.url}", highlight=False, soft_wrap=True)
+    console.print(f"{job.label}  {job.id}  {folder.storage.url}", soft_wrap=True)
     for attempt in folder.attempts():
         end = attempt["end"]
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"]))
         how = f"{end['outcome']} at step {end['step']}" if end else "its process was killed, or is still running"
-        console.print(f"attempt {attempt['number']}: {began} on {attempt['host']}: {how}", highlight=False)
+        console.print(f"attempt {attempt['number']}: {began} on {attempt['host']}: {how}", soft_wrap=True)
         if end and end["message"]:
-            console.print(f"  {end['message']}", highlight=False, markup=False, soft_wrap=True)
-            error = f"attempts/{attempt['number']:04d}.error.txt"
-            if folder.storage.exists(error):
-                console.print(f"  traceback: {folder.storage.locate(error)}", highlight=False, soft_wrap=True)
+            console.print(f"  {end['message']}", soft_wrap=True)
+        trace = _trace_of(folder, attempt["number"])
+        if trace:
+            console.print(f"  traceback: {trace}", soft_wrap=True)
     for step in stored_steps(folder.storage)[-LINES_SHOWN:]:
         dev = f"  dev {step['dev']:.4f}" if "dev" in step else ""
-        console.print(f"step {step['step']}  loss {step['loss']:.4f}  {step['source']}{dev}", highlight=False)
+        console.print(f"step {step['step']}  loss {step['loss']:.4f}  {step['source']}{dev}", soft_wrap=True)
 
 
 def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:
@@ -79,7 +81,8 @@ def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:
     if state is not CellState.RUNNING:
         raise ConfigError(f"cell {job.label} is {state}, only a running one can be stopped")
     folder.ask_to_stop(Outcome.STOPPED)
-    console.print(f"{job.label} finishes its step, saves and stops. Go on with: {resume_command(loaded)} --stopped")
+    command = f"{resume_command(loaded)} --stopped"
+    console.print(f"{job.label} finishes its step, saves and stops. Go on with: {command}", soft_wrap=True)
 
 
 def open_ui(name: str | None, storage: str, port: int, console: Console) -> None:
@@ -97,20 +100,24 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
 
 
 def sync_tracking(storage: str, console: Console) -> int:
-    """Send every spool below a local storage; 0 when all of it was delivered."""
-    from xling.track.mlflow import sync
+    """Send every spool below a local storage; 0 when all of it was delivered.
+
+    Raises:
+        ConfigError: the storage is not local.
+        TrackingError: it holds no spool.
+    """
+    from xling.track.deliver import sync
 
     root = Storage(storage)
     if not root.is_local:
         raise ConfigError(f"{root.url} is not a local folder: relaunching the sweep sends what is left")
-    spools = sorted(path.parent for path in Path(root.url).glob("**/track/*.jsonl"))
-    left = 0
-    for spool in spools:
-        if not sync(spool):
-            left += 1
-            console.print(f"not delivered: {spool}", highlight=False, soft_wrap=True)
-    console.print(f"{len(spools) - left} of {len(spools)} runs are complete in MLflow.", highlight=False)
-    return 1 if left else 0
+    synced = sync(Path(root.url))
+    for spool in synced:
+        if spool.left or spool.problem:
+            console.print(f"{spool.name}: {spool.left} left in {spool.folder}: {spool.problem}", soft_wrap=True)
+    complete = sum(not spool.left and not spool.problem for spool in synced)
+    console.print(f"{complete} of {len(synced)} runs are complete in MLflow.")
+    return 0 if complete == len(synced) else 1
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, Storage, str]:
@@ -131,7 +138,11 @@ def failures(root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str,
         attempts = folder.attempts()
         end = attempts[-1]["end"] if attempts else None
         if end and end["outcome"] == Outcome.FAILED:
-            found.append(
-                (job, end["message"], folder.storage.locate(f"attempts/{attempts[-1]['number']:04d}.error.txt"))
-            )
+            found.append((job, end["message"], _trace_of(folder, attempts[-1]["number"])))
     return found
+
+
+def _trace_of(folder: CellFolder, attempt: int) -> str:
+    """Where the traceback of an attempt is; empty when it left none, as a machine's failure does."""
+    path = f"attempts/{attempt:04d}.error.txt"
+    return folder.storage.locate(path) if folder.storage.exists(path) else ""

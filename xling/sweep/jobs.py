@@ -13,6 +13,7 @@ from typing import Literal
 
 from xling.config.grid import Cell, alpha_of, size_of
 from xling.config.identity import eval_id, train_id, warm_id
+from xling.config.labels import make_unique
 from xling.config.schema import BudgetConfig, CellConfig, DatasetConfig, MixConfig, TrainConfig
 from xling.data import registry
 from xling.data.overlap import Overlap, find_overlap, overlap_message
@@ -173,16 +174,18 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
 
 
 def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evaluation, ...]:
-    found, names = [], set()
-    for entry in config.data.evaluate:
+    found = []
+    for entry, name in _named(config.data.evaluate):
         retrieval = data.retrieval("evaluation", entry)
-        name = entry.dataset if entry.split is None else f"{entry.dataset}-{entry.split}"
-        while name in names:  # the same set twice, say with other titles
-            name += "+"
-        names.add(name)
         eval_identity = eval_id(identity, retrieval.fingerprint, config.evaluation)
         found.append(Evaluation(eval_identity, name, retrieval.fingerprint))
     return tuple(found)
+
+
+def _named(entries: Sequence[DatasetConfig]) -> list[tuple[DatasetConfig, str]]:
+    """Each entry with its name in tables and metrics; the same set again, say with other titles, is numbered."""
+    names = [entry.dataset if entry.split is None else f"{entry.dataset}-{entry.split}" for entry in entries]
+    return list(zip(entries, make_unique(names), strict=True))
 
 
 def _baseline_job(cell: Job) -> Job:
@@ -242,12 +245,12 @@ def _check_claims(data: _Data, cells: Sequence[Cell]) -> tuple[tuple[str, Overla
     allowed: dict[str, Overlap] = {}
     problems: list[str] = []
     for config in {cell.config.data.model_dump_json(): cell.config.data for cell in cells}.values():
-        for entry in config.evaluate:
+        for entry, name in _named(config.evaluate):
             training, evaluation = data.training(config.train), data.retrieval("evaluation", entry)
             overlap = find_overlap(training, evaluation)
             if not overlap.any:
                 continue
-            allowed[entry.dataset] = overlap
+            allowed[name] = overlap
             if config.zero_shot and not config.allow_overlap:
                 problems.append(overlap_message(training, evaluation, overlap))
     if problems:

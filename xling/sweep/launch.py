@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from xling.config.load import LoadedSweep
-from xling.errors import ConfigError
+from xling.errors import ConfigError, ResourceError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study, build_study
@@ -39,13 +41,16 @@ class Launched:
 
     study: Study
     states: dict[str, CellState] = field(default_factory=dict)  # of cells and baselines, by id
+    ran: tuple[Job, ...] = ()
     interrupted: bool = False
 
     @property
     def exit_status(self) -> int:
         if self.interrupted:
             return INTERRUPTED
-        return SOME_FAILED if CellState.FAILED in self.states.values() else OK
+        ended = {self.states[job.id] for job in self.ran if job.id in self.states}
+        failed = CellState.FAILED in self.states.values()
+        return SOME_FAILED if failed or ended - {CellState.DONE, CellState.STOPPED} else OK
 
 
 def sweep_storage(loaded: LoadedSweep) -> Storage:
@@ -77,21 +82,26 @@ def launch(
     address: str | None = None,
     selection: Selection = Selection(),
     with_tune: bool = True,
+    known: bool = False,
 ) -> Launched:
     """Run what is not done.
 
+    Args:
+        known: the sweep comes from :func:`remembered`; what is kept of its first launch stays.
+
     Raises:
         HeldError: another process runs this sweep.
-        DataError, ResourceError, TrackingError, CheckpointError: see their texts.
+        ConfigError, DataError, ResourceError, TrackingError, CheckpointError: see their texts.
     """
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    with Lease(root.child(sweep), f"sweep {sweep}"):
+    with _held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = _to_run(root, sweep, study, selection)
         if not jobs:
             return Launched(study, states_of(root, sweep, study.scored))
-        remember(root, loaded)
+        if not known:
+            remember(root, loaded)
         display = make_display(jobs)
         try:
             for name, overlap in study.overlaps:
@@ -99,7 +109,20 @@ def launch(
             interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()
-        return Launched(study, states_of(root, sweep, study.scored), interrupted)
+        return Launched(study, states_of(root, sweep, study.scored), tuple(jobs), interrupted)
+
+
+@contextmanager
+def _held(root: Storage, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lease: the first thing that is written."""
+    lease = Lease(root.child(sweep), f"sweep {sweep}")
+    try:
+        lease.acquire()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(f"storage {root.url} cannot be written ({reason}); choose another `storage:`") from error
+    with lease:
+        yield
 
 
 def _track_and_run(
@@ -136,22 +159,36 @@ def _track_and_run(
         prepare(root, sweep, study, jobs, display.message)
         tracker.open(sweep, tags={"xling.resume": settings.command, "xling.cells": str(len(study.cells)), **overlaps})
 
-    interrupted = False
+    interrupted, failed = False, True
     try:
         with ThreadPoolExecutor(1) as pool:
             ready = pool.submit(make_ready)
             with ray_cluster(address):
                 ready.result()
                 (run_jobs if with_tune else run_here)(root, jobs, settings, display)
+        failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     except Interrupted:
         interrupted = True
-    failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
-    tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
+    finally:  # not even an error leaves the parent run open
+        tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     return interrupted
 
 
 def resume_command(loaded: LoadedSweep) -> str:
-    return f"xling resume {loaded.config.name} --storage {loaded.config.storage}"
+    return f"xling resume {loaded.config.name} --storage {quote(loaded.config.storage)}"
+
+
+def how_to_go_on(loaded: LoadedSweep, states: Iterable[CellState]) -> list[str]:
+    """What is left of a sweep and the commands that take it up; stopped cells wait to be asked for."""
+    counts = Counter(state for state in states if state is not CellState.DONE)
+    stopped = counts.pop(CellState.STOPPED, 0)
+    lines = []
+    if counts:
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        lines.append(f"Not done: {listed}. Go on with: {resume_command(loaded)}")
+    if stopped:
+        lines.append(f"Not done: {stopped} stopped. Go on with: {resume_command(loaded)} --stopped")
+    return lines
 
 
 def remember(root: Storage, loaded: LoadedSweep) -> None:
@@ -171,16 +208,19 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
     """
     root = Storage(storage)
     try:
-        text, about = root.read(f"{sweep}/sweep.yaml"), root.read_json(f"{sweep}/launch.json")
+        about = root.read_json(f"{sweep}/launch.json")
     except FileNotFoundError as error:
         known = [name for name in root.list() if root.exists(f"{name}/sweep.yaml")]
         found = f"it holds {', '.join(known)}" if known else "it holds none"
         raise ConfigError(f"there is no sweep {sweep!r} in {root.url}; {found}") from error
     folder = about["folder"] if Path(about["folder"]).is_dir() else "."
-    with tempfile.TemporaryDirectory(prefix="xling-") as scratch, chdir(folder):
-        file = Path(scratch) / f"{sweep}.yaml"
-        file.write_bytes(text)
-        yield file, [*about["overrides"], f"storage={root.url}"]
+    with root.local_copy(f"{sweep}/sweep.yaml") as file, chdir(folder):
+        yield file, [*about["overrides"], storage_override(root.url)]
+
+
+def storage_override(storage: str) -> str:
+    """As ``--set`` takes it; quoted, since a path may hold what YAML reads otherwise."""
+    return f"storage={json.dumps(storage, ensure_ascii=False)}"
 
 
 def find_job(jobs: Sequence[Job], name: str) -> Job:
@@ -194,10 +234,13 @@ def find_job(jobs: Sequence[Job], name: str) -> Job:
 
 
 def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:
+    """The jobs of a launch, in their order; from scratch, what they have reached is deleted here."""
     states = states_of(root, sweep, study.scored)
-    chosen: Sequence[Job] = study.scored
     if selection.cells:
-        chosen = [find_job(study.scored, name) for name in selection.cells]
+        if selection.failed or selection.stopped:
+            raise ConfigError("--cell names the cells itself: give it without --failed and --stopped, or these alone")
+        named = {job.id for job in (find_job(study.scored, name) for name in selection.cells)}
+        chosen = [job for job in study.scored if job.id in named]
     elif selection.failed or selection.stopped:
         wanted = [CellState.FAILED] * selection.failed + [CellState.STOPPED] * selection.stopped
         chosen = [job for job in study.scored if states[job.id] in wanted]

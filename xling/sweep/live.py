@@ -76,7 +76,7 @@ class LiveTable:
         ended = sum(row.phase in ("done", "failed", "stopped") for row in self._rows.values())
         elapsed = _clock(time.monotonic() - self._started)
         table = Table(title=f"{ended} of {len(self._rows)} jobs ended, {elapsed}", title_justify="left", box=None)
-        table.add_column("cell", no_wrap=True, max_width=26)
+        table.add_column("cell", overflow="fold", max_width=26)
         table.add_column("state", no_wrap=True, max_width=11)
         for name in ("step", "loss", "pairs/s", "ETA"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -101,7 +101,7 @@ class PlainLines:
         self._printed: dict[str, float] = {}
 
     def message(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def event(self, values: dict[str, Any]) -> None:
         row = self._rows[values["job"]]
@@ -142,7 +142,7 @@ class JsonEvents:
         """Lines need no end."""
 
     def _print(self, values: dict[str, Any]) -> None:
-        self._console.print(json.dumps({"time": time.time(), **values}), highlight=False, markup=False, soft_wrap=True)
+        self._console.print(json.dumps({"time": time.time(), **values}), soft_wrap=True)
 
 
 def display_for(console: Console, jobs: Sequence[Job], *, as_json: bool) -> Display:

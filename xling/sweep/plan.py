@@ -46,14 +46,17 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
         }
         console.print_json(json.dumps(text))
         return
-    table = Table(title=f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines", title_justify="left")
-    table.add_column("cell", no_wrap=True)
+    table = Table()
+    table.add_column("cell", overflow="fold")
     table.add_column("state", no_wrap=True)
     table.add_column("budget", no_wrap=True)
     table.add_column("needs", no_wrap=True)
     table.add_column("disk", justify="right", no_wrap=True)
     for job in study.scored:
         table.add_row(job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id]))
+    console.print(
+        f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
+    )
     console.print(table)
     _print_rest(console, study.warm, fit, where, disk, free)
 
@@ -67,7 +70,7 @@ def _print_rest(console: Console, warm: Sequence[Job], fit: Fit, where: str, dis
     if free is not None and disk > free:
         lines.append("That is more than is free: storage will run full, choose another `storage:`.")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _nodes(address: str | None) -> tuple[list[Node], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from shlex import quote
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import ScoreRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
 from xling.report.tables import (
+    Grid,
     as_markdown,
     as_records,
     as_rich,
@@ -27,7 +29,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import Launched, resume_command, states_of, sweep_storage, tracking_uri
+from xling.sweep.launch import Launched, how_to_go_on, states_of, sweep_storage, tracking_uri
 from xling.train.inputs import about_model
 
 
@@ -62,16 +64,17 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
     if as_json:
         _print_json(loaded, done.study, done.states, console)
         return
-    rows = collect(root, sweep, done.study.scored)
-    _show_tables(root, sweep, done.study, rows, console)
+    if not done.ran:
+        console.print("Nothing to run: no cell that was asked for is left to do.")
+    _show_tables(root, sweep, done.study, collect(root, sweep, done.study.scored), console)
     for job, message, trace in failures(root, sweep, list(done.study.scored)):
-        console.print(f"failed: {job.label}: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"failed: {job.label}: {message}", style="red", soft_wrap=True)
         if trace:
-            console.print(f"  traceback: {trace}", highlight=False, soft_wrap=True)
-    left = sum(state is not CellState.DONE for state in done.states.values())
-    if left:
-        what = "Interrupted, everything is saved" if done.interrupted else f"{left} jobs are not done"
-        console.print(f"{what}. Go on with: {resume_command(loaded)}", highlight=False, soft_wrap=True)
+            console.print(f"  traceback: {trace}", soft_wrap=True)
+    if done.interrupted:
+        console.print("Interrupted; everything is saved.")
+    for line in how_to_go_on(loaded, done.states.values()):
+        console.print(line, soft_wrap=True)
     _show_places(loaded, root, console)
 
 
@@ -88,32 +91,40 @@ def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool) -> Non
 
 def _show_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow], console: Console) -> None:
     """Print each data set's tables, and write them beside the sweep as Markdown and a picture."""
+    if not rows:
+        console.print(summary(rows))
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        grids = [(f"{dataset}: size x alpha (mAP; alpha = share of monolingual batches)", size_by_alpha(of_set))]
-        for key in stratum_keys(of_set):
-            grid = by_stratum(of_set, key)
-            if grid is not None:
-                grids.append((f"{dataset}: by {key}", grid))
-        scripts = by_script(of_set)
-        if scripts is not None:
-            grids.append((f"{dataset}: by script", scripts))
-        best = chosen_on_dev(of_set)
-        if best is not None:
-            result = _result_of(root, sweep, study, best)
-            title = f"{dataset}: mAP of {best.label}, the best on dev (query down, passage across)"
-            grids.append((title, matrix(result.pair_values["mAP"], result.languages)))
+        grids = _grids(root, sweep, study, of_set)
         says = summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None)
         for title, grid in grids:
-            console.print(as_rich(grid, title))
+            console.print(as_rich(grid, f"{dataset}: {title}", lead=2 if "alpha" in grid[0] else 1))
             console.print()
-        console.print(says, highlight=False)
+        console.print(says)
         console.print()
-        text = "\n".join(f"## {title}\n\n{as_markdown(grid)}" for title, grid in grids)
+        text = "\n".join(f"## {dataset}: {title}\n\n{as_markdown(grid)}" for title, grid in grids)
         root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says}\n".encode())
         picture = io.BytesIO()
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
+
+
+def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
+    """One data set's tables with their titles."""
+    grids = [("size x alpha (mAP; alpha = share of monolingual batches)", size_by_alpha(of_set))]
+    for key in stratum_keys(of_set):
+        grid = by_stratum(of_set, key)
+        if grid is not None:
+            grids.append((f"by {key}", grid))
+    scripts = by_script(of_set)
+    if scripts is not None:
+        grids.append(("by script", scripts))
+    best = chosen_on_dev(of_set)
+    if best is not None:
+        result = _result_of(root, sweep, study, best)
+        title = f"mAP of {best.label}, the best on dev (query down, passage across)"
+        grids.append((title, matrix(result.pair_values["mAP"], result.languages)))
+    return grids
 
 
 def _result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
@@ -127,9 +138,9 @@ def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
     for line in (
         f"Files:  {root.locate(sweep)}",
         f"MLflow: {tracking_uri(loaded)}",
-        f"Compare the runs in the MLflow UI: xling ui {sweep} --storage {loaded.config.storage}",
+        f"Compare the runs in the MLflow UI: xling ui {sweep} --storage {quote(loaded.config.storage)}",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState], console: Console) -> None:
@@ -140,4 +151,4 @@ def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState],
         "states": {job.label: states[job.id] for job in study.scored},
         "rows": as_records(collect(root, sweep, study.scored)),
     }
-    console.print(json.dumps(text), highlight=False, markup=False, soft_wrap=True)
+    console.print(json.dumps(text), soft_wrap=True)

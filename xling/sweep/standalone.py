@@ -25,6 +25,8 @@ from xling.sweep.jobs import Job
 from xling.sweep.launch import find_job
 from xling.sweep.runner import ray_cluster
 
+_OPTIONS = {"titles": "title"}  # fields whose option has another name
+
 
 def evaluate_one(
     model: str,
@@ -40,7 +42,7 @@ def evaluate_one(
     """Score and print. Raises ConfigError, DataError or CheckpointError for what is wrong with the arguments."""
     problems = registry.problems(dataset, "evaluate")
     if problems:
-        raise ConfigError([f"--{field} {text}" for field, text in problems])
+        raise ConfigError([f"--{_OPTIONS.get(field, field)} {text}" for field, text in problems])
     retrieval = registry.get(dataset.dataset).load_evaluation(dataset)
     with _model_folder(model, storage) as folder, tempfile.TemporaryDirectory(prefix="xling-") as scratch:
         loaded = load_folder(folder)
@@ -70,8 +72,10 @@ def _show(model: str, result: EvaluationResult, console: Console, as_json: bool)
     if as_json:
         console.print_json(json.dumps({"model": model, **result.to_json()}))
         return
-    console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}"))
-    console.print(as_rich(matrix(result.pair_values["mAP"], result.languages), "mAP (query down, passage across)"))
+    console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}", lead=1))
+    console.print()
+    pairs = matrix(result.pair_values["mAP"], result.languages)
+    console.print(as_rich(pairs, "mAP (query down, passage across)", lead=1))
 
 
 @contextmanager
