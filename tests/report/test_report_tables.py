@@ -91,6 +91,15 @@ def test_size_by_alpha_fits_a_terminal(seeds):
     assert text.count("start") == 3
 
 
+def test_what_is_too_wide_is_shown_in_parts_each_with_its_labels():
+    strata = {f"wording={name}": row("x", 0.5).headline for name in ("seen", "unseen")}
+    rows = [row(size, alpha, seed=s, strata=strata) for size in ("tiny", "mid") for alpha in (0.0, 1.0) for s in (0, 1)]
+    text = printed(by_stratum(rows, "wording"))
+    assert text.count("alpha") == 2
+    assert text.count(".900±.000") == 8
+    assert text.count("200±0") == 8
+
+
 def test_strata_stand_side_by_side():
     strata = {
         "wording=seen": {"mAP/Mo": 0.9, "mAP/Mul": 0.5},

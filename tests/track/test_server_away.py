@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -13,10 +14,10 @@ import pytest
 from xling.errors import TrackingError
 from xling.track.deliver import sync
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker
-from xling.track.server import running_server, ui_command
+from xling.track.server import running_server, ui_command, ui_environment
 from xling.track.store import connect
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def free_port():
@@ -34,7 +35,11 @@ class Server:
 
     def start(self):
         self._process = subprocess.Popen(
-            self._command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._command,
+            env=ui_environment(),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
@@ -137,6 +142,22 @@ def test_a_server_away_to_the_end_is_made_up_for_by_sync(new_store, tmp_path):
             if "xling.cell" in run.data.tags:
                 assert len(client.get_metric_history(run.info.run_id, "loss")) == 10
                 assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["table.txt"]
+
+
+def test_the_ui_tells_its_address_and_ends_with_a_plain_kill(new_store):
+    script = (
+        "import functools, sys; from xling.track.server import serve_ui; "
+        "serve_ui(sys.argv[1], port=None, show=functools.partial(print, flush=True))"
+    )
+    command = [sys.executable, "-c", script, f"sqlite:///{new_store()}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().split()[1]
+        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+            assert answer.status == 200
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/health", timeout=5)
 
 
 def test_running_server_stops_with_its_block_and_refuses_a_taken_port(new_store):

@@ -1,6 +1,7 @@
 """The dual encoder: one transformer for queries and passages, pooled to a unit vector.
 
-Shape suffixes: B texts, T tokens, D dimensions of the transformer and of the embedding.
+Shape suffixes: B texts, T tokens, W dimensions of the transformer, D dimensions of the embedding (W where
+there is no projection).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, BertConfig
 
+from xling.model.projection import Projection
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -20,16 +23,17 @@ Pooling = Literal["mean", "cls"]
 
 
 class DualEncoder(nn.Module):
-    """A transformer, pooling over its last hidden states, and L2 normalisation.
+    """A transformer, pooling over its last hidden states, a projection where given, and L2 normalisation.
 
     Queries and passages go through the same weights (Reimers and Gurevych 2019, section 3).
     The transformer's own pooler is removed: it is never used, and a parameter without a
     gradient is what distributed training refuses.
     """
 
-    def __init__(self, backbone: PreTrainedModel, pooling: Pooling) -> None:
+    def __init__(self, backbone: PreTrainedModel, pooling: Pooling, projection: Projection | None = None) -> None:
         """Args: backbone: an encoder that returns ``last_hidden_state``; pooling: mean over the
-        tokens that are not padding, or the first token (texts are padded on the right).
+        tokens that are not padding, or the first token (texts are padded on the right);
+        projection: of the pooled vectors, with as many inputs as the transformer is wide.
         """
         super().__init__()
         assert pooling in ("mean", "cls"), pooling
@@ -37,29 +41,37 @@ class DualEncoder(nn.Module):
             backbone.pooler = None
         self.backbone = backbone
         self.pooling = pooling
+        self.projection = projection
+        assert projection is None or projection.config.in_features == self.width, projection
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Embeddings ``[B, D]`` of length 1, float32 (float64 for a float64 model).
 
-        Pooling and normalisation are in float32 even where autocast runs the transformer in bf16.
+        Pooling, projection and normalisation are in float32 even where autocast runs the transformer in bf16.
 
         Args:
             ids_BT: token ids with special tokens, padded on the right.
             mask_BT: 1 (or True) for tokens, 0 for padding.
         """
-        hidden_BTD: Tensor = self.backbone(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
-        hidden_BTD = hidden_BTD.to(torch.promote_types(hidden_BTD.dtype, torch.float32))
+        hidden_BTW: Tensor = self.backbone(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state
+        hidden_BTW = hidden_BTW.to(torch.promote_types(hidden_BTW.dtype, torch.float32))
         if self.pooling == "cls":
-            pooled_BD = hidden_BTD[:, 0]
+            pooled_BW = hidden_BTW[:, 0]
         else:
-            mask_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
-            pooled_BD = (hidden_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1)
-        return nn.functional.normalize(pooled_BD, dim=-1)
+            mask_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTW.dtype)
+            pooled_BW = (hidden_BTW * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1)
+        embeddings_BD = pooled_BW if self.projection is None else self.projection(pooled_BW).to(hidden_BTW.dtype)
+        return nn.functional.normalize(embeddings_BD, dim=-1)
+
+    @property
+    def width(self) -> int:
+        """Length of a token's vector, and of a pooled one before the projection."""
+        return int(self.backbone.config.hidden_size)
 
     @property
     def dimension(self) -> int:
         """Length of an embedding."""
-        return int(self.backbone.config.hidden_size)
+        return self.width if self.projection is None else self.projection.config.out_features
 
     @property
     def parameters_total(self) -> int:

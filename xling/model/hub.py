@@ -8,6 +8,7 @@ from pathlib import Path
 import huggingface_hub
 
 from xling.errors import CheckpointError
+from xling.model.layout import weight_folders
 from xling.model.pretrained import quiet
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -34,21 +35,25 @@ def download(hub_id: str, commit: str) -> Path:
     """A commit's configuration, tokenizer and weights (safetensors where it has them), from the cache when offline.
 
     Raises:
-        CheckpointError: neither the hub nor the cache has it.
+        CheckpointError: neither the hub nor the cache has it, or it has modules that cannot be run here.
     """
     try:
         with quiet():
             skip = ["onnx/*", "openvino/*"]
-            folder = huggingface_hub.snapshot_download(
+            snapshot = huggingface_hub.snapshot_download(
                 hub_id, revision=commit, allow_patterns=_HUB_FILES, ignore_patterns=skip
             )
-            if not list(Path(folder).rglob("*.safetensors")):
-                huggingface_hub.snapshot_download(
-                    hub_id, revision=commit, allow_patterns=["*pytorch_model*.bin"], ignore_patterns=skip
-                )
+            folder = Path(snapshot)
+            # Module by module: a Dense module's weights may be torch's beside a transformer's safetensors.
+            lacking = [path for path in weight_folders(folder) if not list(path.glob("*.safetensors"))]
+            if lacking:
+                wanted = [(path.relative_to(folder) / "pytorch_model*.bin").as_posix() for path in lacking]
+                huggingface_hub.snapshot_download(hub_id, revision=commit, allow_patterns=wanted, ignore_patterns=skip)
+    except CheckpointError:
+        raise
     except Exception as error:  # unreachable, unknown, malformed: its HTTP library's errors have no public base
         raise _unreachable(hub_id, commit, error) from error
-    return Path(folder)
+    return folder
 
 
 def _unreachable(hub_id: str, revision: str, error: Exception) -> CheckpointError:

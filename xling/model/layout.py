@@ -1,7 +1,7 @@
 """Model folders on disk: which files of the Hugging Face and sentence-transformers layouts mean what.
 
-Read here: ``modules.json`` (Transformer, Pooling, Normalize), the pooling's ``config.json``,
-``sentence_*_config.json``, prompts, and our own ``xling.json`` beside them.
+Read here: ``modules.json`` (Transformer, Pooling, Dense, Normalize), ``config.json`` of the pooling and of
+the Dense module, ``sentence_*_config.json``, prompts, and our own ``xling.json`` beside them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from xling.errors import CheckpointError
 from xling.model.encoder import Pooling
+from xling.model.projection import DenseConfig, dense_config
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -30,6 +31,14 @@ _TOKENIZER_FILES = (
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _POOLING_NAMES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls"}
 _OWN_FILE = "xling.json"
+DENSE_FOLDER = "2_Dense"  # of the folders we write
+_MODULE_LISTS = (
+    "Transformer",
+    "Transformer,Pooling",
+    "Transformer,Pooling,Normalize",
+    "Transformer,Pooling,Dense",
+    "Transformer,Pooling,Dense,Normalize",
+)
 _COPY_AGAIN = "copy the whole folder again"
 
 
@@ -61,6 +70,8 @@ class Layout:
     passage_prefix: str = ""
     lower_case: bool = False
     settings: TextSettings | None = None
+    dense: DenseConfig | None = None
+    dense_folder: Path | None = None  # with the weights of ``dense``
 
 
 def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
@@ -75,17 +86,20 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
     """
     if not folder.is_dir():
         raise CheckpointError(f"model folder {folder} does not exist, must be a folder; correct `model.path`")
-    transformer, pooling_folder = folder, None
-    extra: list[Path] = []
-    if (folder / "modules.json").exists():
-        transformer, pooling_folder = _modules(folder)
-        extra.append(folder / "modules.json")
+    modules = _modules(folder)
+    transformer, pooling_folder, dense_folder = (modules.get(kind) for kind in ("Transformer", "Pooling", "Dense"))
+    assert transformer is not None
+    extra = [folder / "modules.json"]
     read_json(transformer / "config.json")
     files = [transformer / "config.json", *_weights(transformer), *_tokenizer_files(transformer)]
     pooling: Pooling | None = None
     if pooling_folder is not None:
         extra.append(pooling_folder / "config.json")
         pooling = None if pooling_given else _pooling(extra[-1])
+    dense: DenseConfig | None = None
+    if dense_folder is not None:
+        dense = dense_config(read_json(dense_folder / "config.json"), dense_folder / "config.json")
+        extra += [dense_folder / "config.json", *_weights(dense_folder)]
     own = folder / _OWN_FILE
     settings = _own_settings(own) if own.exists() else None
     sentence = sorted(transformer.glob("sentence_*_config.json"))[:1]
@@ -103,12 +117,31 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
         passage_prefix=prompts.get("document") or prompts.get("passage") or "",
         lower_case=bool(sentence_config.get("do_lower_case", False)),
         settings=settings,
+        dense=dense,
+        dense_folder=dense_folder,
     )
 
 
-def write_layout(folder: Path, settings: TextSettings, dimension: int) -> None:
-    """Add what makes a Hugging Face folder a sentence-transformers folder, and ``xling.json`` last."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+def weight_folders(folder: Path) -> list[Path]:
+    """Folders that must hold weights, before it is known whether they do.
+
+    Raises:
+        CheckpointError: ``modules.json`` is cut or lists a module that cannot be run here.
+    """
+    return [path for kind, path in _modules(folder).items() if kind in ("Transformer", "Dense")]
+
+
+def write_layout(folder: Path, settings: TextSettings, width: int, dense: DenseConfig | None = None) -> None:
+    """Add what makes a Hugging Face folder a sentence-transformers folder, and ``xling.json`` last.
+
+    Args: width: of the transformer; dense: of the projection whose weights are in ``DENSE_FOLDER``.
+    """
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    if dense is not None:
+        modules.append((DENSE_FOLDER, "Dense"))
+        _write_json(folder / DENSE_FOLDER / "config.json", dense.to_json())
+    normalize = f"{len(modules)}_Normalize"
+    modules.append((normalize, "Normalize"))
     _write_json(
         folder / "modules.json",
         [
@@ -118,9 +151,9 @@ def write_layout(folder: Path, settings: TextSettings, dimension: int) -> None:
     )
     modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"), False)
     modes["cls_token" if settings.pooling == "cls" else "mean_tokens"] = True
-    pooling = {"word_embedding_dimension": dimension, **{f"pooling_mode_{name}": on for name, on in modes.items()}}
+    pooling = {"word_embedding_dimension": width, **{f"pooling_mode_{name}": on for name, on in modes.items()}}
     _write_json(folder / "1_Pooling" / "config.json", pooling)
-    _write_json(folder / "2_Normalize" / "config.json", {})  # a file, for stores that have no empty folders
+    _write_json(folder / normalize / "config.json", {})  # a file, for stores that have no empty folders
     _write_json(folder / "sentence_bert_config.json", {"max_seq_length": settings.max_tokens, "do_lower_case": False})
     prompts = {
         "query": settings.query_prefix,
@@ -156,21 +189,30 @@ def _write_json(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _modules(folder: Path) -> tuple[Path, Path | None]:
-    """Folders of the Transformer and of the Pooling module."""
+def _modules(folder: Path) -> dict[str, Path]:
+    """Folders of the modules by kind; the folder itself is the Transformer where it lists none."""
     file = folder / "modules.json"
+    if not file.exists():
+        return {"Transformer": folder}
     modules = _parse(file)
     try:
-        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+        kinds = [_kind(str(module["type"])) for module in modules]
         paths = [folder / module["path"] for module in modules]
     except (TypeError, KeyError) as error:
         raise CheckpointError(f"{file} is no list of modules with type and path; {_COPY_AGAIN}") from error
-    if kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    if ",".join(kinds) not in _MODULE_LISTS:
         raise CheckpointError(
-            f"{file} lists the modules {', '.join(kinds) or 'none'}, must be Transformer, Pooling and Normalize in "
-            "this order (Dense and other modules are not supported); name the transformer's own folder to do without"
+            f"{file} lists the modules {', '.join(kinds) or 'none'}, must be Transformer, Pooling, at most one Dense "
+            "and Normalize in this order (other modules are not supported); name the transformer's own folder to do "
+            "without"
         )
-    return paths[0], paths[1] if len(paths) > 1 else None
+    return dict(zip(kinds, paths, strict=True))
+
+
+def _kind(module_type: str) -> str:
+    """The class's name; a Dense that is not sentence-transformers' own keeps its full one, being another module."""
+    kind = module_type.rsplit(".", 1)[-1]
+    return module_type if kind == "Dense" and not module_type.startswith("sentence_transformers.") else kind
 
 
 def _pooling(file: Path) -> Pooling:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xling.errors import CheckpointError
+from xling.model.projection import DenseConfig, Projection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 # What the libraries raise on files they cannot read or will not run.
 _LOAD_ERRORS = (
     OSError,
+    EOFError,
     ValueError,
     RuntimeError,
     KeyError,
@@ -74,6 +77,38 @@ def read_backbone(folder: Path, dropout: float | None) -> PreTrainedModel:
             "all; copy the whole folder again"
         )
     return backbone
+
+
+def read_projection(folder: Path, config: DenseConfig, width: int) -> Projection:
+    """The Dense module in a folder, float32; ``width`` is the transformer's.
+
+    Raises:
+        CheckpointError: it does not fit the transformer, or its weights are not what ``config`` says.
+    """
+    if config.in_features != width:
+        raise CheckpointError(
+            f"{folder / 'config.json'} has in_features {config.in_features}, must be {width}, the transformer's width; "
+            "copy the Dense module that belongs to the transformer"
+        )
+    projection = Projection(config)
+    file = folder / "model.safetensors"
+    try:
+        if file.exists():
+            state = load_file(file)
+        else:
+            file = folder / "pytorch_model.bin"
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    except _LOAD_ERRORS as error:
+        raise CheckpointError(
+            f"{file} cannot be loaded ({type(error).__name__}: {error}), must hold the Dense module's tensors; "
+            "copy the whole folder again"
+        ) from error
+    expected = {name: tuple(tensor.shape) for name, tensor in projection.state_dict().items()}
+    if found != expected:
+        raise CheckpointError(f"{file} holds {found}, must hold {expected}; copy the whole folder again")
+    projection.load_state_dict(state)
+    return projection
 
 
 def read_tokenizer(folder: Path, lower_case: bool, *, rows: int) -> PreTrainedTokenizerBase:

@@ -15,8 +15,9 @@ from xling.errors import CheckpointError
 from xling.model import presets
 from xling.model.encoder import DualEncoder, Pooling, build_backbone
 from xling.model.hub import download, resolve_commit
-from xling.model.layout import TextSettings, read_layout, write_layout
-from xling.model.pretrained import quiet, read_backbone, read_tokenizer
+from xling.model.layout import DENSE_FOLDER, Layout, TextSettings, read_layout, write_layout
+from xling.model.pretrained import quiet, read_backbone, read_projection, read_tokenizer
+from xling.model.projection import save_projection
 from xling.model.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -112,11 +113,9 @@ def load_folder(folder: Path, pooling: Pooling | None = None, *, dropout: float 
     """
     layout = read_layout(folder, pooling_given=pooling is not None)
     with quiet(), torch.random.fork_rng(devices=[]):
-        backbone = read_backbone(layout.transformer, dropout)
-        tokenizer = read_tokenizer(
-            layout.transformer, layout.lower_case, rows=backbone.get_input_embeddings().num_embeddings
-        )
-    encoder = DualEncoder(backbone, pooling or layout.pooling or "mean").eval()
+        encoder = _read_encoder(layout, pooling, dropout)
+        rows = encoder.backbone.get_input_embeddings().num_embeddings
+        tokenizer = read_tokenizer(layout.transformer, layout.lower_case, rows=rows)
     if layout.settings is not None:
         settings = replace(layout.settings, pooling=encoder.pooling)
     else:
@@ -137,7 +136,18 @@ def save_folder(folder: Path, loaded: LoadedModel) -> None:
     with quiet():
         loaded.encoder.backbone.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
-    write_layout(folder, loaded.settings, loaded.encoder.dimension)
+    projection = loaded.encoder.projection
+    if projection is not None:
+        save_projection(folder / DENSE_FOLDER, projection)
+    write_layout(folder, loaded.settings, loaded.encoder.width, projection.config if projection is not None else None)
+
+
+def _read_encoder(layout: Layout, pooling: Pooling | None, dropout: float | None) -> DualEncoder:
+    backbone = read_backbone(layout.transformer, dropout)
+    projection = None
+    if layout.dense is not None and layout.dense_folder is not None:
+        projection = read_projection(layout.dense_folder, layout.dense, int(backbone.config.hidden_size))
+    return DualEncoder(backbone, pooling or layout.pooling or "mean", projection).eval()
 
 
 def _build(preset: presets.BuiltPreset, model: ModelConfig, seed: int, tokenizer_folder: Path | None) -> LoadedModel:

@@ -121,8 +121,10 @@ def _held(root: Storage, sweep: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResourceError(f"storage {root.url} cannot be written ({reason}); choose another `storage:`") from error
-    with lease:
+    try:
         yield
+    finally:
+        lease.release()
 
 
 def _track_and_run(

@@ -88,7 +88,9 @@ def _weights(config: CellConfig) -> float:
     from xling.model.presets import get
 
     if config.model.path is not None:
-        return float(sum(f.stat().st_size for f in Path(config.model.path).rglob("*.safetensors")))
+        folder = Path(config.model.path)
+        files = list(folder.rglob("*.safetensors")) or list(folder.rglob("*.bin"))
+        return float(sum(file.stat().st_size for file in files))
     if config.model.preset is not None:
         return 4.0 * get(config.model.preset).parameters()
     return 4.0 * 278e6  # a hub model of unknown size is taken to be as large as XLM-R base

@@ -32,6 +32,12 @@ def ui_command(uri: str, artifact_root: str | None = None, port: int = DEFAULT_P
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
 
+def ui_environment() -> dict[str, str]:
+    """The environment to run :func:`ui_command` in; what the user has set is kept."""
+    # The job runner serves MLflow's evaluation of language models; it is eight more processes.
+    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+
+
 @contextmanager
 def running_server(
     uri: str, artifact_root: str | None = None, port: int | None = DEFAULT_PORT, timeout: float = 120.0
@@ -54,7 +60,7 @@ def running_server(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that its workers are stopped with it, and Ctrl-C reaches us first
-            env={"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ},
+            env=ui_environment(),
         )
         try:
             _wait_ready(process, port, timeout, output)
@@ -96,10 +102,25 @@ def serve_ui(
         show(f"MLflow: {runs_url(uri.rstrip('/'), uri, experiment)}")
         return
     runs_url("", uri, experiment)  # a wrong name is told before the server's slow start
-    with suppress(KeyboardInterrupt), running_server(uri, artifact_root, port) as base:
+    with suppress(KeyboardInterrupt), _signals_interrupt(), running_server(uri, artifact_root, port) as base:
         show(f"MLflow: {runs_url(base, uri, experiment)}  (Ctrl-C stops it)")
         while True:
             time.sleep(3600)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """A closed terminal or a plain ``kill`` is as Ctrl-C: the server must not outlive us."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], port: int, timeout: float, output: IO[str]) -> None:

@@ -1,0 +1,128 @@
+"""The tables of a sweep, from cells on storage."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from small_sweeps import end_as, finish, load
+
+from xling.sweep.cells import CellState, Outcome
+from xling.sweep.launch import Launched, states_of
+from xling.sweep.results import collect, show_outcome, show_results
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=80, markup=False, emoji=False, highlight=False)
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """All done but the last cell, which failed."""
+    loaded, study, root = load(tmp_path)
+    for job in study.baselines:
+        finish(root, job, mono=0.3, cross=0.1, distance=90)
+    for number, job in enumerate(study.cells[:-1]):
+        finish(root, job, mono=0.7 + number / 50, cross=0.6 - number / 20, distance=10 + number)
+    end_as(root, study.cells[-1], Outcome.FAILED, message="the loss is nan", traceback="Traceback")
+    return loaded, study, root
+
+
+def launched(study, root, **more):
+    return Launched(study, states_of(root, "small", study.scored), study.cells, **more)
+
+
+def test_rows_are_those_of_done_jobs_baselines_first(scored):
+    _, study, root = scored
+    rows = collect(root, "small", study.scored)
+    assert [row.label for row in rows] == [job.label for job in study.scored][:-1]
+    assert [row.alpha for row in rows[:3]] == [None, None, 0.0]
+    assert (rows[2].headline["mAP/Mo"], rows[2].dev, rows[2].dataset) == (0.7, 0.7, "parallel-jsonl")
+
+
+def test_the_tables_fit_and_say_what_came_of_it(scored, console):
+    loaded, study, root = scored
+    show_outcome(loaded, launched(study, root), console, as_json=False)
+    text = console.file.getvalue()
+    lines = text.splitlines()
+    tables = lines[: next(n for n, line in enumerate(lines) if line.startswith("failed:"))]
+    assert max(map(len, tables)) <= 80
+    assert "…" not in text
+    for title in (
+        "parallel-jsonl: size x alpha (mAP; alpha = share of monolingual batches)",
+        "parallel-jsonl: by wording",
+        "parallel-jsonl: mAP of mini/a0.5, the best on dev (query down, passage across)",
+    ):
+        assert title in lines, title
+    assert "On unseen wording, within a language (Mo.), alpha 1 is best at tiny" in " ".join(text.split())
+    assert "Not done yet, and left out: mini at alpha 1." in " ".join(text.split())
+    assert "failed: mini/a1: the loss is nan" in lines
+    assert any(line.startswith("  traceback: ") and line.endswith("0001.error.txt") for line in lines)
+    assert any(line.startswith("Not done: 1 failed. Go on with: xling resume small") for line in lines)
+    assert f"Files:  {root.url}/small" in lines
+    assert f"MLflow: sqlite:///{root.url}/mlflow.db" in lines
+
+
+def test_the_same_tables_lie_beside_the_sweep(scored, console):
+    loaded, study, root = scored
+    show_results(loaded, console, as_json=False)
+    text = root.read("small/tables-parallel-jsonl.md").decode()
+    assert text.count("## parallel-jsonl: ") == 3
+    assert "| tiny | start |" in text
+    assert root.read("small/size-by-alpha-parallel-jsonl.png").startswith(b"\x89PNG")
+    assert "failed:" not in console.file.getvalue()
+
+
+def test_each_evaluation_set_has_its_own_tables(tmp_path, console):
+    path = str(tmp_path / "rows.jsonl")
+    entries = [{"dataset": "parallel-jsonl", "path": path}, {"dataset": "parallel-jsonl", "path": path, "languages": ["de"]}]
+    loaded, study, root = load(tmp_path, f"data.evaluate={json.dumps(entries)}")
+    for job in study.scored:
+        finish(root, job)
+    show_results(loaded, console, as_json=False)
+    text = console.file.getvalue()
+    assert "\nparallel-jsonl-2: size x alpha" in text
+    assert {"tables-parallel-jsonl.md", "tables-parallel-jsonl-2.md"} <= set(root.list("small"))
+
+
+def test_results_as_json(scored, console):
+    loaded, study, root = scored
+    show_outcome(loaded, launched(study, root), console, as_json=True)
+    (line,) = console.file.getvalue().splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["sweep"]) == ("results", "small")
+    assert list(said["states"].items())[-1] == ("mini/a1", "failed")
+    assert [row["label"] for row in said["rows"]] == [job.label for job in study.scored][:-1]
+    assert said["rows"][0]["alpha"] is None
+
+
+def test_nothing_done_is_said(tmp_path, console):
+    loaded, study, root = load(tmp_path)
+    show_results(loaded, console, as_json=False)
+    assert console.file.getvalue().startswith("No cell is done yet: there is nothing to say.\n")
+    assert not root.list("small")
+
+
+def test_an_interrupted_sweep_is_told_to_be_safe_and_how_to_go_on(tmp_path, console):
+    loaded, study, root = load(tmp_path)
+    end_as(root, study.cells[0], Outcome.INTERRUPTED)
+    done = launched(study, root, interrupted=True)
+    show_outcome(loaded, done, console, as_json=False)
+    lines = console.file.getvalue().splitlines()
+    assert "Interrupted; everything is saved." in lines
+    assert any(line.startswith("Not done: 7 new, 1 interrupted. Go on with: xling resume") for line in lines)
+    assert done.states[study.cells[0].id] is CellState.INTERRUPTED
+
+
+def test_stopped_cells_wait_to_be_asked_for(tmp_path, console):
+    loaded, study, root = load(tmp_path)
+    for job in study.scored[:-1]:
+        finish(root, job)
+    end_as(root, study.cells[-1], Outcome.STOPPED)
+    show_outcome(loaded, Launched(study, states_of(root, "small", study.scored)), console, as_json=False)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "Nothing to run: no cell that was asked for is left to do."
+    assert [line for line in lines if "Go on with" in line] == [
+        f"Not done: 1 stopped. Go on with: xling resume small --storage {root.url} --stopped"
+    ]
