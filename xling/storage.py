@@ -22,7 +22,6 @@ import fsspec
 
 from xling.errors import ResourceError
 
-
 _HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
 
 

@@ -46,6 +46,8 @@ class CellRecord:
 
     def __enter__(self) -> CellRecord:
         job = self._job
+        if self._scratch is not None:  # what an earlier attempt, perhaps on another host, could not send
+            self._tracker.spool.restore(self._folder.storage.child("track"))
         self._tracker.open({"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)})
         self._tracker.log_params(_params(job))
         self._tracker.log_inputs(job.config.data.train.dataset, job.training)
@@ -59,8 +61,8 @@ class CellRecord:
     ) -> None:
         stopped = kind is not None and issubclass(kind, Stopped)
         self._tracker.finish("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        self.save_spool()
         if self._scratch is not None:
-            self._tracker.spool.save_segment(self._folder.storage.child("track"), self._attempt)
             self._scratch.cleanup()
 
     def started(self, message: dict[str, Any]) -> None:
@@ -72,6 +74,11 @@ class CellRecord:
 
     def steps(self, records: Iterable[dict[str, Any]]) -> None:
         self._tracker.log_points(_points(records))
+
+    def save_spool(self) -> None:
+        """With each checkpoint: put the spool's news on a storage that is not a local folder."""
+        if self._scratch is not None:
+            self._tracker.spool.save_segment(self._folder.storage.child("track"), self._attempt)
 
     def scored(self, evaluation: Evaluation) -> None:
         """Log one evaluation's figures, per-pair mAP, the matrix as picture and table, and its files."""

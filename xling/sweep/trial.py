@@ -147,6 +147,8 @@ class Trial:
             if self._record is not None:
                 self._record.started(message)
             self._tell(phase="training")
+        elif message["event"] == "checkpoint" and self._record is not None:
+            self._record.save_spool()
         elif message["event"] == "skipped":
             self._tell(phase="training", note=f"checkpoint passed over: {message['reason']}")
 
