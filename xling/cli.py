@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
 
-from xling.errors import XlingError
+from xling.errors import UserInterrupt, XlingError
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
@@ -189,13 +191,21 @@ def main() -> None:
     """The console script: user errors become one message and exit status 2."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
+    except UserInterrupt:
+        typer.echo("Interrupted. The same command goes on from here.", err=True)
+        sys.exit(130)
     except XlingError as error:
         if debug:
             raise
         typer.echo(f"error: {error}" if "\n" not in str(error) else f"errors:\n{error}", err=True)
         sys.exit(2)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise UserInterrupt
 
 
 def _console() -> Console:

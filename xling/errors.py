@@ -42,3 +42,7 @@ class TrackingError(XlingError):
 
 class NonFiniteError(XlingError):
     """The loss or a gradient stopped being finite; the message names the batch."""
+
+
+class UserInterrupt(BaseException):
+    """Ctrl-C. What can be saved was saved; the command ends with status 130."""

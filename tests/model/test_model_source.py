@@ -172,9 +172,9 @@ def not_a_lower_caser(folder):
     edit_json(folder / "sentence_bert_config.json", do_lower_case=True)
 
 
-def with_dense(folder):
+def with_dropout(folder):
     modules = json.loads((folder / "modules.json").read_text())
-    modules.insert(2, {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    modules.insert(2, {"idx": 2, "name": "2", "path": "2_Dropout", "type": "sentence_transformers.models.Dropout"})
     (folder / "modules.json").write_text(json.dumps(modules))
 
 
@@ -199,7 +199,7 @@ HARMS = {
     "keeps capitals": (not_a_lower_caser, r"must lower-case itself"),
     "cut modules": (lambda f: cut(f / "modules.json"), r"modules\.json is not JSON"),
     "odd modules": (lambda f: (f / "modules.json").write_text("[1]"), r"modules\.json is no list of modules"),
-    "dense": (with_dense, r"lists the modules Transformer, Pooling, Dense, Normalize, must be .*not supported"),
+    "dropout": (with_dropout, r"lists the modules Transformer, Pooling, Dropout, Normalize, must be .*not supported"),
     "no pooling": (lambda f: (f / "1_Pooling/config.json").unlink(), r"1_Pooling/config\.json is missing"),
     "max pooling": (
         lambda f: (f / "1_Pooling/config.json").write_text('{"pooling_mode": "max"}'),

@@ -71,8 +71,10 @@ def finish(root: Storage, job: Job, *, mono: float = 0.8, cross: float = 0.6, di
     folder.storage.write("cell.json", job.to_json().encode())
     folder.storage.write_json("model/trained.json", {"step": 12, "total_steps": 12, "dev": mono, "parameters": 7})
     for evaluation in job.evaluations:
-        made_up_result(evaluation.fingerprint, mono, cross, distance).save(folder.storage.child(f"eval/{evaluation.id}"))
-    folder.storage.write_json("result.json", {"label": job.label})
+        result = made_up_result(evaluation.fingerprint, mono, cross, distance)
+        result.save(folder.storage.child(f"eval/{evaluation.id}"))
+    recorded = {evaluation.dataset: {"id": evaluation.id} for evaluation in job.evaluations}
+    folder.storage.write_json("result.json", {"label": job.label, "evaluations": recorded})
     end_as(root, job, Outcome.DONE, step=12)
 
 

@@ -139,7 +139,7 @@ def test_a_failure_is_told_with_its_traceback_where_it_left_one(mixed):
 
 
 def test_there_is_no_page_without_a_store(tmp_path, console):
-    with pytest.raises(ConfigError, match="holds no mlflow.db: launch a sweep first"):
+    with pytest.raises(ConfigError, match=r"holds no mlflow\.db: launch a sweep first"):
         open_ui(None, str(tmp_path), 5000, console)
 
 

@@ -48,7 +48,8 @@ def rows(tmp_path):
 
 def test_every_cell_has_a_job_in_the_grids_order(tmp_path):
     _, study, _ = load(tmp_path)
-    assert [job.label for job in study.cells] == [f"{size}/a{a}" for size in ("tiny", "mini") for a in ("0", "0.5", "1")]
+    labels = [f"{size}/a{alpha}" for size in ("tiny", "mini") for alpha in ("0", "0.5", "1")]
+    assert [job.label for job in study.cells] == labels
     assert [job.alpha for job in study.cells] == [0, 0.5, 1] * 2
     assert {job.folder("small") for job in study.cells} == {f"small/cells/{job.id}" for job in study.cells}
     assert len({job.id for job in study.scored}) == 8
@@ -131,7 +132,7 @@ def test_a_warm_start_is_shared_by_the_cells_of_a_size(tmp_path):
 
 def test_a_warm_start_needs_names(tmp_path, rows):
     text = ONE.format(train=rows, evaluate="[]", more="").replace("tiny", "tiny, warm_start: {steps: 3}")
-    with pytest.raises(DataError, match=r"model.warm_start needs a data set with parallel names, 'parallel-jsonl'.*geo"):
+    with pytest.raises(DataError, match=r"warm_start needs a data set with parallel names, 'parallel-jsonl' has none"):
         study_of(tmp_path, text)
 
 

@@ -13,6 +13,7 @@ from xling.config.load import load_sweep
 from xling.errors import ConfigError, ResourceError
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.jobs import build_study
 from xling.sweep.launch import (
     Launched,
     Selection,
@@ -120,16 +121,13 @@ def test_a_warm_start_goes_before_the_cells_that_need_it(tmp_path):
         "name: small\ndata: {train: {dataset: geo, languages: [de, en]}, evaluate: []}\n"
         "model: {warm_start: {steps: 2}}\ngrid: [{model.preset: [tiny, mini]}]\n"
     )
-    from xling.sweep.jobs import build_study
-
     study, root = build_study(load_sweep(file).cells), Storage(str(tmp_path / "runs"))
     labels = [job.label for job in _to_run(root, "small", study, Selection())]
     assert labels[:2] == ["tiny/warm", "mini/warm"]
     root.write_json(f"{study.warm[0].folder('small')}/model/trained.json", {})
-    assert [job.label for job in _to_run(root, "small", study, Selection())][0] == "mini/warm"
-    assert [job.label for job in _to_run(root, "small", study, Selection(cells=(study.cells[0].label,)))] == [
-        study.cells[0].label
-    ]
+    assert next(job.label for job in _to_run(root, "small", study, Selection())) == "mini/warm"
+    one = study.cells[0]
+    assert _to_run(root, "small", study, Selection(cells=(one.label,))) == [one]
 
 
 def test_another_evaluation_set_makes_all_cells_run_again_without_forgetting_anything(mixed, tmp_path):
@@ -239,16 +237,16 @@ def test_the_command_that_goes_on_can_be_pasted(launched):
 
 def test_an_unknown_name_is_told_with_those_there_are(launched):
     storage, _ = launched
-    with pytest.raises(ConfigError, match="there is no sweep 'smal' in .*; it holds small"), remembered(str(storage), "smal"):
-        pass
-    with pytest.raises(ConfigError, match="it holds none"), remembered("nothing-here", "small"):
-        pass
+    with pytest.raises(ConfigError, match=r"^there is no sweep 'smal' in .*; it holds small$"):
+        remembered(str(storage), "smal").__enter__()
+    with pytest.raises(ConfigError, match="it holds none"):
+        remembered("nothing-here", "small").__enter__()
 
 
 def test_a_storage_that_cannot_be_written_is_the_users_to_mend(tmp_path):
     loaded, *_ = load(tmp_path)
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(ResourceError, match="runs cannot be written .*choose another"):
+    with pytest.raises(ResourceError, match=r"runs cannot be written .*choose another"):
         launch(loaded, no_display)
 
 

@@ -79,7 +79,7 @@ def in_training(step: int):
 
 
 def wait_until_gone(pids: set[int]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while pids & ray_processes() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not pids & ray_processes()
@@ -111,6 +111,7 @@ def reference_weights(folder: Path, file: Path, label: str) -> dict[str, torch.T
         training=job.training,
         texts=job.texts,
         dev=job.dev,
+        weights=job.weights,
         warm=None,
         attempt=1,
         accepted=(),

@@ -65,7 +65,7 @@ def test_the_tables_fit_and_say_what_came_of_it(scored, console):
 
 
 def test_the_same_tables_lie_beside_the_sweep(scored, console):
-    loaded, study, root = scored
+    loaded, _, root = scored
     show_results(loaded, console, as_json=False)
     text = root.read("small/tables-parallel-jsonl.md").decode()
     assert text.count("## parallel-jsonl: ") == 3
@@ -76,7 +76,10 @@ def test_the_same_tables_lie_beside_the_sweep(scored, console):
 
 def test_each_evaluation_set_has_its_own_tables(tmp_path, console):
     path = str(tmp_path / "rows.jsonl")
-    entries = [{"dataset": "parallel-jsonl", "path": path}, {"dataset": "parallel-jsonl", "path": path, "languages": ["de"]}]
+    entries = [
+        {"dataset": "parallel-jsonl", "path": path},
+        {"dataset": "parallel-jsonl", "path": path, "languages": ["de"]},
+    ]
     loaded, study, root = load(tmp_path, f"data.evaluate={json.dumps(entries)}")
     for job in study.scored:
         finish(root, job)
@@ -98,7 +101,7 @@ def test_results_as_json(scored, console):
 
 
 def test_nothing_done_is_said(tmp_path, console):
-    loaded, study, root = load(tmp_path)
+    loaded, _, root = load(tmp_path)
     show_results(loaded, console, as_json=False)
     assert console.file.getvalue().startswith("No cell is done yet: there is nothing to say.\n")
     assert not root.list("small")

@@ -71,7 +71,7 @@ def prepare(folder: Path, cell: CellConfig) -> Storage:
     root = Storage(str(folder))
     training = training_set()
     ensure_tokenizer(root, training)
-    start = load_untrained(root, cell.model, 0, training.fingerprint)
+    start = load_untrained(root, cell.model, 0, training.fingerprint, "preset:tiny")
     store_inputs(root, training, start)
     store_retrieval(root, dev_set())
     return root
@@ -95,6 +95,7 @@ def attempt(root: Storage, folder: str, cell: CellConfig, *, rank=0, world_size=
         training=training,
         texts=training,
         dev=dev_set().fingerprint,
+        weights="preset:tiny",
         warm=None,
         attempt=number,
         accepted=tuple(accepted),

@@ -220,9 +220,16 @@ class CellConfig(Section):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
-        if self.train.batch_size % self.resources.workers:
-            size, workers = self.train.batch_size, self.resources.workers
-            raise ValueError(f"train.batch_size is {size}, must divide by resources.workers ({workers})")
+        workers = self.resources.workers
+        sizes = {"train.batch_size": self.train.batch_size}
+        if self.model.warm_start is not None:
+            sizes["model.warm_start.batch_size"] = self.model.warm_start.batch_size
+        for name, size in sizes.items():
+            if size % workers:
+                raise ValueError(f"{name} is {size}, must divide by resources.workers ({workers})")
+        if workers > 1 and self.resources.gpus_per_worker % 1:
+            share = self.resources.gpus_per_worker
+            raise ValueError(f"resources.gpus_per_worker is {share:g}, must be whole with {workers} workers: NCCL")
         return self
 
 

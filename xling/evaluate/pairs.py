@@ -212,7 +212,9 @@ def _set_threads(threads: int) -> None:
 
 def _task(function: Callable[..., Any], cpus: int, gpus: float) -> Any:
     # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
-    return ray.remote(function).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="DEFAULT")
+    # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
+    on_gpus = ray.remote(num_cpus=cpus, num_gpus=gpus) if gpus else ray.remote(num_cpus=cpus)
+    return on_gpus(function).options(scheduling_strategy="DEFAULT")
 
 
 def _stream(jobs: Iterable[Callable[[], Any]], width: int) -> Iterator[tuple[int, Any]]:

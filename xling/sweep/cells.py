@@ -110,8 +110,12 @@ class CellFolder:
         return [eval_id for eval_id in eval_ids if not self.storage.exists(f"eval/{eval_id}/summary.json")]
 
     def is_done(self, eval_ids: Sequence[str]) -> bool:
-        """Whether nothing is left to do: trained, scored on every set asked for, and closed."""
-        return self.storage.exists("result.json") and self.is_trained() and not self.missing_evaluations(eval_ids)
+        """Whether nothing is left to do: trained, scored on every set asked for, all of it recorded."""
+        try:
+            recorded = {entry["id"] for entry in self.storage.read_json("result.json")["evaluations"].values()}
+        except FileNotFoundError:
+            return False
+        return set(eval_ids) <= recorded and self.is_trained() and not self.missing_evaluations(eval_ids)
 
     def state(self, eval_ids: Sequence[str]) -> CellState:
         if self.is_done(eval_ids):
@@ -127,6 +131,28 @@ class CellFolder:
         if outcome is Outcome.DONE:  # done before, and another evaluation set was added since
             return CellState.NEW
         return CellState(outcome.value)
+
+    def start_over(self) -> None:
+        """Forget what the cell has reached; its attempts stay as history, its next MLflow run is another one."""
+        self.storage.write_json("generation.json", {"number": self.generation() + 1})
+        for name in (
+            "result.json",
+            "model",
+            "eval",
+            "checkpoints",
+            "metrics",
+            "composition.json",
+            "logged.json",
+            "track",
+        ):
+            self.storage.delete(name)
+
+    def generation(self) -> int:
+        """How often the cell was started over."""
+        try:
+            return int(self.storage.read_json("generation.json")["number"])
+        except FileNotFoundError:
+            return 0
 
     def drop_scratch(self) -> None:
         """Remove what only going on needs: the checkpoints (most of a cell's bytes) and Ray Train's folder."""

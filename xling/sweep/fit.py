@@ -14,15 +14,16 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from xling.config.schema import ResourcesConfig
-from xling.errors import XlingError
 from xling.storage import Storage
 from xling.train.worker import WorkerSpec, worker_loop
 
 POLL_S = 0.3
+STARTS_TRIED = 3  # of a worker group; a node may go while it starts
 
 Message = dict[str, Any]
 
@@ -40,6 +41,10 @@ class InfraFailure(Exception):
     """A process or node died under the training: going on costs no retry."""
 
 
+class Replaced(Exception):
+    """A newer attempt, of another driver, has the job: this one must leave it alone."""
+
+
 class Mailbox:
     """Messages from the workers, until the driver fetches them."""
 
@@ -54,16 +59,29 @@ class Mailbox:
         return messages
 
 
-def fit(spec: WorkerSpec, resources: ResourcesConfig, on_message: Callable[[Message], None]) -> None:
+def fit(
+    spec: WorkerSpec,
+    resources: ResourcesConfig,
+    on_message: Callable[[Message], None],
+    should_leave: Callable[[], bool],
+) -> bool:
     """Run the workers to their end; ``on_message`` is called in this thread for each of their messages.
+
+    Args:
+        should_leave: asked until the workers have started; from then on they look for themselves.
+
+    Returns:
+        False when it left before the workers started.
 
     Raises:
         CodeFailure: an exception in a worker's code.
         InfraFailure: a worker or its node died.
+        Replaced: a newer attempt has the job.
     """
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     failures: list[Message] = []
     outcome: list[BaseException | None] = []
+    started = threading.Event()
 
     def work() -> None:
         try:
@@ -74,7 +92,12 @@ def fit(spec: WorkerSpec, resources: ResourcesConfig, on_message: Callable[[Mess
             outcome.append(None)
 
     def deliver() -> None:
-        for message in ray.get(mailbox.drain.remote()):
+        try:
+            messages = ray.get(mailbox.drain.remote())
+        except RayActorError as error:
+            raise InfraFailure(f"the driver's mailbox died: {_first_line(error)}") from error
+        for message in messages:
+            started.set()
             if message["event"] == "error":
                 failures.append(message)
             else:
@@ -84,10 +107,13 @@ def fit(spec: WorkerSpec, resources: ResourcesConfig, on_message: Callable[[Mess
     thread.start()
     while thread.is_alive():
         deliver()
+        if not started.is_set() and should_leave():
+            return False  # the cluster is about to go, or whoever starts late finds the stop file
         thread.join(POLL_S)
     deliver()
     ray.kill(mailbox)
     _raise_outcome(outcome[0], failures)
+    return True
 
 
 def _trainer(spec: WorkerSpec, resources: ResourcesConfig, mailbox: Any) -> TorchTrainer:
@@ -103,7 +129,9 @@ def _trainer(spec: WorkerSpec, resources: ResourcesConfig, mailbox: Any) -> Torc
         run_config=RunConfig(
             name=f"attempt-{spec.attempt:04d}",
             storage_path=Storage(spec.storage).locate(f"{spec.folder}/ray"),
-            failure_config=FailureConfig(max_failures=0),
+            failure_config=FailureConfig(
+                max_failures=0, max_preemption_failures=0, controller_failure_limit=STARTS_TRIED
+            ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
@@ -111,11 +139,11 @@ def _trainer(spec: WorkerSpec, resources: ResourcesConfig, mailbox: Any) -> Torc
 
 
 def _raise_outcome(error: BaseException | None, failures: list[Message]) -> None:
-    if failures:
-        first = failures[0]
-        raise CodeFailure(first["message"], first["traceback"], first["by_user"]) from error
-    if isinstance(error, XlingError):
-        raise error
+    if any(failure["fenced"] for failure in failures):
+        raise Replaced(failures[0]["message"]) from error
+    own = [failure for failure in failures if not failure["peer"]]
+    if own:
+        raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
     if error is not None:
         raise InfraFailure(_first_line(error)) from error
 

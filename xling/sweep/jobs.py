@@ -45,9 +45,11 @@ class Job:
     config: CellConfig
     training: str  # fingerprint of the training set, or of its names for a warm start
     texts: str  # fingerprint of the training set: the tokenizer of a built preset is made from it
+    weights: str  # digest of the weights before any training of ours
     dev: str = ""  # fingerprint of the dev set
     warm: str | None = None  # id of the warm start it begins from
     evaluations: tuple[Evaluation, ...] = ()
+    variant: str = ""  # what else the grid varies, beside size, alpha and seed, as its label says it
     axes: dict[str, object] = field(default_factory=dict)
 
     def folder(self, sweep: str) -> str:
@@ -78,6 +80,10 @@ class Study:
     trainings: dict[str, TrainingSet]  # by fingerprint
     retrievals: dict[str, RetrievalSet]  # dev and evaluation sets, by fingerprint
     overlaps: tuple[tuple[str, Overlap], ...]  # by the evaluation set's name, where there is any
+
+    @property
+    def warm_by_id(self) -> dict[str, Job]:
+        return {job.id: job for job in self.warm}
 
     @property
     def scored(self) -> tuple[Job, ...]:
@@ -131,7 +137,7 @@ def build_study(cells: Sequence[Cell]) -> Study:
         retrievals.update({found.fingerprint: found for found in (dev, *scored)})
     return Study(
         cells=tuple(jobs),
-        baselines=tuple(_first_by(lambda job: (job.size, job.warm), map(_baseline_job, jobs))),
+        baselines=tuple(_first_by(lambda job: (job.size, job.warm, job.texts), map(_baseline_job, jobs))),
         warm=tuple(_first_by(lambda job: job.id, (_warm_job(data, job) for job in jobs if job.warm))),
         trainings=trainings,
         retrievals=retrievals,
@@ -166,11 +172,18 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
         config=config,
         training=training.fingerprint,
         texts=training.fingerprint,
+        weights=digest,
         dev=data.retrieval("dev", config.data.train).fingerprint,
         warm=warm,
         evaluations=_evaluations(data, config, identity),
+        variant=_variant(cell),
         axes=dict(cell.axes),
     )
+
+
+def _variant(cell: Cell) -> str:
+    usual = {size_of(cell), f"a{alpha_of(cell):g}", f"s{cell.config.seed}"}
+    return " ".join(part for part in cell.label.split("/") if part not in usual)
 
 
 def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evaluation, ...]:
@@ -191,9 +204,7 @@ def _named(entries: Sequence[DatasetConfig]) -> list[tuple[DatasetConfig, str]]:
 def _baseline_job(cell: Job) -> Job:
     train = TrainConfig(budget=BudgetConfig(steps=0), batch_size=cell.config.train.batch_size)
     config = cell.config.model_copy(update={"train": train, "mix": MixConfig()})
-    identity = train_id(
-        config, training_fingerprint=cell.texts, weights_digest=weights_digest(config.model), warm_id=cell.warm
-    )
+    identity = train_id(config, training_fingerprint=cell.texts, weights_digest=cell.weights, warm_id=cell.warm)
     evaluations = tuple(
         Evaluation(eval_id(identity, e.fingerprint, config.evaluation), e.dataset, e.fingerprint)
         for e in cell.evaluations
@@ -207,6 +218,7 @@ def _baseline_job(cell: Job) -> Job:
         config=config,
         training=cell.training,
         texts=cell.texts,
+        weights=cell.weights,
         dev=cell.dev,
         warm=cell.warm,
         evaluations=evaluations,
@@ -229,6 +241,7 @@ def _warm_job(data: _Data, cell: Job) -> Job:
         config=config,
         training=data.training(cell.config.data.train).names_fingerprint,
         texts=cell.texts,
+        weights=cell.weights,
     )
 
 

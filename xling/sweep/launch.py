@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
 from xling.config.load import LoadedSweep
-from xling.errors import ConfigError, ResourceError
+from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study, build_study
@@ -21,6 +22,7 @@ from xling.sweep.live import Display
 from xling.sweep.prepare import prepare
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
+from xling.track.store import default_store, resolve_uri
 
 OK, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 
@@ -57,14 +59,15 @@ def sweep_storage(loaded: LoadedSweep) -> Storage:
     return Storage(loaded.config.storage)
 
 
-def tracking_uri(loaded: LoadedSweep) -> str:
-    """The server that is configured, or the SQLite file below a local storage."""
+def tracking_store(loaded: LoadedSweep) -> tuple[str, str | None]:
+    """The MLflow URI, absolute, and where a database of ours keeps artifacts (None: the server knows).
+
+    Raises:
+        TrackingError: the URI is none, or none is configured and the storage is not a local folder.
+    """
     if loaded.config.tracking.uri is not None:
-        return loaded.config.tracking.uri
-    root = sweep_storage(loaded)
-    if root.is_local:
-        return f"sqlite:///{root.url}/mlflow.db"
-    return f"sqlite:///{Path('runs').resolve()}/mlflow.db"
+        return resolve_uri(loaded.config.tracking.uri), None
+    return default_store(loaded.config.storage)
 
 
 def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
@@ -140,18 +143,19 @@ def _track_and_run(
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
-    from xling.sweep.runner import Interrupted, ray_cluster, run_here, run_jobs
+    from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
-    artifacts = root.locate("mlartifacts") if loaded.config.tracking.uri is None else None
+    uri, artifacts = tracking_store(loaded)
     settings = TrialSettings(
         storage=root.url,
         sweep=sweep,
         retries=loaded.config.retries,
-        tracking_uri=tracking_uri(loaded),
+        tracking_uri=uri,
         experiment=loaded.config.tracking.experiment or sweep,
         artifacts=artifacts,
         command=resume_command(loaded),
+        launched=time.time(),
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -163,17 +167,38 @@ def _track_and_run(
 
     interrupted, failed = False, True
     try:
-        with ThreadPoolExecutor(1) as pool:
-            ready = pool.submit(make_ready)
-            with ray_cluster(address):
-                ready.result()
-                (run_jobs if with_tune else run_here)(root, jobs, settings, display)
+        ready = _Background(make_ready)
+        with ray_cluster(address):
+            ready.result()
+            run = run_jobs if with_tune else run_here
+            run(root, jobs, study.warm_by_id, settings, display)
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
-    except Interrupted:
+    except UserInterrupt:
         interrupted = True
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     return interrupted
+
+
+class _Background(threading.Thread):
+    """A function in a daemon thread, which Ctrl-C need not wait for; its error is raised by :meth:`result`."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="prepare", daemon=True)
+        self._work = work
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> None:
+        self.join()
+        if self._error is not None:
+            raise self._error
 
 
 def resume_command(loaded: LoadedSweep) -> str:
@@ -250,8 +275,7 @@ def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> li
         chosen = [job for job in study.scored if states[job.id] is not CellState.STOPPED or selection.from_scratch]
     if selection.from_scratch:
         for job in chosen:
-            for name in ("checkpoints", "metrics", "model", "eval", "result.json", "composition.json"):
-                root.delete(f"{job.folder(sweep)}/{name}")
+            CellFolder(root.child(job.folder(sweep))).start_over()
         states = states_of(root, sweep, study.scored)
     todo = [job for job in chosen if states[job.id] is not CellState.DONE]
     needed = {job.warm for job in todo}

@@ -10,6 +10,7 @@ heartbeat is older than the expiry.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from xling.errors import XlingError
 from xling.storage import Storage
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
 EXPIRY_S = 60.0
@@ -34,7 +37,7 @@ class Holder:
     """A process that holds, or held, a lease."""
 
     host: str
-    boot: str  # tells a restarted machine, and most containers, from the one before
+    boot: str  # tells a restarted machine from the one before, and containers from each other
     pid: int
     process_start: str  # tells a re-used pid
     since: float  # Unix seconds
@@ -70,6 +73,7 @@ class Lease:
         self._number = 0
         self._holder = Holder.me()
         self._stop = threading.Event()
+        self._writing = threading.Lock()
 
     def __enter__(self) -> Lease:
         self.acquire()
@@ -92,9 +96,10 @@ class Lease:
         threading.Thread(target=self._beat, name="lease", daemon=True).start()
 
     def release(self) -> None:
-        if self._number and not self._stop.is_set():
-            self._stop.set()
-            self._storage.write(_path(self._number), _encode(replace(self._holder, released=True)))
+        with self._writing:  # no heartbeat may follow
+            if self._number and not self._stop.is_set():
+                self._stop.set()
+                self._storage.write(_path(self._number), _encode(replace(self._holder, released=True)))
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
@@ -103,9 +108,12 @@ class Lease:
                     if self._on_lost is not None:
                         self._on_lost()
                     return
-                self._storage.write(_path(self._number), _encode(replace(self._holder, heartbeat=time.time())))
-            except OSError:  # a full or absent store: the lease runs out by itself if it stays so
-                continue
+                with self._writing:
+                    if not self._stop.is_set():
+                        beat = replace(self._holder, heartbeat=time.time())
+                        self._storage.write(_path(self._number), _encode(beat))
+            except Exception:  # a full or absent store, of whatever kind: the lease runs out if it stays so
+                log.debug("no heartbeat for %s", self._what, exc_info=True)
 
 
 def holder_of(storage: Storage) -> Holder | None:
@@ -134,8 +142,9 @@ def _encode(holder: Holder) -> bytes:
 
 
 def _boot_id() -> str:
+    """Names the space that a pid is valid in: this start of the system, and the container's own pids."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 

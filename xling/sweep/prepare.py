@@ -17,32 +17,24 @@ from xling.train.inputs import load_untrained, store_inputs
 
 def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
     """Store retrieval sets, tokens and the jobs' own records. Everything already there is left as it is."""
-    needed = {job.dev for job in jobs} | {e.fingerprint for job in jobs for e in job.evaluations}
-    for fingerprint, retrieval in study.retrievals.items():
-        if fingerprint in needed:
-            store_retrieval(root, retrieval)
     starts: dict[tuple[str, str], LoadedModel] = {}
     for job in jobs:
         key = (job.texts, job.config.model.model_dump_json(exclude={"warm_start", "dropout"}))
         if key not in starts:
             tell(f"Tokenising for {job.size}")
             starts[key] = _start(root, study, job)
-            _tokenise(root, study, job, starts[key])
+            store_inputs(root, study.trainings[job.texts], starts[key])
         if job.kind == "warm":
             store_inputs(root, study.trainings[job.texts], starts[key], names=True)
-        if not root.exists(f"{job.folder(sweep)}/cell.json"):
-            root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
+        digest = tokenizer_digest(starts[key].tokenizer)
+        for fingerprint in sorted({job.dev, *(e.fingerprint for e in job.evaluations)} - {""}):
+            store_retrieval(root, study.retrievals[fingerprint])
+            tokenize_retrieval(root, starts[key].tokenizer, digest, study.retrievals[fingerprint], starts[key].settings)
+        root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
 
 
 def _start(root: Storage, study: Study, job: Job) -> LoadedModel:
     model = job.config.model
     if model.preset is not None and isinstance(get_preset(model.preset), BuiltPreset):
         ensure_tokenizer(root, study.trainings[job.texts])
-    return load_untrained(root, model, job.config.seed, job.texts)
-
-
-def _tokenise(root: Storage, study: Study, job: Job, start: LoadedModel) -> None:
-    store_inputs(root, study.trainings[job.texts], start)
-    digest = tokenizer_digest(start.tokenizer)
-    for fingerprint in {job.dev, *(e.fingerprint for e in job.evaluations)} - {""}:
-        tokenize_retrieval(root, start.tokenizer, digest, study.retrievals[fingerprint], start.settings)
+    return load_untrained(root, model, job.config.seed, job.texts, job.weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,7 @@ class CellRecord:
             settings.tracking_uri,
             settings.experiment,
             settings.sweep,
-            job.id,
+            f"{job.id}.{generation}" if (generation := folder.generation()) else job.id,
             name=job.label,
             spool=self._spool_folder(),
             artifact_root=settings.artifacts,
@@ -85,8 +86,7 @@ class CellRecord:
         folder = self._folder.storage.child(f"eval/{evaluation.id}")
         result = EvaluationResult.load(folder)
         self._headlines[evaluation.dataset] = {"id": evaluation.id, **dict(result.headline)}
-        at = _time_of(self._folder)
-        step = about_model(self._folder.storage)["step"]
+        at, step = self._point_of(evaluation)
         name = evaluation.dataset
         figures = {metric_name(name, key): result.headline[key] for key in HEADLINE if key in result.headline}
         for query in result.languages:
@@ -103,9 +103,30 @@ class CellRecord:
         self._tracker.log_table(["query \\ passage", *result.languages], rows, f"{name}-mAP.json")
         with folder.local_copy("per_query.parquet") as parquet:
             self._tracker.log_artifact(parquet, f"eval/{name}")
-        if self._job.config.evaluation.run_files:
+        if self._job.config.evaluation.run_files and folder.list("run"):
             with folder.local_copy("run") as runs:
                 self._tracker.log_artifact(runs, f"eval/{name}")
+
+    def _point_of(self, evaluation: Evaluation) -> tuple[int, int]:
+        """When and at which step an evaluation is logged: kept, so that doing it again changes nothing.
+
+        Another evaluation of the same name, of other data or by other rules, gets the next step.
+        """
+        try:
+            kept = self._folder.storage.read_json("logged.json")
+        except FileNotFoundError:
+            kept = {}
+        if evaluation.id not in kept:
+            before = [entry["step"] for entry in kept.values() if entry["dataset"] == evaluation.dataset]
+            step = max(before, default=about_model(self._folder.storage)["step"] - 1) + 1
+            kept[evaluation.id] = {"dataset": evaluation.dataset, "step": step, "time_ms": int(time.time() * 1000)}
+            self._folder.storage.write_json("logged.json", kept)
+        return kept[evaluation.id]["time_ms"], kept[evaluation.id]["step"]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What MLflow did not take, each once."""
+        return self._tracker.problems
 
     def close(self) -> None:
         """Write ``result.json``, a finished cell's last file."""
@@ -153,8 +174,3 @@ def _points(records: Iterable[dict[str, Any]]) -> list[MetricPoint]:
         for name in STEP_METRICS
         if name in record
     ]
-
-
-def _time_of(folder: CellFolder) -> int:
-    """A timestamp that stays the same when an evaluation is logged again: that of the model."""
-    return int(folder.attempts()[0]["started"] * 1000)

@@ -63,7 +63,7 @@ def what_fits(nodes: Sequence[Node], need: ResourcesConfig) -> Fit:
     """
     slots = sum(_workers_on(node, need) for node in nodes)
     by_workers = slots // need.workers
-    by_memory = math.floor(sum(node.memory for node in nodes) / DRIVER_BYTES)
+    by_memory = sum(math.floor(node.memory / DRIVER_BYTES) for node in nodes)
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     each = f"{need.workers} {_plural('worker', need.workers)} x {_per_worker(need)}"
     offered = f"{cpus:g} {_plural('CPU', cpus)}" + (f", {gpus:g} {_plural('GPU', gpus)}" if gpus else "")

@@ -29,12 +29,16 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import Launched, how_to_go_on, states_of, sweep_storage, tracking_uri
+from xling.sweep.launch import Launched, how_to_go_on, states_of, sweep_storage, tracking_store
 from xling.train.inputs import about_model
 
 
 def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
-    """The rows of all jobs that are done, cells and baselines, in the sweep's order."""
+    """The rows of all jobs that are done, cells and baselines, in the sweep's order.
+
+    Another axis of the grid, a batch size say, becomes part of the row's size, so that only seeds
+    are ever averaged. A baseline stands before each of the sizes it is the start of.
+    """
     rows = []
     states = states_of(root, sweep, jobs)
     for job in jobs:
@@ -44,18 +48,27 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
         about = about_model(folder.storage)
         for evaluation in job.evaluations:
             result = EvaluationResult.load(folder.storage.child(f"eval/{evaluation.id}"))
-            row = ScoreRow(
-                label=job.label,
-                size=job.size,
-                alpha=job.alpha if job.kind == "cell" else None,
-                seed=job.config.seed,
-                dataset=evaluation.dataset,
-                headline=result.headline,
-                strata={label: stratum.headline for label, stratum in result.strata.items()},
-                dev=about["dev"],
-            )
-            rows.append(row)
+            rows += [
+                ScoreRow(
+                    label=job.label,
+                    size=f"{job.size} {variant}".rstrip(),
+                    alpha=job.alpha if job.kind == "cell" else None,
+                    seed=job.config.seed,
+                    dataset=evaluation.dataset,
+                    headline=result.headline,
+                    strata={label: stratum.headline for label, stratum in result.strata.items()},
+                    dev=about["dev"],
+                )
+                for variant in _variants(job, jobs)
+            ]
     return rows
+
+
+def _variants(job: Job, jobs: Sequence[Job]) -> list[str]:
+    if job.kind == "cell":
+        return [job.variant]
+    started = (other for other in jobs if other.kind == "cell" and (other.size, other.warm) == (job.size, job.warm))
+    return in_order(other.variant for other in started)
 
 
 def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_json: bool) -> None:
@@ -137,7 +150,7 @@ def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
     sweep = loaded.config.name
     for line in (
         f"Files:  {root.locate(sweep)}",
-        f"MLflow: {tracking_uri(loaded)}",
+        f"MLflow: {tracking_store(loaded)[0]}",
         f"Compare the runs in the MLflow UI: xling ui {sweep} --storage {quote(loaded.config.storage)}",
     ):
         console.print(line, soft_wrap=True)

@@ -12,7 +12,8 @@ import queue
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
@@ -20,7 +21,9 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from xling.errors import ResourceError, UserInterrupt
 from xling.storage import Storage
 from xling.sweep.cells import Outcome
 from xling.sweep.jobs import Job
@@ -42,37 +45,83 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
-DRIVER_RESTARTS = 3
-
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C; everything was saved."""
+DRIVER_RESTARTS = 20  # a driver itself gives up after three deaths without a new step
+FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
 
 
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[None]:
-    """Connect to a cluster, or start one on this machine; it goes with the block when it was started here."""
+    """Connect to a cluster, or start one on this machine; it goes with the block when it was started here.
+
+    Raises:
+        ResourceError: there is no cluster at the address.
+    """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    remote = address or os.environ.get("RAY_ADDRESS")
-    runtime_env = {"env_vars": RAY_ENVIRONMENT} if remote else None
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=runtime_env)
+    # "local", not None: that would join whatever `ray start` left running on this machine.
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    if where.startswith("ray://"):
+        raise ResourceError(
+            f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
+            "machines, or submit it with `ray job submit`"
+        )
+    try:
+        ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ResourceError(f"cannot connect to the Ray cluster at {where}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def run_jobs(root: Storage, jobs: Sequence[Job], settings: TrialSettings, display: Display) -> None:
+def _runtime_env(where: str) -> dict[str, Any] | None:
+    """What the processes on other machines need to know: settings for Ray, credentials of stores and hubs."""
+    if where == "local":
+        return None  # they inherit it
+    forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
+    return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
+
+
+def require_shared_storage(root: Storage, sweep: str) -> None:
+    """Raise ResourceError when a node of the cluster does not see the storage that this process writes to."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2 or not root.is_local:
+        return
+    token = f"{sweep}/seen-{uuid.uuid4().hex}"
+    root.write(token, b"")
+    looking = {
+        node["NodeManagerAddress"]: ray.remote(num_cpus=0)(_sees)
+        .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+        .remote(root.url, token)
+        for node in nodes
+    }
+    blind = [name for name, seen in looking.items() if not ray.get(seen)]
+    root.delete(token)
+    if blind:
+        raise ResourceError(
+            f"storage {root.url} is not the same folder on {', '.join(blind)}; "
+            "set `storage:` to a folder that all nodes share, or to s3:// or gs://"
+        )
+
+
+def _sees(url: str, path: str) -> bool:
+    return Storage(url).exists(path)
+
+
+def run_jobs(
+    root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
+) -> None:
     """Run the jobs on the connected cluster until each has ended; how they ended is on storage.
 
     Raises:
         ResourceError: not one trial fits on the cluster.
-        Interrupted: Ctrl-C; the workers finished their step and saved.
+        UserInterrupt: Ctrl-C; the workers finished their step and saved.
     """
     fit = min(
         (require_fit(ray_nodes(), need) for need in {job.config.resources for job in jobs}), key=lambda f: f.trials
     )
+    require_shared_storage(root, settings.sweep)
     display.message(f"{len(jobs)} jobs, {fit.trials} at once: {fit.why_not_more}")
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     errors: list[BaseException] = []
@@ -80,7 +129,7 @@ def run_jobs(root: Storage, jobs: Sequence[Job], settings: TrialSettings, displa
     def work() -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="xling-tune-") as scratch:
-                _tuner(jobs, settings, fit.trials, scratch, events).fit()
+                _tuner(jobs, warm, settings, fit.trials, scratch, events).fit()
         except BaseException as error:
             errors.append(error)
 
@@ -93,18 +142,21 @@ def run_jobs(root: Storage, jobs: Sequence[Job], settings: TrialSettings, displa
     if errors:
         raise errors[0]
     if interrupted.is_set():
-        raise Interrupted
+        raise UserInterrupt
 
 
-def run_here(root: Storage, jobs: Sequence[Job], settings: TrialSettings, display: Display) -> None:
+def run_here(
+    root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
+) -> None:
     """Run jobs one after another, their driver in this process: no Ray Tune. Raises as :func:`run_jobs`."""
     for need in {job.config.resources for job in jobs}:
         require_fit(ray_nodes(), need)
     with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
         for job in jobs:
-            Trial(job, settings, display.event).run()
+            start = warm.get(job.warm or "") if job.kind != "warm" else None
+            Trial(job, start, settings, display.event).run()
     if interrupted.is_set():
-        raise Interrupted
+        raise UserInterrupt
 
 
 def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
@@ -114,6 +166,7 @@ def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
 
 def _tuner(
     jobs: Sequence[Job],
+    warm: Mapping[str, Job],
     settings: TrialSettings,
     at_once: int,
     scratch: str,
@@ -122,13 +175,21 @@ def _tuner(
     names = {job.id: job.label.replace("/", "_") for job in jobs}
 
     def name_of(trial: Any) -> str:
-        return f"{names[Job.from_json(trial.config['job']).id]}_{trial.trial_id}"
+        return f"{names[Job.from_json(trial.config['trial']['job']).id]}_{trial.trial_id}"
 
     return tune.Tuner(
         tune.with_resources(tune_trial, {"memory": DRIVER_BYTES}),
         param_space={
-            "job": tune.grid_search([job.to_json() for job in jobs]),
-            "settings": asdict(settings),
+            "trial": tune.grid_search(
+                [
+                    {
+                        "job": job.to_json(),
+                        "warm": warm[job.warm].to_json() if job.kind != "warm" and job.warm else "",
+                        "settings": asdict(settings),
+                    }
+                    for job in jobs
+                ]
+            ),
         },
         tune_config=tune.TuneConfig(
             max_concurrent_trials=at_once,
@@ -164,7 +225,9 @@ class _Forward(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         job = Job.from_json(trial.config["job"])
-        self._events.put({"job": job.id, "phase": "failed", "note": "its driver process died"})
+        error = trial.get_pickled_error()
+        reason = str(error).strip().splitlines()[-1] if error is not None and str(error).strip() else "its process died"
+        self._events.put({"job": job.id, "phase": "interrupted", "note": f"the driver ended: {reason}"})
 
 
 def _show(events: queue.SimpleQueue[dict[str, Any]], display: Display) -> None:
@@ -184,6 +247,7 @@ def _graceful_interrupt(stop: Callable[[], None], display: Display) -> Iterator[
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if interrupted.is_set():
+            display.close()  # gives the terminal back
             os._exit(130)  # the cluster started here dies with us; what was saved stays
         interrupted.set()
         display.message("Interrupted: finishing the running steps and saving. Ctrl-C again leaves at once.")

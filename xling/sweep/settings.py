@@ -18,6 +18,7 @@ class TrialSettings:
     experiment: str
     artifacts: str | None  # where a database store keeps artifacts
     command: str  # that goes on with the sweep
+    launched: float  # Unix seconds: what failed before is tried again, what failed since is not
 
 
 class Stopped(Exception):

