@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.console import Console
 
-from xling.errors import UserInterrupt, XlingError
+from xling.errors import ConfigError, UserInterrupt, XlingError
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
@@ -43,9 +43,11 @@ Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its
 @app.command()
 def sweep(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
     """Run every cell of a sweep that is not done: launch, resume and extend are this one command."""
+    loaded = _load(file, set_)  # before the slow imports: a wrong file is told at once
+
     from xling.sweep.launch import Selection
 
-    _launch(_load(file, set_), Selection(), address, json)
+    _launch(loaded, Selection(), address, json)
 
 
 @app.command()
@@ -71,21 +73,23 @@ def resume(
 @app.command()
 def plan(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
     """Show the cells, what each needs and what fits at once, without training anything."""
+    loaded = _load(file, set_)
+
     from xling.sweep.plan import show_plan
 
-    show_plan(_load(file, set_), address, _console(), as_json=json)
+    show_plan(loaded, address, _console(), as_json=json)
 
 
 @app.command()
 def train(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
     """Train and score the one cell of a file without a grid, its driver in this process (no Ray Tune)."""
-    from xling.errors import ConfigError
-    from xling.sweep.launch import Selection
-
     loaded = _load(file, set_)
     if len(loaded.cells) != 1:
         count = len(loaded.cells)
         raise ConfigError(f"{file} has {count} cells, `xling train` takes one: use `xling sweep`, or --set 'grid=[]'")
+
+    from xling.sweep.launch import Selection
+
     _launch(loaded, Selection(), address, json, with_tune=False)
 
 

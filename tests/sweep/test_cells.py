@@ -14,7 +14,7 @@ def finish(cell, evals):
     cell.storage.write_json("model/trained.json", {"step": 3})
     for name in evals:
         cell.storage.write_json(f"eval/{name}/summary.json", {})
-    cell.storage.write_json("result.json", {})
+    cell.storage.write_json("result.json", {"evaluations": {name: {"id": name} for name in evals}})
 
 
 def test_states_follow_from_storage(cell):
@@ -41,6 +41,24 @@ def test_another_evaluation_set_makes_a_done_cell_new_but_trained(cell):
     assert cell.state(["e1", "e2"]) is CellState.NEW
     assert cell.is_trained()
     assert cell.missing_evaluations(["e1", "e2"]) == ["e2"]
+
+
+def test_a_score_that_was_not_recorded_leaves_the_cell_to_be_finished(cell):
+    finish(cell, ["e1"])
+    cell.storage.write_json("eval/e2/summary.json", {})  # scored, then its driver was killed
+    assert not cell.is_done(["e1", "e2"])
+    assert cell.is_done(["e1"])
+
+
+def test_starting_over_forgets_results_but_not_history(cell):
+    attempt = cell.begin_attempt()
+    finish(cell, ["e1"])
+    cell.end_attempt(attempt.number, Outcome.DONE, step=3)
+    cell.start_over()
+    assert not cell.is_trained()
+    assert cell.missing_evaluations(["e1"]) == ["e1"]
+    assert len(cell.attempts()) == 1
+    assert cell.generation() == 1
 
 
 def test_without_its_last_file_a_cell_is_not_done(cell):

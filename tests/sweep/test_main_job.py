@@ -53,7 +53,7 @@ class Command:
     def events(self):
         for line in self.process.stdout:
             self.lines.append(line)
-            if line.startswith("{"):
+            if line.startswith('{"'):
                 yield json.loads(line)
 
     def wait_for(self, wanted) -> dict:
