@@ -11,7 +11,7 @@ from xling.errors import DataError
 from xling.sweep.jobs import Job, build_study
 
 GEO = """\
-name: warm
+name: warmed
 data: {train: {dataset: geo, languages: [de, en]}, evaluate: [{dataset: geo, languages: [de, en]}]}
 model: {warm_start: {steps: 20}}
 grid:

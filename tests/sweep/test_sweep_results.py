@@ -9,7 +9,7 @@ from small_sweeps import end_as, finish, load
 
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.launch import Launched, states_of
-from xling.sweep.results import collect, show_outcome, show_results
+from xling.sweep.results import collect, show_outcome, show_results, write_tables
 
 
 @pytest.fixture
@@ -65,7 +65,11 @@ def test_the_tables_fit_and_say_what_came_of_it(scored, console):
 
 
 def test_the_same_tables_lie_beside_the_sweep(scored, console):
-    loaded, _, root = scored
+    loaded, study, root = scored
+    assert write_tables(root, "small", study) == [
+        "small/tables-parallel-jsonl.md",
+        "small/size-by-alpha-parallel-jsonl.png",
+    ]
     show_results(loaded, console, as_json=False)
     text = root.read("small/tables-parallel-jsonl.md").decode()
     assert text.count("## parallel-jsonl: ") == 3
@@ -83,6 +87,7 @@ def test_each_evaluation_set_has_its_own_tables(tmp_path, console):
     loaded, study, root = load(tmp_path, f"data.evaluate={json.dumps(entries)}")
     for job in study.scored:
         finish(root, job)
+    write_tables(root, "small", study)
     show_results(loaded, console, as_json=False)
     text = console.file.getvalue()
     assert "\nparallel-jsonl-2: size x alpha" in text

@@ -233,6 +233,9 @@ class CellConfig(Section):
         return self
 
 
+# What lies in a storage beside its sweeps.
+STORAGE_FOLDERS = frozenset({"data", "mlartifacts", "mlflow.db", "tokenizers", "tokens", "warm"})
+
 GridAxis = dict[str, tuple[Any, ...]]
 
 
@@ -249,3 +252,9 @@ class SweepConfig(CellConfig):
         (), description="Axes, multiplied with each other; the paths within one axis are linked, value by value."
     )
     tracking: TrackingConfig = Field(TrackingConfig(), description="MLflow.")
+
+    @model_validator(mode="after")
+    def _name_is_free(self) -> Self:
+        if self.name in STORAGE_FOLDERS:
+            raise ValueError(f"name is {self.name!r}, a folder of the storage itself; choose another name")
+        return self

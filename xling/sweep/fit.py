@@ -20,7 +20,8 @@ from ray.train.torch import TorchTrainer
 
 from xling.config.schema import ResourcesConfig
 from xling.storage import Storage
-from xling.train.worker import WorkerSpec, worker_loop
+from xling.train.entry import worker_loop
+from xling.train.worker import WorkerSpec
 
 POLL_S = 0.3
 STARTS_TRIED = 3  # of a worker group; a node may go while it starts

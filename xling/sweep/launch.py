@@ -143,6 +143,7 @@ def _track_and_run(
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
+    from xling.sweep.results import write_tables  # it shows what a launch did, and so imports this module
     from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
@@ -176,6 +177,10 @@ def _track_and_run(
     except UserInterrupt:
         interrupted = True
     finally:  # not even an error leaves the parent run open
+        if tracker.run is not None:
+            for path in write_tables(root, sweep, study):
+                with root.local_copy(path) as file:
+                    tracker.run.log_artifact(file)
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     return interrupted
 

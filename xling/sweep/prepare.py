@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from xling.data.stored import store_retrieval
 from xling.data.tokenize import tokenize_retrieval
@@ -18,19 +18,33 @@ from xling.train.inputs import load_untrained, store_inputs
 def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
     """Store retrieval sets, tokens and the jobs' own records. Everything already there is left as it is."""
     starts: dict[tuple[str, str], LoadedModel] = {}
+    told: set[tuple[tuple[str, str], str]] = set()
     for job in jobs:
         key = (job.texts, job.config.model.model_dump_json(exclude={"warm_start", "dropout"}))
         if key not in starts:
             tell(f"Tokenising for {job.size}")
             starts[key] = _start(root, study, job)
-            store_inputs(root, study.trainings[job.texts], starts[key])
+            tokens = store_inputs(root, study.trainings[job.texts], starts[key])
+            _tell_cuts(tell, study.trainings[job.texts].name, tokens.truncated)
         if job.kind == "warm":
             store_inputs(root, study.trainings[job.texts], starts[key], names=True)
         digest = tokenizer_digest(starts[key].tokenizer)
         for fingerprint in sorted({job.dev, *(e.fingerprint for e in job.evaluations)} - {""}):
-            store_retrieval(root, study.retrievals[fingerprint])
-            tokenize_retrieval(root, starts[key].tokenizer, digest, study.retrievals[fingerprint], starts[key].settings)
+            retrieval = study.retrievals[fingerprint]
+            store_retrieval(root, retrieval)
+            cut = tokenize_retrieval(root, starts[key].tokenizer, digest, retrieval, starts[key].settings).truncated
+            if (key, fingerprint) not in told:
+                told.add((key, fingerprint))
+                _tell_cuts(tell, retrieval.name, cut)
         root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
+
+
+def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, int]) -> None:
+    """Say how many texts were longer than the model's limits, by side and language."""
+    cut = {group: count for group, count in truncated.items() if count}
+    if cut:
+        listed = ", ".join(f"{group} {count}" for group, count in sorted(cut.items()))
+        tell(f"{name}: {sum(cut.values())} texts are cut to the token limits: {listed}")
 
 
 def _start(root: Storage, study: Study, job: Job) -> LoadedModel:

@@ -131,6 +131,9 @@ class CellRecord:
     def close(self) -> None:
         """Write ``result.json``, a finished cell's last file."""
         about = about_model(self._folder.storage)
+        if self._folder.storage.exists("composition.json"):  # baselines and untrained models have none
+            composition = self._folder.storage.read("composition.json").decode()
+            self._tracker.log_text(composition, "composition.json")
         result = {
             "kind": self._job.kind,
             "label": self._job.label,

@@ -103,23 +103,36 @@ def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool) -> Non
 
 
 def _show_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow], console: Console) -> None:
-    """Print each data set's tables, and write them beside the sweep as Markdown and a picture."""
     if not rows:
         console.print(summary(rows))
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        grids = _grids(root, sweep, study, of_set)
-        says = summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None)
-        for title, grid in grids:
+        for title, grid in _grids(root, sweep, study, of_set):
             console.print(as_rich(grid, f"{dataset}: {title}", lead=2 if "alpha" in grid[0] else 1))
             console.print()
-        console.print(says)
+        console.print(_says(of_set))
         console.print()
+
+
+def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
+    """Write each data set's tables as Markdown, and a picture, beside the sweep; their paths below the storage."""
+    written = []
+    rows = collect(root, sweep, study.scored)
+    for dataset in in_order(row.dataset for row in rows):
+        of_set = [row for row in rows if row.dataset == dataset]
+        grids = _grids(root, sweep, study, of_set)
         text = "\n".join(f"## {dataset}: {title}\n\n{as_markdown(grid)}" for title, grid in grids)
-        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says}\n".encode())
+        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{_says(of_set)}\n".encode())
         picture = io.BytesIO()
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
+        written += [f"{sweep}/tables-{dataset}.md", f"{sweep}/size-by-alpha-{dataset}.png"]
+    return written
+
+
+def _says(of_set: Sequence[ScoreRow]) -> str:
+    """The summary; of questions worded as none in training, where the set has such."""
+    return summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None)
 
 
 def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:

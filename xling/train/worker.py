@@ -1,7 +1,6 @@
 """What a Ray Train worker runs: one attempt at one job, from its newest whole checkpoint to the end.
 
-:func:`run` is free of Ray, so that tests drive it with plain processes; :func:`worker_loop` is
-its Ray Train skin.
+Free of Ray, so that tests drive it with plain processes; ``train/entry.py`` is its Ray Train skin.
 """
 
 from __future__ import annotations
@@ -53,27 +52,6 @@ class WorkerSpec:
     warm: str | None  # id of the warm start to begin from
     attempt: int
     accepted: tuple[str, ...]  # checkpoints it may start from
-
-
-def worker_loop(config: dict[str, Any]) -> None:
-    """Ray Train's entry point: ``config`` holds ``spec`` and ``sink``, the driver's mailbox actor."""
-    import ray
-    import ray.train
-    import ray.train.torch
-
-    context = ray.train.get_context()
-    sink = config["sink"]
-    try:
-        run(
-            WorkerSpec(**config["spec"]),
-            rank=context.get_world_rank(),
-            world_size=context.get_world_size(),
-            device=ray.train.torch.get_device(),
-            send=lambda message: sink.put.remote(message),
-        )
-    except Exception as error:  # told to the driver, which tells failures of the code from dead processes by it
-        ray.get(sink.put.remote({"event": "error", "traceback": traceback.format_exc(), **describe(error)}))
-        raise
 
 
 def describe(error: Exception) -> dict[str, Any]:
