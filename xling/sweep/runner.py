@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import signal
+import sys
 import tempfile
 import threading
 import uuid
@@ -77,8 +79,10 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 
 def _runtime_env(where: str) -> dict[str, Any] | None:
     """What the processes on other machines need to know: settings for Ray, credentials of stores and hubs."""
-    if where == "local":
-        return None  # they inherit it
+    if where == "local":  # they inherit it
+        # Ray hands the interpreter's path to a shell as it is, and would start no process from a folder with a space.
+        quoted = shlex.quote(sys.executable)
+        return None if quoted == sys.executable else {"py_executable": quoted}
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
     return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
 
