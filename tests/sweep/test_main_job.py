@@ -40,9 +40,9 @@ grid:
 class Command:
     """One ``xling`` command in a process of its own; its JSON events can be followed."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, python: str = sys.executable) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "xling", *arguments],
+            [python, "-m", "xling", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -72,6 +72,16 @@ def write_sweep(folder: Path, rate: str = "2e-3") -> Path:
     file = folder / "small.yaml"
     file.write_text(SWEEP.format(storage=folder / "runs", rate=rate))
     return file
+
+
+def interpreter_with_a_space(folder: Path) -> str:
+    """An interpreter in a folder with a space in its name, with this one's packages."""
+    home = folder / "my venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    here = [str(Path(__file__).parents[2]), *(path for path in sys.path if path.endswith("-packages"))]
+    (packages / "here.pth").write_text("\n".join(here))
+    return str(home / "bin" / "python")
 
 
 def in_training(step: int):
@@ -180,7 +190,10 @@ def assert_one_run_a_cell(folder: Path, label: str) -> None:
     assert "eval/geo/mAP/pair/de-en" in child.data.metrics
 
 
-def test_workers_grid_and_evaluations_can_grow(tmp_path):
+def test_workers_and_grid_can_grow_in_folders_with_spaces(tmp_path):
+    python = interpreter_with_a_space(tmp_path)
+    tmp_path = tmp_path / "my sweeps"
+    tmp_path.mkdir()
     file = write_sweep(tmp_path)
     short = ["--set", "train.budget={steps: 40}", "--json"]
     one = Command(
@@ -188,12 +201,12 @@ def test_workers_grid_and_evaluations_can_grow(tmp_path):
     )
     assert one.finish() == 0, "".join(one.lines[-30:])
 
-    two = Command("sweep", str(file), *short)
+    two = Command("sweep", str(file), *short, python=python)
     assert two.finish() == 0, "".join(two.lines[-30:])
 
     # the same again: nothing to do, at once, without a cluster
     started = time.monotonic()
-    again = Command("sweep", str(file), *short)
+    again = Command("sweep", str(file), *short, python=python)
     assert again.finish() == 0
     assert time.monotonic() - started < 60  # ten seconds on an idle machine; the bound here only catches training
     assert not any('"progress"' in line for line in again.lines)
