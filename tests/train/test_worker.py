@@ -7,8 +7,8 @@ import torch
 import torch.multiprocessing as mp
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
-from xling.errors import NonFiniteError
-from xling.train.checkpoint import object_from_bytes, tensors_from_bytes
+from xling.errors import CheckpointError, NonFiniteError
+from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
 from xling.train.metrics import stored_steps
 
 COMPARED = ("step", "loss", "lr", "grad_norm", "kind", "source")
@@ -129,3 +129,26 @@ def test_one_and_two_workers_agree_without_dropout(tmp_path):
     mp.spawn(on_ranks, args=(2, str(tmp_path), "two", json.loads(cell.model_dump_json()), None), nprocs=2)
     first, second = weights(root, "one"), weights(root, "two")
     assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
+
+
+def test_going_on_with_another_number_of_workers_is_said(tmp_path):
+    cell = config()
+    root = prepare(tmp_path, cell)
+    mp.spawn(on_ranks, args=(2, str(tmp_path), "cell", json.loads(cell.model_dump_json()), 6), nprocs=2)
+    notes = []
+    assert attempt(root, "cell", cell, send=lambda m: notes.append(m["text"]) if m["event"] == "note" else None)
+    assert notes == ["2 workers before, 1 now: the same batches, but dropout and rounding will differ"]
+
+
+def test_a_rank_whose_copy_of_the_checkpoint_is_bad_stops_instead_of_starting_elsewhere(tmp_path):
+    cell = config()
+    root = prepare(tmp_path, cell)
+    send, _ = die_at(9)
+    with pytest.raises(Death):
+        attempt(root, "cell", cell, send=send)
+    names = root.list("cell/checkpoints")
+    assert names == ["step-00000004-a0001", "step-00000008-a0001"]
+    store = CheckpointStore(root.child("cell"), 2, names)
+    root.write(f"cell/checkpoints/{names[1]}/weights.safetensors", b"stale")
+    with pytest.raises(CheckpointError, match="holds 5 bytes, its manifest says"):
+        store.read_file(CheckpointName.parse(names[1]), "weights.safetensors")

@@ -215,6 +215,8 @@ class Trial:
             self._tell(phase="training")
         elif message["event"] == "checkpoint" and self._record is not None:
             self._record.save_spool()
+        elif message["event"] == "note":
+            self._tell(phase="training", note=message["text"])
         elif message["event"] == "skipped":
             self._tell(phase="training", note=f"checkpoint passed over: {message['reason']}")
 

@@ -104,7 +104,12 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
     job = _Job(root, spec, task, start, send)
     state = job.restore()
     if rank == 0:
-        about = {"bf16": uses_bf16(config.train, device), "device": device.type, "excluded": inputs.plan.excluded}
+        about = {
+            "bf16": uses_bf16(config.train, device),
+            "device": device.type,
+            "workers": world_size,
+            "excluded": inputs.plan.excluded,
+        }
         send({"event": "started", "step": state.step, "total": total_steps, **about})
     finished = train(task, state, job)
     if finished and rank == 0:
@@ -140,7 +145,11 @@ class _Job:
             return LoopState()
         self._task.encoder.load_state_dict(tensors_from_bytes(self._checkpoints.read_file(name, "weights.safetensors")))
         self._task.optimizer.load_state_dict(object_from_bytes(self._checkpoints.read_file(name, "optimizer.pt")))
-        return LoopState(**json.loads(self._checkpoints.read_file(name, "state.json"))["state"])
+        about = json.loads(self._checkpoints.read_file(name, "state.json"))
+        if about["world_size"] != self._task.world_size and self._task.rank == 0:
+            change = f"{about['world_size']} workers before, {self._task.world_size} now"
+            self._send({"event": "note", "text": f"{change}: the same batches, but dropout and rounding will differ"})
+        return LoopState(**about["state"])
 
     def report(self, records: list[StepRecord]) -> None:
         if self._task.rank == 0:
