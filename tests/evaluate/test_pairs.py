@@ -1,5 +1,7 @@
 import os
+import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +89,9 @@ def cluster(tmp_path: Path):
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     tests = str(Path(__file__).parent)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": tests}})
+    # The interpreter quoted: Ray hands it to a shell, and this folder may have a space in its name.
+    environment = {"env_vars": {"PYTHONPATH": tests}, "py_executable": shlex.quote(sys.executable)}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield ray
     ray.shutdown()
 
