@@ -17,9 +17,9 @@ from xling.sweep.jobs import Job, build_study
 from xling.sweep.launch import states_of, sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
 
-# Weights, AdamW's two moments: a checkpoint is three times the weights, two are kept, and the
-# model's own folder is once more (train/checkpoint.py).
-COPIES_KEPT = 7
+# A running cell keeps two checkpoints, each of the weights and AdamW's two moments; a done one keeps
+# its model alone (train/checkpoint.py, CellFolder.drop_scratch).
+COPIES_WHILE_RUNNING = 6
 
 
 def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_json: bool) -> None:
@@ -29,8 +29,9 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
     states = states_of(root, sweep, study.scored)
     nodes, where = _nodes(address)
     fit = min((require_fit(nodes, need) for need in {job.config.resources for job in study.cells}), key=_trials)
-    need = {job.id: _weights(job.config) * COPIES_KEPT for job in study.scored}
-    disk = sum(need[job.id] for job in study.scored if states[job.id] != "done")
+    need = {job.id: _weights(job.config) for job in study.scored}
+    left = [need[job.id] for job in study.scored if states[job.id] != "done"]
+    disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left)[-fit.trials :])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
     if as_json:
         cells = [{**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id]} for job in study.scored]
