@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,9 @@ from xling.sweep.prepare import prepare
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+
+# Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
+RAY_NOISE = "worker processes have been started on node"
 
 OK, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 
@@ -143,6 +147,7 @@ def _track_and_run(
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
     from xling.sweep.results import write_tables  # it shows what a launch did, and so imports this module
     from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
