@@ -107,7 +107,6 @@ def train(display, jobs):
         display.event(progress(job, "training", step=1_234_567, total=9_999_999, loss=12.3456, pairs_per_s=123456.7))
     for job, phase in zip(jobs, ("done", "failed", "stopped", "evaluating"), strict=False):
         display.event(progress(job, phase))
-    display.tick()
 
 
 def test_the_table_fits_a_terminal_and_is_redrawn_in_place(jobs):
@@ -190,7 +189,6 @@ def test_json_events_are_one_object_a_line_whatever_they_hold(jobs):
     odd = "s.yaml:100: [red]no[/red]\nsecond line " + "long " * 30
     display.message(odd)
     display.event(progress(jobs[0], "training", step=3, total=300, loss=1.5, note=odd))
-    display.tick()
     display.close()
     message, event = [json.loads(line) for line in target.getvalue().splitlines()]
     assert (message["event"], message["text"]) == ("message", odd)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from xling.batching.sampler import pad
 from xling.evaluate.layout import Indices, Layout
 
 Embeddings = NDArray[np.float32]
@@ -140,14 +141,3 @@ def in_text_order(batches: Sequence[Indices], vectors: Embeddings) -> Embeddings
     ordered = np.empty_like(vectors)
     ordered[np.concatenate(batches)] = vectors
     return ordered
-
-
-def pad(texts: Sequence[NDArray[np.int32]], pad_id: int) -> tuple[Indices, Indices]:
-    """Token ids BT, filled up to the longest text, and the mask BT (1 where there is a token)."""
-    longest = max(1, *(len(text) for text in texts))
-    ids_BT = np.full((len(texts), longest), pad_id, np.int64)
-    mask_BT = np.zeros((len(texts), longest), np.int64)
-    for row, text in enumerate(texts):
-        ids_BT[row, : len(text)] = text
-        mask_BT[row, : len(text)] = 1
-    return ids_BT, mask_BT

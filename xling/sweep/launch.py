@@ -28,7 +28,7 @@ from xling.track.store import default_store, resolve_uri
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
 
-OK, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+OK, SOME_FAILED, INTERRUPTED = 0, 1, 130  # exit statuses; 2, a user's error, is the command line's
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +173,20 @@ def _track_and_run(
 
     interrupted, failed = False, True
     try:
-        ready = _Background(make_ready)
-        with ray_cluster(address):
-            ready.result()
-            run = run_jobs if with_tune else run_here
-            run(root, jobs, study.warm_by_id, settings, display)
-        failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
-    except UserInterrupt:
-        interrupted = True
-    finally:  # not even an error leaves the parent run open
+        try:
+            ready = _Background(make_ready)
+            with ray_cluster(address):
+                ready.result()
+                run = run_jobs if with_tune else run_here
+                run(root, jobs, study.warm_by_id, settings, display)
+        except UserInterrupt:
+            interrupted = True
         if tracker.run is not None:
             for path in write_tables(root, sweep, study):
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
+        failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
+    finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     return interrupted
 

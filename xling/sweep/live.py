@@ -42,7 +42,6 @@ class Display(Protocol):
 
     def message(self, text: str) -> None: ...
     def event(self, values: dict[str, Any]) -> None: ...
-    def tick(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -65,9 +64,6 @@ class LiveTable:
         row.update(values)
         if "note" in values:
             self.message(f"{row.label}: {values['note']}")
-
-    def tick(self) -> None:
-        """The table redraws itself."""
 
     def close(self) -> None:
         self._live.stop()
@@ -115,9 +111,6 @@ class PlainLines:
             step = f" {row.step}/{row.total}" if row.total else ""
             self.message(f"{row.label}: {row.phase}{step}{loss}")
 
-    def tick(self) -> None:
-        """Nothing moves between events."""
-
     def close(self) -> None:
         """Lines need no end."""
 
@@ -134,9 +127,6 @@ class JsonEvents:
 
     def event(self, values: dict[str, Any]) -> None:
         self._print({"event": "progress", "label": self._labels[values["job"]], **values})
-
-    def tick(self) -> None:
-        """Nothing moves between events."""
 
     def close(self) -> None:
         """Lines need no end."""

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -235,13 +235,11 @@ class _Forward(tune.Callback):
 
 
 def _show(events: queue.SimpleQueue[dict[str, Any]], display: Display) -> None:
-    try:
+    """Show what has come, after waiting a moment for the first of it."""
+    with suppress(queue.Empty):
         display.event(events.get(timeout=0.2))
-    except queue.Empty:
-        display.tick()
-        return
-    while not events.empty():
-        display.event(events.get())
+        while True:
+            display.event(events.get_nowait())
 
 
 @contextmanager
