@@ -197,6 +197,11 @@ class ResourcesConfig(Section):
     cpus_per_worker: int = Field(1, ge=1, description="CPU cores a worker.")
     gpus_per_worker: float = Field(0, ge=0, description="GPUs a worker.")
     max_concurrent: int | None = Field(None, ge=1, description="Trials at once; what fits by default.")
+    hang_timeout: float = Field(
+        600,
+        gt=0,
+        description="Seconds of silence after which a trial's workers are ended, to go on from the last checkpoint.",
+    )
 
 
 class TrackingConfig(Section):

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import EvaluationConfig
 from xling.data.records import RetrievalSet
@@ -104,6 +105,7 @@ def evaluate_model(
     max_tasks: int,
     cpus_per_task: int = 1,
     gpus_per_task: float = 0,
+    held: Sequence[str] = (),
     run_folder: Storage | None = None,
     progress: Report | None = None,
 ) -> EvaluationResult:
@@ -115,6 +117,8 @@ def evaluate_model(
         model_url: model folder that every node reaches: a path on a shared file system, or a URL.
         cpus_per_task: CPUs, and threads, of a task.
         gpus_per_task: GPUs of an encoding task; it runs on the GPU when it gets one.
+        held: ids of nodes where the caller holds a task's cores each and leaves them idle: the tasks
+            run there, and ask Ray for none.
 
     Raises:
         ResourceError: no cluster is connected, or no node has room for a task.
@@ -123,16 +127,20 @@ def evaluate_model(
     layout = build_layout(retrieval)
     tell = progress or _silent
     flat = FlatTokens.of_retrieval(layout, tokens)
-    room = _room(cpus_per_task, gpus_per_task)
-    tasks = task_count(len(flat.values), max_tasks, room)
+    place = _Place(cpus_per_task, gpus_per_task, tuple(held))
+    tasks = task_count(len(flat.values), max_tasks, place.room())
     batches = plan_batches(flat.lengths, settings.batch_size)
     shares = share_batches(batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
     model_url = Storage(model_url).url  # absolute: a worker's working folder is another
     # A folder's content can change between calls; a process keeps its model within one call only.
     call = uuid.uuid4().hex
     flat_ref = ray.put(flat)
-    encode_task = _task(_encode_share, cpus_per_task, gpus_per_task)
-    jobs = [lambda share=share: encode_task.remote(model_url, call, cpus_per_task, flat_ref, share) for share in shares]
+    jobs = [
+        lambda slot, share=share: place.task(_encode_share, slot, on_gpu=True).remote(
+            model_url, call, cpus_per_task, flat_ref, share
+        )
+        for share in shares
+    ]
     parts: dict[int, Embeddings] = {}
     done = 0
     for number, vectors in _stream(jobs, tasks):
@@ -142,7 +150,7 @@ def evaluate_model(
     vectors_XD = in_text_order(batches, np.concatenate([parts[number] for number in range(len(shares))]))
     parts.clear()
     require_finite(layout, vectors_XD)
-    scores = _score_on_cluster(layout, vectors_XD, _runs(settings, run_folder), tasks, cpus_per_task, tell)
+    scores = _score_on_cluster(layout, vectors_XD, _runs(settings, run_folder), tasks, place, tell)
     return build_result(retrieval, layout, scores)
 
 
@@ -156,13 +164,14 @@ def _score_on_cluster(
     vectors_XD: Embeddings,
     runs: RunRequest | None,
     tasks: int,
-    cpus_per_task: int,
+    place: _Place,
     tell: Report,
 ) -> list[LanguageScores]:
     layout_ref, vectors_ref = ray.put(layout), ray.put(vectors_XD)
-    score_task = _task(_score_language, cpus_per_task, 0)
     jobs = [
-        lambda language=language: score_task.remote(cpus_per_task, layout_ref, language, vectors_ref, runs)
+        lambda slot, language=language: place.task(_score_language, slot).remote(
+            place.cpus, layout_ref, language, vectors_ref, runs
+        )
         for language in range(len(layout.languages))
     ]
     scores: dict[int, LanguageScores] = {}
@@ -210,29 +219,50 @@ def _set_threads(threads: int) -> None:
     faiss.omp_set_num_threads(threads)
 
 
-def _task(function: Callable[..., Any], cpus: int, gpus: float) -> Any:
-    # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
-    # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
-    on_gpus = ray.remote(num_cpus=cpus, num_gpus=gpus) if gpus else ray.remote(num_cpus=cpus)
-    return on_gpus(function).options(scheduling_strategy="DEFAULT")
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the tasks of one evaluation run."""
+
+    cpus: int
+    gpus: float
+    held: tuple[str, ...]
+
+    def room(self) -> int:
+        """How many run at once."""
+        return len(self.held) or _room(self.cpus, self.gpus)
+
+    def task(self, function: Callable[..., Any], slot: int, *, on_gpu: bool = False) -> Any:
+        """The function as a Ray task for one of the slots that :func:`_stream` counts."""
+        if self.held:
+            node = NodeAffinitySchedulingStrategy(self.held[slot % len(self.held)], soft=True)
+            return ray.remote(num_cpus=0)(function).options(scheduling_strategy=node)
+        # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
+        # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
+        gpus = self.gpus if on_gpu else 0
+        on_gpus = ray.remote(num_cpus=self.cpus, num_gpus=gpus) if gpus else ray.remote(num_cpus=self.cpus)
+        return on_gpus(function).options(scheduling_strategy="DEFAULT")
 
 
-def _stream(jobs: Iterable[Callable[[], Any]], width: int) -> Iterator[tuple[int, Any]]:
-    """Run jobs, at most ``width`` at once, and yield (number, value) as they finish.
+def _stream(jobs: Iterable[Callable[[int], Any]], width: int) -> Iterator[tuple[int, Any]]:
+    """Run jobs, at most ``width`` at once, each in a slot 0 … width - 1; yield (number, value) as they finish.
 
     A user's error raised in a task is raised here as itself.
     """
     waiting = iter(enumerate(jobs))
-    running: dict[Any, int] = {}
+    free = list(range(width))
+    running: dict[Any, tuple[int, int]] = {}  # number and slot
     try:
         while True:
-            while len(running) < width and (job := next(waiting, None)) is not None:
-                running[job[1]()] = job[0]
+            while free and (job := next(waiting, None)) is not None:
+                slot = free.pop()
+                running[job[1](slot)] = job[0], slot
             if not running:
                 return
             (finished,), _ = ray.wait(list(running), num_returns=1)
             value = ray.get(finished)
-            yield running.pop(finished), value
+            number, slot = running.pop(finished)
+            free.append(slot)
+            yield number, value
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, XlingError):
             raise error.cause from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from xling.data.stored import load_retrieval
 from xling.data.tokenize import tokenize_retrieval
@@ -15,9 +15,19 @@ from xling.sweep.jobs import Evaluation, Job
 
 
 def score(
-    root: Storage, path: str, job: Job, evaluation: Evaluation, progress: Callable[[Progress], None] | None = None
+    root: Storage,
+    path: str,
+    job: Job,
+    evaluation: Evaluation,
+    *,
+    held: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
 ) -> EvaluationResult:
-    """Score the model below ``path`` and save the result as ``eval/<id>``."""
+    """Score the model below ``path`` and save the result as ``eval/<id>``.
+
+    Args:
+        held: nodes where the caller holds a worker's cores each, idle now: the tasks run on these.
+    """
     retrieval = load_retrieval(root, evaluation.fingerprint)
     with root.local_copy(f"{path}/model") as folder:
         model = load_folder(folder)
@@ -32,6 +42,7 @@ def score(
         max_tasks=need.workers,
         cpus_per_task=need.cpus_per_worker,
         gpus_per_task=need.gpus_per_worker,
+        held=held,
         run_folder=folder_of_result.child("run"),
         progress=progress,
     )

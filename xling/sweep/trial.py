@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -20,12 +20,12 @@ from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.fit import CodeFailure, InfraFailure, Message, Replaced, fit
 from xling.sweep.jobs import Job
 from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
 from xling.sweep.scoring import score
 from xling.sweep.settings import Stopped, TrialSettings
+from xling.sweep.workers import CodeFailure, InfraFailure, Message, Pool, Replaced
 from xling.train.inputs import load_start_model, publish_model
 from xling.train.worker import WorkerSpec
 
@@ -34,6 +34,8 @@ BACKOFF_S = 2.0
 WAIT_S = 0.5
 
 Report = Callable[[dict[str, Any]], None]
+
+_pool = Pool()  # of this process, which Tune hands one job after another
 
 
 def tune_trial(config: dict[str, Any]) -> None:
@@ -64,12 +66,15 @@ class Trial:
 
     def run(self) -> None:
         """Bring the job to an end. How it ended is on storage and in the last report; only a bug raises."""
+        _pool.keep()
         try:
             state = self.ensure_trained() if self._job.kind == "warm" else self._held_attempts()
         except XlingError as error:  # a full storage, say, where not even the attempt's end can be written
             self._tell(phase=CellState.FAILED, note=str(error), ended=True)
         else:
             self._tell(phase=state, ended=True)
+        finally:
+            _pool.rest()
 
     def ensure_trained(self) -> CellState:
         """For a warm start: train it, or wait while another driver does; failed if it failed in this launch."""
@@ -122,7 +127,8 @@ class Trial:
                 self._end(current.number, Outcome.FAILED, message, infra=True)
                 return CellState.FAILED
             try:
-                attempt(current.number, current.accepted)
+                with self._workers_ended_on_error():
+                    attempt(current.number, current.accepted)
             except Stopped as stop:
                 self._end(current.number, stop.outcome)
                 return CellState(stop.outcome.value)
@@ -150,6 +156,15 @@ class Trial:
                 return CellState.DONE
         return CellState.RUNNING  # by another driver
 
+    @contextmanager
+    def _workers_ended_on_error(self) -> Iterator[None]:
+        """Whatever ends an attempt early ends its workers: the next one, or another cell, gets fresh ones."""
+        try:
+            yield
+        except BaseException:
+            _pool.close()
+            raise
+
     def _end(self, number: int, outcome: Outcome, message: str = "", *, trace: str = "", infra: bool = False) -> None:
         self._folder.end_attempt(number, outcome, step=self._step, message=message, traceback=trace, infra=infra)
 
@@ -158,6 +173,8 @@ class Trial:
         self._tell(phase="starting")
         if self._warm is not None:
             self._await_warm(self._warm)
+        if self._job.kind != "baseline" and not self._folder.is_trained():
+            _pool.take(self._job.config.resources)  # they start while MLflow is asked
         with CellRecord(self._job, self._settings, self._folder, number) as record:
             self._record = record
             if not self._folder.is_trained():
@@ -196,9 +213,11 @@ class Trial:
             attempt=number,
             accepted=accepted,
         )
-        ran = fit(spec, job.config.resources, self._on_message, self._is_asked_to_stop)
+        ran = _pool.take(job.config.resources).run(spec, self._on_message, self._is_asked_to_stop)
         if not ran or not self._folder.is_trained():
             raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
+        if job.config.resources.gpus_per_worker:
+            _pool.close()  # scoring takes the GPUs over
 
     def _on_message(self, message: Message) -> None:
         """What a worker says, passed on to the sweep's display and to MLflow."""
@@ -224,7 +243,8 @@ class Trial:
         for evaluation in self._job.evaluations:
             if self._folder.missing_evaluations([evaluation.id]):
                 self._tell(phase="evaluating")
-                score(self._root, self._path, self._job, evaluation, progress=self._on_progress)
+                held = _pool.held(self._job.config.resources)
+                score(self._root, self._path, self._job, evaluation, held=held, progress=self._on_progress)
             record.scored(evaluation)
 
     def _on_progress(self, progress: Progress) -> None:

@@ -5,6 +5,8 @@ Shapes: X texts, D embedding dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -35,14 +37,20 @@ class DevScorer:
         self._model = model
         self._rank, self._world_size = rank, world_size
 
-    def score(self) -> float:
-        """Every rank encodes its share of the batches, rank 0 scores, all get the value."""
+    def score(self, at_work: Callable[[], None]) -> float:
+        """Every rank encodes its share of the batches, rank 0 scores, all get the value.
+
+        Args:
+            at_work: called after each batch.
+        """
         device = next(iter(self._model.encoder.parameters())).device
         mine = self._batches[self._rank :: self._world_size]
         vectors_XD = np.zeros((len(self._tokens), self._model.encoder.dimension), np.float32)
         if mine:
             pad_id = self._model.tokenizer.pad_token_id
-            vectors_XD[np.concatenate(mine)] = encode_batches(self._model.encoder, self._tokens, mine, pad_id)
+            vectors_XD[np.concatenate(mine)] = encode_batches(
+                self._model.encoder, self._tokens, mine, pad_id, lambda done: at_work()
+            )
         if self._world_size > 1:  # every row is one rank's and zero on the others: a sum is a gather
             shared_XD = torch.from_numpy(vectors_XD).to(device)
             dist.all_reduce(shared_XD)

@@ -35,6 +35,7 @@ from xling.train.optim import build_optimizer, steps_of_budget
 
 Send = Callable[[dict[str, Any]], None]
 STOP_POLL_S = 1.0
+ALIVE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         NonFiniteError, DataError, CheckpointError: see the loop, the plan and the model's source.
         FencedError: a newer attempt has taken the job over.
     """
+    send({"event": "alive"})
     config = CellConfig.model_validate(spec.config)
     torch.set_num_threads(config.resources.cpus_per_worker)
     root = Storage(spec.storage)
@@ -129,7 +131,7 @@ class _Job:
         self._cell = root.child(spec.folder)
         self._checkpoints = CheckpointStore(self._cell, spec.attempt, spec.accepted)
         self._segment: list[StepRecord] = []  # not on storage yet
-        self._polled = time.monotonic()
+        self._polled = self._told = time.monotonic()
         self._dev = DevScorer(root, spec.dev, start, task.rank, task.world_size) if spec.dev else None
 
     def restore(self) -> LoopState:
@@ -176,10 +178,18 @@ class _Job:
         self._send({"event": "checkpoint", "step": state.step})
 
     def dev(self) -> float | None:
-        return self._dev.score() if self._dev is not None else None
+        return self._dev.score(self._alive) if self._dev is not None else None
+
+    def _alive(self) -> None:
+        """Tell the driver, now and then, that this rank is at work; after a longer silence it takes all for hung."""
+        if time.monotonic() - self._told > ALIVE_S:
+            self._told = time.monotonic()
+            self._send({"event": "alive"})
 
     def should_stop(self) -> bool:
         """Whether word was left to stop; rank 0 looks once a second, the loop tells the others."""
+        if self._task.rank == 0:  # the others' silence stops it too, at the next collective
+            self._alive()
         if self._task.rank != 0 or time.monotonic() - self._polled < STOP_POLL_S:
             return False
         self._polled = time.monotonic()

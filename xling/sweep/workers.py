@@ -1,0 +1,288 @@
+"""The Ray Train workers of one driver: one group that serves attempt after attempt, cell after cell.
+
+Starting a group costs more than training a small cell, so it stays while there is work for it: the
+workers fetch one :class:`WorkerSpec` after another from a small mailbox actor, and tell it what
+they do. (Ray Train's own reports need a barrier of all workers and arrive when the controller polls.)
+Whatever goes wrong ends the group; the next attempt starts a fresh one. Checkpoints are ours
+(train/checkpoint.py), so Ray Train keeps none and restarts nothing: attempts have numbers, which
+fence off the ones before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from xling.config.schema import ResourcesConfig
+from xling.train.entry import worker_loop
+from xling.train.worker import WorkerSpec
+
+POLL_S = 0.2
+STARTS_TRIED = 3  # of a group; a node may go while it starts
+IDLE_S = 5.0  # a group without work lets go of its cores: another driver's may wait for them
+KILL_S = 10.0
+OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
+
+Message = dict[str, Any]
+
+
+class CodeFailure(Exception):
+    """The code failed in a worker: worth a bounded number of retries, or none for a user's error."""
+
+    def __init__(self, message: str, traceback: str, by_user: bool) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        self.by_user = by_user
+
+
+class InfraFailure(Exception):
+    """A process or node died under the training, or hung: going on costs no retry."""
+
+
+class Replaced(Exception):
+    """A newer attempt, of another driver, has the job: this one must leave it alone."""
+
+
+class Mailbox:
+    """The actor between a driver and its workers: their work in order, and their messages in order."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._work: list[dict[str, Any]] = []
+        self._closed = False
+
+    def assign(self, spec: dict[str, Any]) -> None:
+        """Add a spec for all workers."""
+        self._work.append(spec)
+
+    def close(self) -> None:
+        """Send whoever asks for work from now on home."""
+        self._closed = True
+
+    def work(self, number: int) -> tuple[bool, dict[str, Any] | None]:
+        """Whether to wait no longer, and the spec of this number; none when there is no more work."""
+        if self._closed:
+            return True, None
+        return (True, self._work[number]) if number < len(self._work) else (False, None)
+
+    def put(self, message: Message) -> None:
+        self._messages.append(message)
+
+    def drain(self) -> list[Message]:
+        messages, self._messages = self._messages, []
+        return messages
+
+
+class Workers:
+    """A group of workers, its Ray Train trainer in a thread of this process."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self.resources = resources
+        self.nodes: list[str] = []  # the workers' nodes, once they have started
+        self._pids: list[tuple[str, int]] = []  # node and process
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._mailbox: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
+        self._error: BaseException | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="xling-train-")
+        self._thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
+        self._thread.start()
+
+    def fits(self, resources: ResourcesConfig) -> bool:
+        """Whether the group lives and is of the size asked for."""
+        same = all(
+            getattr(self.resources, name) == getattr(resources, name)
+            for name in ("workers", "cpus_per_worker", "gpus_per_worker", "hang_timeout")
+        )
+        return same and self._thread.is_alive()
+
+    def run(self, spec: WorkerSpec, on_message: Callable[[Message], None], should_leave: Callable[[], bool]) -> bool:
+        """Have one attempt run to its end; ``on_message`` is called in this thread for each of its messages.
+
+        Args:
+            should_leave: asked until the workers have begun; from then on they look for themselves.
+
+        Returns:
+            False when it left before the workers began. The group is of no more use then.
+
+        Raises:
+            CodeFailure: an exception in a worker's code.
+            InfraFailure: a worker or its node died or hung.
+            Replaced: a newer attempt has the job.
+        """
+        failures: list[Message] = []
+        ended = 0
+        heard: float | None = None  # when the workers last gave a sign of life
+        ray.get(self._mailbox.assign.remote(asdict(spec)))
+        while ended < self.resources.workers:
+            alive = self._thread.is_alive()  # asked before the last messages are fetched
+            for message in self._fetch():
+                heard = time.monotonic()
+                if message["event"] == "error":
+                    failures.append(message)
+                elif message["event"] == "ended":
+                    ended += 1
+                elif message["event"] != "alive":
+                    on_message(message)
+            if ended == self.resources.workers:
+                break
+            if not alive:
+                _raise_outcome(self._error, failures)
+            if heard is None and should_leave():
+                return False
+            if heard is not None and time.monotonic() - heard > self.resources.hang_timeout:
+                self._kill()
+                raise InfraFailure(f"no sign of life from its workers for {self.resources.hang_timeout:g} s")
+            time.sleep(POLL_S)
+        return True
+
+    def end(self) -> None:
+        """Let the workers go, and wait until their cores are free. One that has not started yet goes as it does."""
+        with suppress(RayError):
+            ray.get(self._mailbox.close.remote())
+        if self._pids:
+            self._thread.join(KILL_S)
+        if not self._thread.is_alive():
+            ray.kill(self._mailbox)
+            self._scratch.cleanup()
+
+    def _fetch(self) -> list[Message]:
+        try:
+            messages: list[Message] = ray.get(self._mailbox.drain.remote())
+        except RayActorError as error:
+            raise InfraFailure(f"the driver's mailbox died: {_first_line(error)}") from error
+        for hello in (message for message in messages if message["event"] == "hello"):
+            self._pids.append((hello["node"], hello["pid"]))
+            self.nodes.append(hello["node"])
+        return messages
+
+    def _fit(self) -> None:
+        try:
+            self._trainer().fit()
+        except BaseException as error:
+            self._error = error
+
+    def _trainer(self) -> TorchTrainer:
+        need = self.resources
+        per_worker: dict[str, float] = {"CPU": need.cpus_per_worker}
+        if need.gpus_per_worker:
+            per_worker["GPU"] = need.gpus_per_worker
+        return TorchTrainer(
+            worker_loop,
+            train_loop_config={"mailbox": self._mailbox},
+            torch_config=TorchConfig(timeout_s=max(60, int(2 * need.hang_timeout))),
+            scaling_config=ScalingConfig(
+                num_workers=need.workers, use_gpu=need.gpus_per_worker > 0, resources_per_worker=per_worker
+            ),
+            run_config=RunConfig(
+                name="workers",
+                storage_path=self._scratch.name,
+                failure_config=FailureConfig(
+                    max_failures=0, max_preemption_failures=0, controller_failure_limit=STARTS_TRIED
+                ),
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+
+    def _kill(self) -> None:
+        """End the workers' processes by the system's own means: a stopped process answers nobody."""
+        kill = ray.remote(num_cpus=0)(_kill_process)
+        pending = [
+            kill.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(pid)
+            for node, pid in self._pids
+        ]
+        for reference in pending:
+            with suppress(RayError, GetTimeoutError):  # its node is gone as well
+                ray.get(reference, timeout=KILL_S)
+        self._thread.join(KILL_S)
+
+
+class Pool:
+    """This process's group of workers, kept between attempts and cells that need the same."""
+
+    def __init__(self) -> None:
+        self._group: Workers | None = None
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+
+    def take(self, resources: ResourcesConfig) -> Workers:
+        """The group that is there if it serves, else a new one."""
+        with self._lock:
+            self._stop_timer()
+            if self._group is not None and not self._group.fits(resources):
+                self._end()
+            if self._group is None:
+                self._group = Workers(resources)
+            return self._group
+
+    def keep(self) -> None:
+        """There is work again, or will be: a group that is there stays."""
+        with self._lock:
+            self._stop_timer()
+
+    def rest(self) -> None:
+        """There is no work just now: the group goes unless there soon is."""
+        with self._lock:
+            self._stop_timer()
+            if self._group is not None:
+                self._timer = threading.Timer(IDLE_S, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def close(self) -> None:
+        """End the group, at once."""
+        with self._lock:
+            self._stop_timer()
+            self._end()
+
+    def held(self, resources: ResourcesConfig) -> list[str]:
+        """The node of each worker, where a group that serves is there."""
+        group = self._group
+        return list(group.nodes) if group is not None and group.fits(resources) else []
+
+    def _end(self) -> None:
+        if self._group is not None:
+            self._group.end()
+            self._group = None
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _kill_process(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _raise_outcome(error: BaseException | None, failures: list[Message]) -> None:
+    if any(failure["fenced"] for failure in failures):
+        raise Replaced(failures[0]["message"]) from error
+    own = [failure for failure in failures if not failure["peer"]]
+    if own:
+        raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
+    if error is not None and any(sign in str(error) for sign in OUT_OF_MEMORY):
+        raise InfraFailure(
+            "a worker was killed because its machine ran out of memory; lower train.batch_size, "
+            "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
+        ) from error
+    raise InfraFailure(_first_line(error) if error is not None else "its workers ended early") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))
