@@ -227,8 +227,12 @@ class _Forward(tune.Callback):
         known = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended")
         self._events.put({name: result[name] for name in known if name in result})
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = Job.from_json(trial.config["trial"]["job"])
+        self._events.put({"job": job.id, "phase": "interrupted", "note": "its driver died; another one takes over"})
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        job = Job.from_json(trial.config["job"])
+        job = Job.from_json(trial.config["trial"]["job"])
         error = trial.get_pickled_error()
         reason = str(error).strip().splitlines()[-1] if error is not None and str(error).strip() else "its process died"
         self._events.put({"job": job.id, "phase": "interrupted", "note": f"the driver ended: {reason}"})

@@ -1,0 +1,137 @@
+"""``xling`` commands run and killed as processes, and what they must leave behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from xling.config.load import load_sweep
+from xling.storage import Storage
+from xling.sweep.jobs import build_study
+from xling.train.checkpoint import tensors_from_bytes
+from xling.train.worker import WorkerSpec, run
+
+
+class Command:
+    """One ``xling`` command in a process of its own; its JSON events can be followed."""
+
+    def __init__(self, *arguments: str, python: str = sys.executable, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [python, "-m", "xling", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
+        self.lines: list[str] = []
+
+    def events(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith('{"'):
+                yield json.loads(line)
+
+    def wait_for(self, wanted) -> dict:
+        for event in self.events():
+            if wanted(event):
+                return event
+        raise AssertionError("the command ended before that:\n" + self.tail())
+
+    def tail(self) -> str:
+        """Its last lines, for messages."""
+        return "\n".join(line[:300] for line in self.lines[-30:])
+
+    def finish(self) -> int:
+        for _ in self.events():
+            pass
+        return self.process.wait()
+
+
+def in_training(step: int):
+    return lambda event: event.get("phase") == "training" and event["step"] >= step
+
+
+def wait_until_gone(pids: set[int]) -> None:
+    deadline = time.monotonic() + 120
+    while pids & ray_processes() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not pids & ray_processes()
+
+
+def ray_processes(*titles: str) -> set[int]:
+    """Pids of Ray's processes; with titles, of those whose title holds one of them."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            ours = "raylet" in command or "gcs_server" in command or command.startswith("ray::")
+            if ours and (not titles or any(title in command for title in titles)):
+                found.add(int(folder.name))
+    return found
+
+
+TRAIN_WORKER, TRIAL_DRIVER, RAYLET = "RayTrainWorker", "ImplicitFunc", "raylet/raylet"
+
+
+def signal_one(title: str, number: int, but: set[int] = frozenset()) -> int:
+    """Send a signal to the newest process of a title that was not there before; its pid."""
+    pid = max(ray_processes(title) - but)
+    os.kill(pid, number)
+    return pid
+
+
+def kill_all(pids: set[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def reference_weights(folder: Path, file: Path, label: str) -> dict[str, torch.Tensor]:
+    """The cell trained in this process without Ray and without any disturbance."""
+    study = build_study(load_sweep(file).cells)
+    job = next(job for job in study.cells if job.label == label)
+    root = Storage(str(folder / "runs"))
+    spec = WorkerSpec(
+        storage=root.url,
+        folder="reference",
+        stop_files=(),
+        config=job.config.model_dump(mode="json"),
+        training=job.training,
+        texts=job.texts,
+        dev=job.dev,
+        weights=job.weights,
+        warm=None,
+        attempt=1,
+        accepted=(),
+    )
+    threads = torch.get_num_threads()
+    run(spec, rank=0, world_size=1, device=torch.device("cpu"), send=lambda message: None)
+    torch.set_num_threads(threads)
+    return tensors_from_bytes(root.read("reference/model/model.safetensors"))
+
+
+def assert_one_run_a_cell(folder: Path, label: str, steps: int) -> None:
+    """MLflow holds each step of the cell once, in one run below the sweep's."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "small"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    (child,) = [r for r in runs if r.info.run_name == label]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.info.status == "FINISHED"
+    history = client.get_metric_history(child.info.run_id, "train/loss")
+    assert sorted(point.step for point in history) == list(range(steps))
+    assert "eval/geo/mAP/pair/de-en" in child.data.metrics
