@@ -45,8 +45,8 @@ def test_of_threads_that_create_at_once_exactly_one_wins(storage: Storage) -> No
 
 
 def test_a_create_that_a_delete_came_into_is_tried_again(storage: Storage, object_store: ObjectStore) -> None:
-    conflict = (409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation")
-    object_store.refusals += [conflict, conflict]
+    message = "The conditional request cannot succeed due to a conflicting operation against this resource."
+    object_store.refusals += [(409, "ConditionalRequestConflict", message)] * 2
     assert storage.create("a", b"x")
     assert storage.read("a") == b"x"
 
@@ -139,7 +139,7 @@ def test_no_credentials_are_said(s3_url: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def assert_refused(storage: Storage, call: Any) -> None:
-    with pytest.raises(ResourceError, match=r"^storage s3://.* refuses access \(.*\); give credentials that") as refused:
+    with pytest.raises(ResourceError, match=r"^storage s3://.* refuses access \(.*\); give credentials") as refused:
         call(storage)
     assert not isinstance(refused.value, StorageAway)
     assert "\n" not in str(refused.value)

@@ -99,7 +99,8 @@ class Storage:
     def _put_if_absent(self, full: str, data: bytes) -> None:
         for left in reversed(range(_CONFLICTS_TRIED)):
             try:
-                return self._fs.pipe_file(full, data, mode="create")
+                self._fs.pipe_file(full, data, mode="create")
+                return
             except OSError as error:  # S3 says so when a delete of the same name came in between
                 if "conflicting" not in str(error) or not left:
                     raise
@@ -189,7 +190,6 @@ class Storage:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 self.put(file, f"{path}/{file.relative_to(folder).as_posix()}")
-
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

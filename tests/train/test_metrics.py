@@ -7,7 +7,7 @@ def records(steps, time_ms):
 
 def test_each_step_is_read_once_as_the_first_attempt_wrote_it(any_storage):
     assert stored_steps(any_storage) == []
-    write_segment(any_storage, records(range(0, 4), 1), attempt=1)
+    write_segment(any_storage, records(range(4), 1), attempt=1)
     write_segment(any_storage, records(range(4, 8), 1), attempt=1)
     write_segment(any_storage, records(range(6, 10), 2), attempt=2)  # went on from step 6
     write_segment(any_storage, records(range(8, 9), 3), attempt=1)  # late, by a process that was given up

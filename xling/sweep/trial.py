@@ -61,7 +61,7 @@ class Trial:
         self._step = 0
         self._total = 0
         self._record: CellRecord | None = None
-        self._polled = 0.0
+        self._polled = self._looked = 0.0
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -264,6 +264,9 @@ class Trial:
         publish_model(self._folder.storage, start, about)
 
     def _is_asked_to_stop(self) -> bool:
+        if time.monotonic() - self._looked < WAIT_S:  # an object store is far
+            return False
+        self._looked = time.monotonic()
         return self._sweep_is_stopping() or self._folder.asked_to_stop() is not None
 
     def _sweep_is_stopping(self) -> bool:

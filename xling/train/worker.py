@@ -198,10 +198,13 @@ class _Job:
         if self._task.rank != 0:
             return False
         self._alive()  # the others' silence stops it too, at the next collective
-        if self._look is None and time.monotonic() - self._polled >= STOP_POLL_S:
+        if self._look is None:
+            if time.monotonic() - self._polled < STOP_POLL_S:
+                return False
             self._polled = time.monotonic()
             self._look = self._looking.submit(self._is_asked_to_stop)
-        if self._look is None or not wait([self._look], STOP_WAIT_S).done:
+            wait([self._look], STOP_WAIT_S)
+        if not self._look.done():
             return False
         asked, self._look = self._look.result(), None
         return asked
