@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,10 +15,11 @@ from xling.errors import ResourceError
 from xling.storage import Storage
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
-    """The same behaviour is asked of a local folder and of a store without folders."""
-    storage = Storage(str(tmp_path / "root") if request.param == "folder" else f"memory://{uuid4().hex}/root")
+    """The same behaviour is asked of a local folder and of stores without folders."""
+    urls = {"folder": lambda: str(tmp_path / "root"), "memory": lambda: f"memory://{uuid4().hex}/root"}
+    storage = Storage(urls.get(request.param, lambda: request.getfixturevalue("s3_url"))())
     yield storage
     storage.delete("")
 
@@ -121,9 +124,42 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "runs").exists()  # opening writes nothing
 
 
+def test_a_file_url_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(f"file://{tmp_path}/runs")
+    storage.write("a/b", b"x")
+    assert (tmp_path / "runs" / "a" / "b").read_bytes() == b"x"
+    assert storage.child("a").list() == ["b"]
+    monkeypatch.chdir(tmp_path)
+    assert Storage("file://runs").url == storage.url
+    assert Storage("file:///").url == Storage("/").url == "/"
+
+
 def test_unknown_kinds_of_storage_are_refused() -> None:
     with pytest.raises(ResourceError, match="'nosuch://bucket' cannot be opened"):
         Storage("nosuch://bucket")
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:///"])
+def test_a_url_without_a_bucket_is_refused(url: str) -> None:
+    with pytest.raises(ResourceError, match=f"{url!r} names no bucket: write {url[:2]}://bucket/prefix"):
+        Storage(url)
+
+
+@pytest.mark.parametrize(("url", "package", "extra"), [("s3://b/p", "s3fs", "s3"), ("gs://b/p", "gcsfs", "gs")])
+def test_a_missing_package_is_named_with_what_installs_it(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, extra, raising=False)  # what was opened before
+    with pytest.raises(ResourceError, match=rf"'{url}' needs a package .*: pip install 'xling\[{extra}\]'"):
+        Storage(url)
+
+
+def test_a_google_url_is_taken_where_its_package_is() -> None:
+    pytest.importorskip("gcsfs")
+    storage = Storage("gs://bucket/prefix")
+    assert storage.locate("a") == "gs://bucket/prefix/a"
+    assert not storage.is_local
 
 
 @pytest.mark.parametrize("method", ["write", "put"])

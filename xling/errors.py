@@ -36,6 +36,10 @@ class ResourceError(XlingError):
     """The cluster or the storage cannot hold what was asked for."""
 
 
+class StorageAway(ResourceError):
+    """The storage does not answer now; waiting may help, so that a retry is worth it."""
+
+
 class TrackingError(XlingError):
     """The MLflow store refuses what we log, or was changed under us."""
 

@@ -2,7 +2,9 @@
 
 Two rules make a kill at any moment harmless: a file appears whole or not at all
 (:meth:`Storage.write`), and what must exist once is created exclusively
-(:meth:`Storage.create`).
+(:meth:`Storage.create`). Nothing is cached: what another process has just written or deleted is
+seen. Threads may share a storage; a forked process opens its own, since fsspec's connections of
+an object store do not outlive a fork.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ from typing import IO, Any
 
 import fsspec
 
-from xling.errors import ResourceError
+from xling.errors import ResourceError, StorageAway
 
 _HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # of this package, by kind of URL
+_CONFLICTS_TRIED = 5
+_REASON_CHARACTERS = 200
 
 
 class Storage:
@@ -30,11 +35,18 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         """Args: url: a folder's path (made absolute) or any fsspec URL."""
-        self.url = url if "://" in url else str(Path(url).expanduser().resolve())
-        self.url = self.url.removeprefix("file://").rstrip("/")
+        url = url.removeprefix("file://") or "/"
+        kind, is_url, place = url.partition("://")
+        if is_url and not place.strip("/"):
+            raise ResourceError(f"storage {url!r} names no bucket: write {kind}://bucket/prefix")
+        # Absolute: worker processes run in other folders.
+        self.url = url.rstrip("/") if is_url else str(Path(url).expanduser().resolve())
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
+        except ImportError as error:
+            fix = f"pip install 'xling[{_EXTRAS[kind]}]'" if kind in _EXTRAS else "install it"
+            raise ResourceError(f"storage {url!r} needs a package that is not installed ({error}): {fix}") from error
+        except ValueError as error:
             raise ResourceError(f"storage {url!r} cannot be opened: {error}") from error
 
     @property
@@ -53,10 +65,12 @@ class Storage:
         """Write a whole file; a reader sees the old content or the new, never a part.
 
         Raises:
-            ResourceError: the storage is full.
+            ResourceError: the storage is full; or, as from every method, it cannot be used
+                (:class:`StorageAway`: not now).
         """
         if not self.is_local:  # an object store's put is atomic already
-            self._fs.pipe_file(f"{self._root}/{path}", data)
+            with self._asking():
+                self._fs.pipe_file(f"{self._root}/{path}", data)
             return
         with self._unfinished(path) as (file, name):
             file.write(data)
@@ -64,24 +78,38 @@ class Storage:
             os.replace(name, f"{self._root}/{path}")
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; False when another was first. Raises as :meth:`write`."""
-        full = f"{self._root}/{path}"
+        """Write a file that must not exist yet; False when another was first. Raises as :meth:`write`.
+
+        An object store must know conditional writes (``If-None-Match``). A put whose answer was lost
+        is sent again and then finds itself there: it is said to be another's, though what is there is ours.
+        """
         try:
             if not self.is_local:
-                self._fs.pipe_file(full, data, mode="create")
+                with self._asking():
+                    self._put_if_absent(f"{self._root}/{path}", data)
                 return True
             with self._unfinished(path) as (file, name):
                 file.write(data)
                 _sync(file)
-                os.link(name, full)  # fails when the name is taken, and is never half-written
+                os.link(name, f"{self._root}/{path}")  # fails when the name is taken, and is never half-written
         except FileExistsError:
             return False
         return True
 
+    def _put_if_absent(self, full: str, data: bytes) -> None:
+        for left in reversed(range(_CONFLICTS_TRIED)):
+            try:
+                self._fs.pipe_file(full, data, mode="create")
+                return
+            except OSError as error:  # S3 says so when a delete of the same name came in between
+                if "conflicting" not in str(error) or not left:
+                    raise
+
     def put(self, source: Path, path: str) -> None:
         """Copy a local file here without holding it in memory; else as :meth:`write`."""
         if not self.is_local:
-            self._fs.put_file(str(source), f"{self._root}/{path}")
+            with self._asking():
+                self._fs.put_file(str(source), f"{self._root}/{path}")
             return
         with self._unfinished(path) as (file, name), source.open("rb") as stream:
             shutil.copyfileobj(stream, file, 1 << 20)
@@ -107,16 +135,19 @@ class Storage:
 
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError when there is no such file."""
-        return bytes(self._fs.cat_file(f"{self._root}/{path}"))
+        with self._asking():
+            return bytes(self._fs.cat_file(f"{self._root}/{path}"))
 
     def exists(self, path: str) -> bool:
-        return bool(self._fs.exists(f"{self._root}/{path}"))
+        with self._asking():
+            return bool(self._fs.exists(f"{self._root}/{path}"))
 
     def list(self, path: str = "") -> list[str]:
         """Names directly below a folder, sorted; empty when there is no such folder."""
         full = f"{self._root}/{path}".rstrip("/")
         try:
-            entries = self._fs.ls(full, detail=False)
+            with self._asking():
+                entries = self._fs.ls(full, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != full)
@@ -133,7 +164,8 @@ class Storage:
                 hidden = f"{Path(full).parent}/{_HIDDEN}{uuid.uuid4().hex}"
                 os.rename(full, hidden)
                 full = hidden
-            self._fs.rm(full, recursive=True)
+            with self._asking():
+                self._fs.rm(full, recursive=True)
 
     def write_json(self, path: str, value: Any) -> None:
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n")
@@ -149,7 +181,8 @@ class Storage:
             return
         with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
             target = Path(scratch) / Path(path).name
-            self._fs.get(f"{self._root}/{path}", str(target), recursive=True)
+            with self._asking():
+                self._fs.get(f"{self._root}/{path}", str(target), recursive=True)
             yield target
 
     def upload(self, folder: Path, path: str) -> None:
@@ -157,6 +190,43 @@ class Storage:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 self.put(file, f"{path}/{file.relative_to(folder).as_posix()}")
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Say in one message why an object store does not do what it is asked to.
+
+        That a file is missing, or there already, is an answer and passes; so does whatever a local
+        folder says. The libraries below raise their own kinds for the rest, some of no common root.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_answer = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError)
+            if self.is_local or (is_answer and not _is_of_bucket(error)):
+                raise
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> ResourceError:
+        bucket = self._root.split("/")[0]
+        if _is_of_bucket(error):
+            return ResourceError(f"storage {self.url}: there is no bucket {bucket!r}; make it, or correct the URL")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_REASON_CHARACTERS]
+        if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+            return ResourceError(
+                f"storage {self.url} refuses access ({reason}); give credentials that may list, read, write and delete "
+                "there, in the environment or in the provider's own file (docs/storage.md)"
+            )
+        if isinstance(error, ValueError):
+            return ResourceError(f"storage {self.url} cannot be reached ({reason}); correct the URL or its endpoint")
+        return StorageAway(
+            f"storage {self.url} cannot be used now ({reason}); check the network, the region and the endpoint "
+            "(AWS_ENDPOINT_URL), then give the same command again: it goes on from here"
+        )
+
+
+def _is_of_bucket(error: Exception) -> bool:
+    """Whether not a file but its whole bucket is missing; the stores' libraries tell it by words alone."""
+    return "bucket does not exist" in str(error)
 
 
 def _sync(file: IO[bytes]) -> None:

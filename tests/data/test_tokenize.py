@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -54,12 +53,10 @@ def storage(tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+def remote(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    storage = Storage(f"memory://{uuid4().hex}")
-    yield storage
-    storage.delete("")
+    return Storage(s3_url)
 
 
 def forbidden() -> list[Row]:

@@ -20,13 +20,16 @@ from xling.train.worker import WorkerSpec, run
 class Command:
     """One ``xling`` command in a process of its own; its JSON events can be followed."""
 
-    def __init__(self, *arguments: str, python: str = sys.executable, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, python: str = sys.executable, folder: Path | None = None, **environment: str
+    ) -> None:
         self.process = subprocess.Popen(
             [python, "-m", "xling", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            cwd=folder,
             env={**os.environ, **environment},
         )
         self.lines: list[str] = []
@@ -97,11 +100,10 @@ def kill_all(pids: set[int]) -> None:
             continue
 
 
-def reference_weights(folder: Path, file: Path, label: str) -> dict[str, torch.Tensor]:
+def reference_weights(root: Storage, file: Path, label: str) -> dict[str, torch.Tensor]:
     """The cell trained in this process without Ray and without any disturbance."""
     study = build_study(load_sweep(file).cells)
     job = next(job for job in study.cells if job.label == label)
-    root = Storage(str(folder / "runs"))
     spec = WorkerSpec(
         storage=root.url,
         folder="reference",

@@ -1,13 +1,13 @@
 import pytest
 
-from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.lease import Lease
+from xling.train.checkpoint import CheckpointStore
 
 
 @pytest.fixture
-def cell(tmp_path):
-    return CellFolder(Storage(str(tmp_path)))
+def cell(any_storage):
+    return CellFolder(any_storage)
 
 
 def finish(cell, evals):
@@ -57,8 +57,21 @@ def test_starting_over_forgets_results_but_not_history(cell):
     cell.start_over()
     assert not cell.is_trained()
     assert cell.missing_evaluations(["e1"]) == ["e1"]
+    assert cell.state(["e1"]) is CellState.NEW
     assert len(cell.attempts()) == 1
     assert cell.generation() == 1
+
+
+def test_a_new_attempt_may_start_from_the_checkpoints_that_are_whole(cell):
+    first = cell.begin_attempt()
+    store = CheckpointStore(cell.storage, first.number, first.accepted)
+    for step in (10, 20):
+        store.publish(step, [store.write_file(step, "state.json", b"{}")])
+    cell.storage.write("checkpoints/step-00000030-a0001/state.json", b"{}")  # killed before its manifest
+    second = cell.begin_attempt()
+    assert second.accepted == tuple(f"step-{step:08d}-a0001" for step in (10, 20))
+    cell.start_over()
+    assert cell.begin_attempt().accepted == ()
 
 
 def test_without_its_last_file_a_cell_is_not_done(cell):

@@ -61,7 +61,7 @@ def only_cell(file: Path) -> tuple[CellFolder, str]:
 def assert_undisturbed(folder: Path, file: Path, cell: CellFolder, label: str) -> None:
     """The cell's steps and weights are those of a run in this process that nothing happened to."""
     assert [record["step"] for record in stored_steps(cell.storage)] == list(range(STEPS))
-    expected = reference_weights(folder, file, label)
+    expected = reference_weights(Storage(str(folder / "runs")), file, label)
     trained = tensors_from_bytes(cell.storage.read("model/model.safetensors"))
     assert all(torch.equal(expected[name], trained[name]) for name in expected)
 

@@ -14,8 +14,8 @@ from xling.sweep.lease import HeldError, Holder, Lease, holder_of
 
 
 @pytest.fixture
-def storage(tmp_path):
-    return Storage(str(tmp_path))
+def storage(any_storage):
+    return any_storage
 
 
 def hold(folder, ready):
@@ -33,8 +33,8 @@ def holding_process(folder):
     return process
 
 
-def test_a_second_holder_is_told_who_has_it(storage, tmp_path):
-    process = holding_process(str(tmp_path))
+def test_a_second_holder_is_told_who_has_it(storage):
+    process = holding_process(storage.url)
     try:
         with pytest.raises(HeldError, match=rf"sweep demo is held by process {process.pid} on host .*, since \d{{4}}-"):
             Lease(storage, "sweep demo").acquire()
@@ -43,8 +43,8 @@ def test_a_second_holder_is_told_who_has_it(storage, tmp_path):
         process.join()
 
 
-def test_a_killed_holder_on_this_host_frees_it_at_once(storage, tmp_path):
-    process = holding_process(str(tmp_path))
+def test_a_killed_holder_on_this_host_frees_it_at_once(storage):
+    process = holding_process(storage.url)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert holder_of(storage) is None
@@ -96,6 +96,16 @@ def test_the_heartbeat_moves(storage, monkeypatch):
         assert holder_of(storage).heartbeat > first
 
 
+def test_a_lease_whose_put_was_answered_late_is_held_all_the_same(storage, monkeypatch):
+    def create(path, data):
+        storage.write(path, data)  # done, but its answer was lost, and the second try finds it there
+        return False
+
+    monkeypatch.setattr(storage, "create", create)
+    with Lease(storage, "it"):
+        assert holder_of(storage).pid == os.getpid()
+
+
 def race(folder, go, results):
     go.wait()
     try:
@@ -107,11 +117,11 @@ def race(folder, go, results):
         results.put(False)
 
 
-def test_of_several_takers_of_a_dead_lease_one_wins(storage, tmp_path):
+def test_of_several_takers_of_a_dead_lease_one_wins(storage):
     elsewhere(storage, 0.0)
     context = mp.get_context("spawn")
     go, results = context.Event(), context.Queue()
-    takers = [context.Process(target=race, args=(str(tmp_path), go, results)) for _ in range(3)]
+    takers = [context.Process(target=race, args=(storage.url, go, results)) for _ in range(3)]
     for taker in takers:
         taker.start()
     go.set()

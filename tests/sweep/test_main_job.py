@@ -88,7 +88,7 @@ def test_interrupted_killed_and_resumed_to_the_same_weights(tmp_path):
     said = json.loads(third.lines[-1])
     assert said["states"] == {"tiny/start": "done", good.label: "done", bad.label: "failed"}
 
-    expected = reference_weights(tmp_path, file, good.label)
+    expected = reference_weights(root, file, good.label)
     trained = tensors_from_bytes(cell.storage.read("model/model.safetensors"))
     assert all(torch.equal(expected[name], trained[name]) for name in expected)
 

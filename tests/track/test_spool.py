@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from xling.storage import Storage
 from xling.track.spool import MetricPoint, Spool
 
 
@@ -76,8 +75,8 @@ def test_one_process_delivers_at_a_time(tmp_path):
     assert second.claim()
 
 
-def test_segments_bring_a_spool_to_another_host(tmp_path):
-    store = Storage(str(tmp_path / "store"))
+def test_segments_bring_a_spool_to_another_host(tmp_path, any_storage):
+    store = any_storage.child("track")
     host_a = Spool(tmp_path / "a")
     host_a.append_points(points([1, 2]))
     host_a.save_segment(store, attempt=1)

@@ -66,8 +66,8 @@ def config(**train) -> CellConfig:
     )
 
 
-def prepare(folder: Path, cell: CellConfig) -> Storage:
-    """Put on storage what the job reads."""
+def prepare(folder: Path | str, cell: CellConfig) -> Storage:
+    """Put on storage, a folder or a URL, what the job reads."""
     root = Storage(str(folder))
     training = training_set()
     ensure_tokenizer(root, training)

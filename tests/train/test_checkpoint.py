@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from xling.errors import CheckpointError
-from xling.storage import Storage
 from xling.train.checkpoint import (
     CheckpointName,
     CheckpointStore,
@@ -16,8 +15,8 @@ from xling.train.checkpoint import (
 
 
 @pytest.fixture
-def cell(tmp_path):
-    return Storage(str(tmp_path))
+def cell(any_storage):
+    return any_storage
 
 
 def begin(cell, number):
@@ -42,19 +41,19 @@ def test_the_newest_whole_checkpoint_is_found_by_the_next_attempt(cell):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "missing", "manifest"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(cell, tmp_path, damage):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(cell, damage):
     store = begin(cell, 1)
     save(store, 10)
     save(store, 20)
-    folder = tmp_path / "checkpoints" / "step-00000020-a0001"
-    file = folder / "weights.safetensors"
-    data = file.read_bytes()
+    folder = "checkpoints/step-00000020-a0001"
+    file = f"{folder}/weights.safetensors"
+    data = cell.read(file)
     if damage == "missing":
-        file.unlink()
+        cell.delete(file)
     elif damage == "manifest":
-        (folder / "manifest.json").write_text('{"files": [')
+        cell.write(f"{folder}/manifest.json", b'{"files": [')
     else:
-        file.write_bytes({"cut": data[:-1], "empty": b"", "flip": bytes([data[0] ^ 1]) + data[1:]}[damage])
+        cell.write(file, {"cut": data[:-1], "empty": b"", "flip": bytes([data[0] ^ 1]) + data[1:]}[damage])
     name, skipped = begin(cell, 2).newest_valid()
     assert name == CheckpointName(10, 1)
     assert len(skipped) == 1
@@ -88,11 +87,11 @@ def test_two_checkpoints_are_kept_and_the_best(cell):
     assert cell.list("checkpoints") == [f"step-{step:08d}-a0001" for step in (10, 30, 40)]
 
 
-def test_a_damaged_newest_is_replaced_when_its_step_is_reached_again(cell, tmp_path):
+def test_a_damaged_newest_is_replaced_when_its_step_is_reached_again(cell):
     first = begin(cell, 1)
     save(first, 10)
     save(first, 20)
-    (tmp_path / "checkpoints/step-00000020-a0001/weights.safetensors").write_bytes(b"")
+    cell.write("checkpoints/step-00000020-a0001/weights.safetensors", b"")
     second = begin(cell, 2)
     second.newest_valid()
     save(second, 20, b"again")

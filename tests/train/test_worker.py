@@ -55,6 +55,23 @@ def test_a_death_at_any_step_changes_nothing(tmp_path, death):
     assert_same(root, "whole", "cut")
 
 
+def test_a_death_changes_nothing_on_an_object_store_either(s3_url):
+    cell = config()
+    root = prepare(s3_url, cell)
+    assert attempt(root, "whole", cell)
+    with pytest.raises(Death):
+        attempt(root, "cut", cell, send=die_at(9)[0])
+    newest = root.list("cut/checkpoints")[-1]
+    assert newest == "step-00000008-a0001"
+    data = root.read(f"cut/checkpoints/{newest}/weights.safetensors")
+    root.write(f"cut/checkpoints/{newest}/weights.safetensors", data[:-1])  # damaged: passed over
+    told = []
+    assert attempt(root, "cut", cell, send=told.append)
+    assert [message["reason"].split(":")[0] for message in told if message["event"] == "skipped"] == [newest]
+    assert next(message["step"] for message in told if message["event"] == "started") == 4
+    assert_same(root, "whole", "cut")
+
+
 def test_nothing_is_left_to_do_after_the_last_step(tmp_path):
     cell = config()
     root = prepare(tmp_path, cell)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,10 +77,12 @@ def tracking_store(loaded: LoadedSweep) -> tuple[str, str | None]:
 
 def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
     """Each job's state, by id, as storage tells it."""
-    return {
-        job.id: CellFolder(root.child(job.folder(sweep))).state([evaluation.id for evaluation in job.evaluations])
-        for job in jobs
-    }
+
+    def state(job: Job) -> CellState:
+        return CellFolder(root.child(job.folder(sweep))).state([evaluation.id for evaluation in job.evaluations])
+
+    with ThreadPoolExecutor(16) as pool:  # an object store is far
+        return dict(zip((job.id for job in jobs), pool.map(state, jobs), strict=True))
 
 
 def launch(

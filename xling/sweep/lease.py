@@ -89,7 +89,8 @@ class Lease:
             raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
         self._holder = Holder.me()
         self._number = number + 1
-        if not self._storage.create(_path(self._number), _encode(self._holder)):
+        mine = _encode(self._holder)
+        if not self._storage.create(_path(self._number), mine) and not _holds(self._storage, self._number, mine):
             raise HeldError(f"{self._what} was taken by another process just now; wait for it, or stop it first")
         for old in range(max(1, self._number - 3), self._number):
             self._storage.delete(_path(old))
@@ -131,6 +132,14 @@ def _newest(storage: Storage) -> tuple[int, Holder | None]:
         return number, Holder(**storage.read_json(_path(number)))
     except (FileNotFoundError, ValueError, TypeError):  # gone meanwhile, or from another version
         return number, None
+
+
+def _holds(storage: Storage, number: int, data: bytes) -> bool:
+    """Whether a lease's file is this one: a put may have been done though its answer was lost."""
+    try:
+        return storage.read(_path(number)) == data
+    except FileNotFoundError:
+        return False
 
 
 def _path(number: int) -> str:

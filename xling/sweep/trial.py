@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 
-from xling.errors import XlingError
+from xling.errors import StorageAway, XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
@@ -61,7 +61,7 @@ class Trial:
         self._step = 0
         self._total = 0
         self._record: CellRecord | None = None
-        self._polled = 0.0
+        self._polled = self._looked = 0.0
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -141,7 +141,7 @@ class Trial:
                     furthest = max(furthest, self._step)
                     self._tell(phase="starting", note=f"{error}; going on from the last checkpoint")
                     continue
-                by_user = isinstance(error, XlingError) or (isinstance(error, CodeFailure) and error.by_user)
+                by_user = error.by_user if isinstance(error, CodeFailure) else _is_final(error)
                 trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
                 message = str(error) or type(error).__name__
                 self._end(current.number, Outcome.FAILED, message, trace=trace)
@@ -264,6 +264,9 @@ class Trial:
         publish_model(self._folder.storage, start, about)
 
     def _is_asked_to_stop(self) -> bool:
+        if time.monotonic() - self._looked < WAIT_S:  # an object store is far
+            return False
+        self._looked = time.monotonic()
         return self._sweep_is_stopping() or self._folder.asked_to_stop() is not None
 
     def _sweep_is_stopping(self) -> bool:
@@ -271,6 +274,11 @@ class Trial:
 
     def _tell(self, phase: str, **values: Any) -> None:
         self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **values})
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether trying again cannot help: the user must mend something first."""
+    return isinstance(error, XlingError) and not isinstance(error, StorageAway)
 
 
 def _is_death(error: Exception) -> bool:

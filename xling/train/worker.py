@@ -9,6 +9,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from xling.config.schema import CellConfig
-from xling.errors import XlingError
+from xling.errors import StorageAway, XlingError
 from xling.model.source import LoadedModel
 from xling.storage import Storage
 from xling.train.checkpoint import (
@@ -35,6 +36,7 @@ from xling.train.optim import build_optimizer, steps_of_budget
 
 Send = Callable[[dict[str, Any]], None]
 STOP_POLL_S = 1.0
+STOP_WAIT_S = 0.01  # a local folder answers within it
 ALIVE_S = 5.0
 
 
@@ -61,11 +63,11 @@ def describe(error: Exception) -> dict[str, Any]:
     ``peer``: it came out of a collective, so most likely another rank is gone and this one only
     noticed. ``fenced``: a newer attempt has the job.
     """
-    by_user = isinstance(error, XlingError)
+    ours = isinstance(error, XlingError)
     frames = traceback.extract_tb(error.__traceback__)
     return {
-        "message": str(error) if by_user else f"{type(error).__name__}: {error}",
-        "by_user": by_user,
+        "message": str(error) if ours else f"{type(error).__name__}: {error}",
+        "by_user": ours and not isinstance(error, StorageAway),
         "peer": any("torch/distributed" in frame.filename for frame in frames),
         "fenced": isinstance(error, FencedError),
     }
@@ -132,6 +134,8 @@ class _Job:
         self._checkpoints = CheckpointStore(self._cell, spec.attempt, spec.accepted)
         self._segment: list[StepRecord] = []  # not on storage yet
         self._polled = self._told = time.monotonic()
+        self._looking = ThreadPoolExecutor(1, "stop")
+        self._look: Future[bool] | None = None
         self._dev = DevScorer(root, spec.dev, start, task.rank, task.world_size) if spec.dev else None
 
     def restore(self) -> LoopState:
@@ -187,13 +191,29 @@ class _Job:
             self._send({"event": "alive"})
 
     def should_stop(self) -> bool:
-        """Whether word was left to stop; rank 0 looks once a second, the loop tells the others."""
-        if self._task.rank == 0:  # the others' silence stops it too, at the next collective
-            self._alive()
-        if self._task.rank != 0 or time.monotonic() - self._polled < STOP_POLL_S:
+        """Whether word was left to stop; rank 0 looks once a second, the loop tells the others.
+
+        It looks in a thread: an object store takes its time to answer, and a step hardly waits for it.
+        """
+        if self._task.rank != 0:
             return False
-        self._polled = time.monotonic()
-        return any(self._root.exists(path) for path in self._spec.stop_files)
+        self._alive()  # the others' silence stops it too, at the next collective
+        if self._look is None:
+            if time.monotonic() - self._polled < STOP_POLL_S:
+                return False
+            self._polled = time.monotonic()
+            self._look = self._looking.submit(self._is_asked_to_stop)
+            wait([self._look], STOP_WAIT_S)
+        if not self._look.done():
+            return False
+        asked, self._look = self._look.result(), None
+        return asked
+
+    def _is_asked_to_stop(self) -> bool:
+        try:
+            return any(self._root.exists(path) for path in self._spec.stop_files)
+        except StorageAway:  # no word of anybody; the next checkpoint fails if it stays so
+            return False
 
     def publish(self, state: LoopState) -> None:
         """Write the trained model's folder, its marker last."""

@@ -1,0 +1,47 @@
+"""Where results may lie: the same is asked of a local folder and of an object store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from object_store import ObjectStore
+
+from xling.storage import Storage
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[ObjectStore]:
+    store = ObjectStore()
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def object_store(endpoint: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An S3 endpoint that this process's environment, and its children's, leads to."""
+    import s3fs
+
+    for name, value in endpoint.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    s3fs.S3FileSystem.clear_instance_cache()  # which knows nothing of environments
+    endpoint.requests.clear()
+    yield endpoint
+    endpoint.refusals.clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def s3_url(object_store: ObjectStore) -> str:
+    """A prefix in a new bucket of its own."""
+    bucket = f"bucket-{uuid4().hex}"
+    object_store.make_bucket(bucket)
+    return f"s3://{bucket}/runs"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty storage of either kind."""
+    return Storage(str(tmp_path / "results") if request.param == "folder" else request.getfixturevalue("s3_url"))

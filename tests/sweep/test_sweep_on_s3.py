@@ -1,0 +1,75 @@
+"""A sweep whose storage is a bucket: killed in the middle, resumed, and nothing is different."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from commands import (
+    Command,
+    assert_one_run_a_cell,
+    in_training,
+    ray_processes,
+    reference_weights,
+    wait_until_gone,
+)
+
+from xling.config.load import load_sweep
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder
+from xling.sweep.jobs import build_study
+from xling.train.checkpoint import accepted_checkpoints, tensors_from_bytes
+from xling.train.metrics import stored_steps
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STEPS, INTERVAL = 80, 10
+SWEEP = f"""
+name: small
+storage: {{storage}}
+tracking: {{{{uri: "sqlite:///{{database}}"}}}}
+data:
+  train: {{{{dataset: geo, languages: [de, en]}}}}
+  evaluate: [{{{{dataset: geo, languages: [de, en]}}}}]
+model: {{{{preset: tiny, dropout: 0.1, max_query_tokens: 48, max_passage_tokens: 48}}}}
+train: {{{{batch_size: 32, budget: {{{{steps: {STEPS}}}}}, checkpoint_every: {INTERVAL}, report_every: 5, lr: 4e-3}}}}
+retries: 0
+grid:
+  - mix.monolingual: [0, 0.5]
+"""
+
+
+def test_a_sweep_on_an_object_store_is_killed_and_resumed_to_the_same_weights(tmp_path: Path, s3_url: str) -> None:
+    file, database = tmp_path / "small.yaml", tmp_path / "runs" / "mlflow.db"
+    database.parent.mkdir()
+    file.write_text(SWEEP.format(storage=s3_url, database=database))
+    before = ray_processes()
+    root = Storage(s3_url)
+    study = build_study(load_sweep(file).cells)
+    first = study.cells[0]
+    cell = CellFolder(root.child(first.folder("small")))
+
+    killed = Command("sweep", str(file), "--json", folder=tmp_path)
+    killed.wait_for(lambda event: in_training(INTERVAL + 1)(event) and event["job"] == first.id)
+    os.kill(killed.process.pid, signal.SIGKILL)
+    killed.process.wait()
+    wait_until_gone(ray_processes() - before)
+    saved = max(int(name[5:13]) for name in accepted_checkpoints(cell.storage))
+
+    resumed = Command("resume", "small", "--storage", s3_url, "--json", folder=tmp_path)
+    seen = [event for event in resumed.events() if event.get("job") == first.id and event.get("phase") == "training"]
+    assert resumed.process.wait() == 0, resumed.tail()
+    assert min(event["step"] for event in seen) >= saved >= INTERVAL
+
+    for job in study.cells:
+        folder = CellFolder(root.child(job.folder("small")))
+        assert folder.is_done([evaluation.id for evaluation in job.evaluations])
+        assert [record["step"] for record in stored_steps(folder.storage)] == list(range(STEPS))
+        assert folder.storage.list("checkpoints") == []
+        assert_one_run_a_cell(tmp_path, job.label, STEPS)
+    expected = reference_weights(root, file, first.label)
+    trained = tensors_from_bytes(cell.storage.read("model/model.safetensors"))
+    assert all(torch.equal(expected[name], trained[name]) for name in expected)
