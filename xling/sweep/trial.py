@@ -60,6 +60,7 @@ class Trial:
         self._total = 0
         self._record: CellRecord | None = None
         self._polled = 0.0
+        self._stopped_early = ""  # why
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -124,7 +125,9 @@ class Trial:
             try:
                 attempt(current.number, current.accepted)
             except Stopped as stop:
-                self._end(current.number, stop.outcome)
+                self._end(current.number, stop.outcome, stop.reason)
+                if stop.reason:
+                    self._tell(phase=stop.outcome, note=stop.reason)
                 return CellState(stop.outcome.value)
             except Replaced:
                 break
@@ -195,9 +198,13 @@ class Trial:
             warm=job.warm,
             attempt=number,
             accepted=accepted,
+            rungs=self._settings.rungs(job.group, job.id, stops=not self._folder.is_wanted()),
         )
+        self._stopped_early = ""
         ran = fit(spec, job.config.resources, self._on_message, self._is_asked_to_stop)
         if not ran or not self._folder.is_trained():
+            if self._stopped_early:
+                raise Stopped(Outcome.STOPPED, self._stopped_early)
             raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
 
     def _on_message(self, message: Message) -> None:
@@ -215,6 +222,8 @@ class Trial:
             self._tell(phase="training")
         elif message["event"] == "checkpoint" and self._record is not None:
             self._record.save_spool()
+        elif message["event"] == "stopped early":
+            self._stopped_early = message["reason"]
         elif message["event"] == "note":
             self._tell(phase="training", note=message["text"])
         elif message["event"] == "skipped":
