@@ -1,5 +1,8 @@
 """Which cells early stopping may compare, and what it refuses."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from xling.config import dotted
@@ -7,6 +10,7 @@ from xling.config.dotted import known_paths
 from xling.config.early_stopping import is_tuning
 from xling.config.schema import CellConfig, SweepConfig
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY = """
 - model.preset: [tiny, mini]
 - mix.monolingual: [0, 1]
@@ -165,3 +169,11 @@ def test_it_is_for_the_whole_sweep(refused):
 def test_it_can_be_set_and_unset_on_the_command_line(load):
     assert load("{}", STUDY, "early_stopping=null").config.early_stopping is None
     assert load("{}", TUNED, "early_stopping.reduction_factor=4").config.early_stopping.reduction_factor == 4
+
+
+def test_the_readmes_example_is_a_sweep_that_compares_four_rates(sweeps):
+    (text,) = re.findall(r"```yaml\n(grid:.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    assert "early_stopping:" in text
+    cells = sweeps.load("name: small\ndata: {train: {dataset: geo}}\n" + text).cells
+    assert len(cells) == 36
+    assert {cell.tuned for cell in cells} == {("train.lr",)}

@@ -93,8 +93,8 @@ def test_workers_are_told_their_group_and_milestones_only_where_they_are_compare
     assert TrialSettings("runs", "s", 0, "uri", "s", None, "", 0.0).rungs("g", "id", stops=True) is None
 
 
-def run_again(stopped, **selection):
-    _, study, root = stopped
+def run_again(sweep, /, **selection):
+    _, study, root = sweep
     return [job.label for job in _to_run(root, "small", study, Selection(**selection))]
 
 

@@ -37,10 +37,13 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
     """The rows of all jobs that are done, cells and baselines, in the sweep's order.
 
     Another axis of the grid, a batch size say, becomes part of the row's size, so that only seeds
-    are ever averaged. A baseline stands before each of the sizes it is the start of.
+    are ever averaged. A baseline stands before each of the sizes it is the start of, unless early
+    stopping ended all of it.
     """
     rows = []
     states = states_of(root, sweep, jobs)
+    stopped = {row.label for row in collect_stopped(root, sweep, jobs)}
+    going = [job for job in jobs if job.label not in stopped]
     for job in jobs:
         if states[job.id] is not CellState.DONE:
             continue
@@ -59,7 +62,7 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     strata={label: stratum.headline for label, stratum in result.strata.items()},
                     dev=about["dev"],
                 )
-                for variant in _variants(job, jobs)
+                for variant in _variants(job, going)
             ]
     return rows
 
