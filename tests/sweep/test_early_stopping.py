@@ -113,9 +113,13 @@ def test_they_wait_until_they_are_asked_for_and_are_then_let_go_on(stopped):
     assert wanted(stopped) == [labels[1]]
     assert run_again(stopped, stopped=True) == [study.cells[0].label, *labels]
     assert wanted(stopped) == [study.cells[0].label, *labels]
+    cell_folder(root, study.cells[1]).storage.delete("result.json")
+    end_as(root, study.cells[1], Outcome.FAILED)
+    assert run_again(stopped, stopped=True, failed=True) == [*(job.label for job in study.cells[:2]), *labels]
+    assert not cell_folder(root, study.cells[1]).is_wanted()
     # interrupted on its way to the end, it is still wanted when the sweep is resumed
     end_as(root, study.cells[2], Outcome.INTERRUPTED)
-    assert run_again(stopped) == [study.cells[2].label]
+    assert study.cells[2].label in run_again(stopped)
     assert cell_folder(root, study.cells[2]).is_wanted()
 
 
@@ -292,9 +296,7 @@ def test_hopeless_rates_are_stopped_and_can_be_taken_up_again(tmp_path):
     assert len(root.list(f"rates/rungs/{group}/0.25")) == 4
     assert_runs_tell_their_state(root, ended)
 
-    status, said = xling("resume", "rates", "--storage", root.url)
-    assert (status, by_state()) == (0, ended)
-    assert "Nothing to run" in said
+    assert _to_run(root, "rates", study, Selection()) == []
 
     status, said = xling("resume", "rates", "--storage", root.url, "--stopped", "--json")
     assert status == 0, said

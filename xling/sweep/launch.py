@@ -291,8 +291,9 @@ def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> li
             forget(root, sweep, job.id)
         states = states_of(root, sweep, study.scored)
     todo = [job for job in chosen if states[job.id] is not CellState.DONE]
-    for job in (job for job in todo if job.group and (selection.cells or selection.stopped)):
-        CellFolder(root.child(job.folder(sweep))).want()
+    for job in todo:
+        if job.group and (selection.cells or (selection.stopped and states[job.id] is CellState.STOPPED)):
+            CellFolder(root.child(job.folder(sweep))).want()
     needed = [job for job in study.warm if job.id in {job.warm for job in todo}]
     warm = [job for job in needed if not CellFolder(root.child(job.folder(sweep))).is_trained()]
     return [*warm, *sorted(todo, key=lambda job: job.kind == "baseline")]
