@@ -54,7 +54,7 @@ def sweep(file: File, set_: Sets = None, address: Address = None, json: Json = F
 def resume(
     name: Name,
     failed: Annotated[bool, typer.Option("--failed", help="Only cells that failed.")] = False,
-    stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped.")] = False,
+    stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped, by you or early.")] = False,
     cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell: its label or id. Repeatable.")] = None,  # noqa: UP045
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Forget what they reached; also of done ones.")

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from xling.config import identity
 from xling.config.dotted import known_paths, slot_at, split
-from xling.config.identity import canonical_json, eval_id, identity_fields, train_id, training_key, warm_id
+from xling.config.identity import (
+    canonical_json,
+    comparison_group,
+    eval_id,
+    identity_fields,
+    train_id,
+    training_key,
+    warm_id,
+)
 from xling.config.schema import CellConfig, DataConfig, EvaluationConfig, ModelConfig, Section
 from xling.config.schema import identity as identity_field
 
@@ -317,3 +325,35 @@ def test_the_key_of_a_cell_tells_trainings_apart():
     assert training_key(cell(data={"train": {"dataset": "geo", "languages": ("en", "de")}})) != once
     by_path = {"path": "/a"}
     assert training_key(cell(model=by_path)) != training_key(cell(model={"path": "/b"}))
+
+
+def group(config, *tuned, **more):
+    data = {"training_fingerprint": "t", "weights_digest": "w", "warm_id": None, "dev_fingerprint": "d", **more}
+    return comparison_group(config, tuned, **data)
+
+
+def test_a_group_leaves_out_what_is_tuned_and_nothing_else(one_cell):
+    text = "name: a\ndata: {train: {dataset: geo}}\nmodel: {preset: tiny}\n"
+    plain, fast = one_cell(text), one_cell(text, "train.lr=1e-2")
+    assert group(plain, "train.lr") == group(fast, "train.lr")  # 3e-5 is the default: ids leave it out
+    assert group(plain, "train.lr") == group(fast, "train.lr", "train.clip")
+    assert group(plain, "train.clip") != group(fast, "train.clip")
+    others = [
+        one_cell(text, override)
+        for override in ("seed=1", "mix.monolingual=0.1", "train.clip=2", "model.max_query_tokens=8")
+    ]
+    groups = [group(config, "train.lr") for config in (plain, *others)]
+    groups += [group(plain, "train.lr", **{name: "x"}) for name in ("training_fingerprint", "weights_digest")]
+    groups += [group(plain, "train.lr", warm_id="x"), group(plain, "train.lr", dev_fingerprint="x")]
+    assert len(set(groups)) == len(groups)
+
+
+def test_a_group_tells_an_optional_section_from_none(one_cell):
+    text = "name: a\ndata: {train: {dataset: geo}}\nmodel: {preset: tiny}\n"
+    configs = [one_cell(text), one_cell(text, "model.warm_start={}"), one_cell(text, "model.warm_start.steps=5")]
+    assert len({group(config, "train.lr") for config in configs}) == 3
+
+
+def test_a_tuned_section_is_left_out_whole(one_cell):
+    text = "name: a\ndata: {train: {dataset: geo}}\nmodel: {preset: tiny}\n"
+    assert group(one_cell(text), "train") == group(one_cell(text, "train.batch_size=32"), "train")

@@ -62,6 +62,7 @@ def test_status_as_json(mixed, console):
         "attempts": 2,
         "step": 4,
         "error": "file.yaml:100: [no] luck",
+        "stopped_early": "",
     }
     assert rows["tiny/a0"]["error"] == ""
 

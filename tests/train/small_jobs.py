@@ -1,6 +1,7 @@
 """A small job on storage, and ways to run it: in this process, or on several gloo ranks."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from xling.model.tokenizer import ensure_tokenizer
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.train.inputs import load_untrained, store_inputs
+from xling.train.rungs import RungSpec
 from xling.train.worker import WorkerSpec, run
 
 LANGUAGES = ("de", "en", "es")
@@ -77,7 +79,16 @@ def prepare(folder: Path | str, cell: CellConfig) -> Storage:
     return root
 
 
-def attempt(root: Storage, folder: str, cell: CellConfig, *, rank=0, world_size=1, send=lambda message: None) -> bool:
+def attempt(
+    root: Storage,
+    folder: str,
+    cell: CellConfig,
+    *,
+    rank=0,
+    world_size=1,
+    send=lambda message: None,
+    rungs: RungSpec | None = None,
+) -> bool:
     """One attempt at the job, from wherever it is; on a rank above 0 it joins the newest attempt."""
     job = CellFolder(root.child(folder))
     if rank == 0:
@@ -99,6 +110,7 @@ def attempt(root: Storage, folder: str, cell: CellConfig, *, rank=0, world_size=
         warm=None,
         attempt=number,
         accepted=tuple(accepted),
+        rungs=asdict(rungs) if rungs is not None else None,
     )
     return run(spec, rank=rank, world_size=world_size, device=torch.device("cpu"), send=send)
 
@@ -116,7 +128,9 @@ def die_at(step: int):
     return send, seen
 
 
-def on_ranks(rank: int, world_size: int, folder: str, job: str, values: dict, death: int | None) -> None:
+def on_ranks(
+    rank: int, world_size: int, folder: str, job: str, values: dict, death: int | None, rungs: RungSpec | None = None
+) -> None:
     """What each spawned rank runs: one attempt, which may end early on all ranks alike."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -125,7 +139,7 @@ def on_ranks(rank: int, world_size: int, folder: str, job: str, values: dict, de
     cell = CellConfig.model_validate(values)
     send = die_at(death)[0] if death is not None else (lambda message: None)
     try:
-        attempt(Storage(folder), job, cell, rank=rank, world_size=world_size, send=send)
+        attempt(Storage(folder), job, cell, rank=rank, world_size=world_size, send=send, rungs=rungs)
     except Death:
         os._exit(0)
     except RuntimeError:  # a peer is gone: what a survivor of a death sees

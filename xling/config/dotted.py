@@ -41,6 +41,7 @@ class Slot:
     metadata: tuple[Any, ...] = ()
     description: str = ""
     rule: str = ""  # said in place of a pattern
+    tuning: bool = False  # marked so in the schema
 
     @property
     def section(self) -> type[BaseModel] | None:
@@ -77,7 +78,8 @@ def _step(slot: Slot, part: str | int) -> Slot | None:
 
 def _field_slot(field: FieldInfo) -> Slot:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return Slot(field.annotation, tuple(field.metadata), field.description or "", str(extra.get("rule", "")))
+    rule, tuning = str(extra.get("rule", "")), bool(extra.get("tuning"))
+    return Slot(field.annotation, tuple(field.metadata), field.description or "", rule, tuning)
 
 
 def _element_slot(annotation: Any) -> Slot:

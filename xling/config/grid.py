@@ -26,7 +26,7 @@ from xling.config.messages import show
 from xling.config.schema import CellConfig, SweepConfig
 
 MAX_CELLS = 10_000
-SWEEP_WIDE = ("name", "storage", "grid", "tracking", "retries")  # one for all cells: never on an axis
+SWEEP_WIDE = ("name", "storage", "grid", "tracking", "retries", "early_stopping")  # one for all cells: never on an axis
 
 Position = tuple[int, ...]  # one index into each axis
 
@@ -47,6 +47,7 @@ class Cell:
     model_name: str  # the model's short name, unique among the sweep's models
     axes: dict[str, Any]  # the swept values as written, by dotted path
     config: CellConfig
+    tuned: tuple[str, ...] = ()  # early stopping: the swept paths in which it differs from cells it is compared with
 
 
 def size_of(cell: Cell) -> str:
@@ -198,7 +199,7 @@ def fill(data: dict[str, Any], grid: Grid, position: Position) -> dict[str, Any]
     return cell
 
 
-def expand(grid: Grid, configs: Sequence[CellConfig], document: Document) -> list[Cell]:
+def expand(grid: Grid, configs: Sequence[CellConfig], document: Document, tuned: tuple[str, ...] = ()) -> list[Cell]:
     """Name the grid's valid configurations, given in the order of its positions.
 
     Two that would train the same are a problem, noted in ``document``.
@@ -217,7 +218,7 @@ def expand(grid: Grid, configs: Sequence[CellConfig], document: Document) -> lis
     cells = []
     for position, label, name, config in zip(positions, labels, names, configs, strict=True):
         axes = {dotted.join(parts): value for _, _, parts, value in grid.swept(position)}
-        cells.append(Cell(label, name, axes, config))
+        cells.append(Cell(label, name, axes, config, tuned))
     _check_distinct(cells, document)
     return cells
 

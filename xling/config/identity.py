@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from xling.config.schema import CellConfig, EvaluationConfig, ModelConfig, Section
@@ -103,6 +104,46 @@ def eval_id(train_id: str, retrieval_fingerprint: str, settings: EvaluationConfi
         retrieval=retrieval_fingerprint,
         settings=identity_fields(settings),
     )
+
+
+def comparison_group(
+    config: CellConfig,
+    tuned: Iterable[str],
+    *,
+    training_fingerprint: str,
+    weights_digest: str,
+    warm_id: str | None,
+    dev_fingerprint: str,
+) -> str:
+    """Id of the cells that early stopping compares: 20 hex digits, from all that makes one but its tuned values.
+
+    Args:
+        tuned: dotted paths of the fields in which they may differ.
+    """
+    left_out = [path.split(".") for path in tuned]
+    fields = {
+        ".".join(parts): value
+        for parts, value in _leaves(identity_fields(config), ())
+        if not any(parts[: len(path)] == path[: len(parts)] for path in left_out)
+    }
+    return _digest(
+        "group",
+        version=TRAINING_VERSION,
+        config=fields,
+        training=training_fingerprint,
+        weights=weights_digest,
+        warm=warm_id,
+        dev=dev_fingerprint,
+    )
+
+
+def _leaves(value: Any, parts: tuple[str, ...]) -> Iterator[tuple[list[str], Any]]:
+    """The values below a section, by path; a section that is given but holds nothing is one of its own."""
+    if isinstance(value, dict) and (value or not parts):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*parts, name))
+    else:
+        yield list(parts), value
 
 
 def training_key(config: CellConfig) -> str:

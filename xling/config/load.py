@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from xling.config import dotted
-from xling.config.document import read_document
+from xling.config.document import Document, read_document
 from xling.config.dotted import Parts
+from xling.config.early_stopping import tuned_paths
 from xling.config.findings import Findings
 from xling.config.grid import Cell, Grid, MisplacedError, Position, expand, fill, read_grid
 from xling.config.messages import about, sentence, show
-from xling.config.schema import CellConfig, SweepConfig
+from xling.config.schema import CellConfig, EarlyStoppingConfig, SweepConfig
 from xling.errors import ConfigError
 
 Check = Callable[[CellConfig], Iterable[tuple[str, str]]]
@@ -64,7 +66,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
     document = read_document(path)
     for assignment in overrides:
         document.override(assignment, SweepConfig)
+    before = len(document.problems)
     grid = read_grid(document)
+    tuned = tuned_paths(document, grid, _early_stopping(document), grid_is_whole=len(document.problems) == before)
     findings = Findings()
     validated = [_validate(document.data, grid, position, checks, findings) for position in grid.positions()]
     findings.report(document, grid)
@@ -72,7 +76,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
     cells: list[Cell] = []
     if not document.problems:
         assert len(sweeps) == len(validated), "a cell was refused, and nothing says why"
-        cells = expand(grid, [_cell_config(sweep) for sweep in sweeps], document)
+        cells = expand(grid, [_cell_config(sweep) for sweep in sweeps], document, tuned)
     if document.problems:
         texts = [problem.text for problem in sorted(document.problems, key=lambda problem: problem.line)]
         raise ConfigError(list(dict.fromkeys(texts)))
@@ -136,6 +140,14 @@ def _without_errors(
         sweep, errors = _try({**_MADE_UP, **raw})
         if sweep is not None:
             return sweep
+    return None
+
+
+def _early_stopping(document: Document) -> EarlyStoppingConfig | None:
+    """The section, on its own: what is wrong with it is said with every cell."""
+    with suppress(ValidationError):
+        if document.data.get("early_stopping") is not None:
+            return EarlyStoppingConfig.model_validate(_frozen(document.data["early_stopping"]), strict=True)
     return None
 
 

@@ -6,9 +6,10 @@ One left unmarked can be changed without training anything again (design decisio
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 def identity(description: str, **constraints: Any) -> Any:
@@ -16,8 +17,10 @@ def identity(description: str, **constraints: Any) -> Any:
 
     ``identity_default`` is the value that ids leave out, the field's default unless given. When a
     default changes, give the old one here: what was trained keeps its id, and means what it meant.
+    ``tuning=True`` marks what one tries several values of to find the best: early stopping compares
+    cells that differ in such fields alone.
     """
-    marks: dict[str, Any] = {"identity": True}
+    marks: dict[str, Any] = {"identity": True, "tuning": constraints.pop("tuning", False)}
     if "identity_default" in constraints:
         marks["identity_default"] = constraints.pop("identity_default")
     return Field(description=description, json_schema_extra=marks, **constraints)
@@ -154,15 +157,19 @@ class TrainConfig(Section):
 
     batch_size: int = identity("Pairs a step over all workers; must divide by the workers.", default=64, ge=2)
     budget: BudgetConfig = identity("How long to train.", default=BudgetConfig(steps=300))
-    lr: float = identity("Peak learning rate.", default=3e-5, gt=0)
+    lr: float = identity("Peak learning rate.", default=3e-5, gt=0, tuning=True)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = identity(
-        "AdamW's decay rates.", default=(0.9, 0.98)
+        "AdamW's decay rates.", default=(0.9, 0.98), tuning=True
     )
-    weight_decay: float = identity("AdamW's weight decay; not on biases and norms.", default=0.01, ge=0)
-    warmup: float = identity("Share of the steps in which the rate rises to its peak.", default=0.1, ge=0, le=1)
-    decay: Literal["linear", "cosine", "constant"] = identity("How the rate falls after that.", default="linear")
-    clip: float | None = identity("Largest gradient norm; none for no clipping.", default=1.0, gt=0)
-    temperature: float = identity("Temperature of the contrastive loss.", default=0.05, gt=0)
+    weight_decay: float = identity("AdamW's weight decay; not on biases and norms.", default=0.01, ge=0, tuning=True)
+    warmup: float = identity(
+        "Share of the steps in which the rate rises to its peak.", default=0.1, ge=0, le=1, tuning=True
+    )
+    decay: Literal["linear", "cosine", "constant"] = identity(
+        "How the rate falls after that.", default="linear", tuning=True
+    )
+    clip: float | None = identity("Largest gradient norm; none for no clipping.", default=1.0, gt=0, tuning=True)
+    temperature: float = identity("Temperature of the contrastive loss.", default=0.05, gt=0, tuning=True)
     directions: Literal["one-way", "two-way"] = identity(
         "Query to passage only, or the mean of both directions.", default="one-way"
     )
@@ -211,6 +218,29 @@ class TrackingConfig(Section):
     experiment: str | None = Field(None, description="Experiment's name; the sweep's name by default.")
 
 
+class EarlyStoppingConfig(Section):
+    """Asynchronous successive halving (ASHA, arXiv 1810.05934) over cells that differ in tuning fields alone."""
+
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.25, 0.5), description="Shares of the budget after which a cell is compared with those that were there."
+    )
+    reduction_factor: int = Field(
+        3, ge=2, description="The best 1/reduction_factor of the cells at a milestone so far go on."
+    )
+    compare_within: tuple[str, ...] | None = Field(
+        None,
+        description="Paths of the grid in which cells must be equal to be compared; by default those of every entry "
+        "that holds more than tuning fields.",
+    )
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or any(one >= other for one, other in pairwise(value)):
+            raise ValueError(f"is {list(value)}, must be one or more rising shares, as in [0.25, 0.5]")
+        return value
+
+
 class CellConfig(Section):
     """One resolved configuration: what a cell trains and how it is run."""
 
@@ -257,6 +287,9 @@ class SweepConfig(CellConfig):
         (), description="Axes, multiplied with each other; the paths within one axis are linked, value by value."
     )
     tracking: TrackingConfig = Field(TrackingConfig(), description="MLflow.")
+    early_stopping: EarlyStoppingConfig | None = Field(
+        None, description="Stop cells early that do worse than others which differ in tuning fields; none by default."
+    )
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:

@@ -29,6 +29,16 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedRow:
+    """A cell that early stopping ended: it has no scores, and belongs in no table."""
+
+    label: str
+    size: str
+    alpha: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mean:
     """A figure over the seeds of one size and alpha."""
 

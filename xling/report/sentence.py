@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xling.report.rows import Mean, ScoreRow, alphas_of, headline, mean_of, sizes_of
+from xling.report.rows import Mean, ScoreRow, StoppedRow, alphas_of, headline, mean_of, sizes_of
 
 CLOSE_MAP = 0.01  # of one seed, a difference in mAP up to this is called a tie
 CLOSE_RANKS = 0.02  # and one in rank distance up to this share
@@ -37,7 +37,7 @@ _OVERALL = (("mAP/Mul", "Mul."), ("mAP/Mo", "Mo."))  # what sizes are compared b
 _EVERYWHERE = " at every size"
 
 
-def summary(rows: Sequence[ScoreRow], stratum: str | None = None) -> str:
+def summary(rows: Sequence[ScoreRow], stratum: str | None = None, stopped: Sequence[StoppedRow] = ()) -> str:
     """Which ratio is best for what, what size brings at each, and how far to trust it.
 
     Descriptive: it ranks by the figures it is given, whatever split they are of.
@@ -45,10 +45,11 @@ def summary(rows: Sequence[ScoreRow], stratum: str | None = None) -> str:
     Args:
         rows: cells and baselines of one data set.
         stratum: read this group's figures (``wording=unseen``) instead of the whole set's.
+        stopped: cells of the sweep that were stopped early.
     """
     sizes, alphas = sizes_of([row for row in rows if row.alpha is not None]), alphas_of(rows)
     if not sizes:
-        return "No cell is done yet: there is nothing to say."
+        return " ".join(filter(None, ("No cell is done yet: there is nothing to say.", _of_stopped(stopped))))
     sentences = [_of_ratios(rows, sizes, alphas, stratum)]
     for name, title in _OVERALL:
         if any(headline(name, stratum)(row) is not None for row in rows):
@@ -57,7 +58,7 @@ def summary(rows: Sequence[ScoreRow], stratum: str | None = None) -> str:
                 _of_starts(rows, sizes, alphas, name, title, stratum),
             ]
             break
-    sentences += [_of_gaps(rows, sizes, alphas), _caution(rows)]
+    sentences += [_of_gaps(rows, sizes, alphas, stopped), _of_stopped(stopped), _caution(rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -146,11 +147,18 @@ def _of_starts(
     return f"At {_and(unhelped)}, no trained cell has a higher {title} than the start." if unhelped else ""
 
 
-def _of_gaps(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float]) -> str:
+def _of_gaps(
+    rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], stopped: Sequence[StoppedRow]
+) -> str:
     """What is not there yet, seen from what is."""
-    there = {(row.size, row.alpha) for row in rows}
+    there = {(row.size, row.alpha) for row in rows} | {(row.size, row.alpha) for row in stopped}
     gaps = [f"{size} at alpha {alpha:g}" for size in sizes for alpha in alphas if (size, alpha) not in there]
     return f"Not done yet, and left out: {_and(gaps)}." if gaps else ""
+
+
+def _of_stopped(stopped: Sequence[StoppedRow]) -> str:
+    """Which cells have no scores since others did better."""
+    return f"Stopped early, and left out: {_and([row.label for row in stopped])}." if stopped else ""
 
 
 def _caution(rows: Sequence[ScoreRow]) -> str:

@@ -9,6 +9,7 @@
         checkpoints/step-…-a0001/   see train/checkpoint.py; gone when the cell is done
         model/                      the trained model, its marker written last
         eval/<eval id>/             scores, summary.json written last
+        wanted.json                 asked for by name: early stopping leaves it alone
         result.json                 the last file of a finished cell
 
 Nothing else remembers a state: launching, resuming and extending a sweep are one operation.
@@ -47,7 +48,7 @@ class Outcome(StrEnum):
     """How an attempt ended."""
 
     DONE = "done"
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # with a message when by early stopping
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -144,6 +145,7 @@ class CellFolder:
             "composition.json",
             "logged.json",
             "track",
+            "wanted.json",
         ):
             self.storage.delete(name)
 
@@ -153,6 +155,21 @@ class CellFolder:
             return int(self.storage.read_json("generation.json")["number"])
         except FileNotFoundError:
             return 0
+
+    def want(self) -> None:
+        """Somebody asked for this very cell: early stopping lets it train to its end, in this launch and later ones."""
+        self.storage.write_json("wanted.json", {"time": time.time()})
+
+    def is_wanted(self) -> bool:
+        return self.storage.exists("wanted.json")
+
+    def stopped_early(self) -> str:
+        """Why early stopping ended the newest attempt; empty when it did not."""
+        number = newest_attempt(self.storage)
+        if number == 0 or not self.storage.exists(f"attempts/{number:04d}.end.json"):
+            return ""
+        end = self.storage.read_json(f"attempts/{number:04d}.end.json")
+        return str(end["message"]) if end["outcome"] == Outcome.STOPPED else ""
 
     def drop_scratch(self) -> None:
         """Remove what only going on needs: the checkpoints (most of a cell's bytes) and Ray Train's folder."""

@@ -21,18 +21,19 @@ LINES_SHOWN = 10
 
 
 def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None:
-    """A row a cell: state, attempts, how far it is, the last failure."""
+    """A row a cell: state, attempts, how far it is, why it failed or was stopped early."""
     study, root, sweep = _open(loaded)
     states = states_of(root, sweep, study.scored)
     rows = []
     for job in study.scored:
         folder = CellFolder(root.child(job.folder(sweep)))
         attempts = folder.attempts()
-        last = next((a["end"]["message"] for a in reversed(attempts) if a["end"] and a["end"]["message"]), "")
-        message = last if states[job.id] is CellState.FAILED else ""
-        rows.append((job, states[job.id], len(attempts), _reached(folder), message))
+        state, end = states[job.id], attempts[-1]["end"] if attempts else None
+        error = end["message"] if end and state is CellState.FAILED else ""
+        reason = folder.stopped_early() if state is CellState.STOPPED else ""
+        rows.append((job, state, len(attempts), _reached(folder), error, reason))
     if as_json:
-        names = ("state", "attempts", "step", "error")
+        names = ("state", "attempts", "step", "error", "stopped_early")
         text = [{"cell": row[0].label, "id": row[0].id, **dict(zip(names, row[1:], strict=True))} for row in rows]
         console.print_json(json.dumps(text))
         return
@@ -41,12 +42,12 @@ def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None
     for name in ("state", "attempts", "step"):
         table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
     console.print(f"{sweep} in {root.url}", soft_wrap=True)
-    for job, state, attempts_made, step, _ in rows:
+    for job, state, attempts_made, step, *_ in rows:
         table.add_row(job.label, state, str(attempts_made), str(step))
     console.print(table)
-    for job, _, _, _, message in rows:
-        if message:
-            console.print(f"{job.label}: {message}", soft_wrap=True)
+    for job, *_, error, reason in rows:
+        if error or reason:
+            console.print(f"{job.label}: {error or reason}", soft_wrap=True)
     for line in how_to_go_on(loaded, states.values()):
         console.print(line, soft_wrap=True)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xling.config.grid import Cell, alpha_of, size_of
-from xling.config.identity import eval_id, train_id, warm_id
+from xling.config.identity import comparison_group, eval_id, train_id, warm_id
 from xling.config.labels import make_unique
 from xling.config.schema import BudgetConfig, CellConfig, DatasetConfig, MixConfig, TrainConfig
 from xling.data import registry
@@ -51,6 +51,7 @@ class Job:
     evaluations: tuple[Evaluation, ...] = ()
     variant: str = ""  # what else the grid varies, beside size, alpha and seed, as its label says it
     axes: dict[str, object] = field(default_factory=dict)
+    group: str = ""  # of the cells that early stopping compares it with; empty without
 
     def folder(self, sweep: str) -> str:
         """Where its files are, below the storage's root."""
@@ -163,6 +164,15 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
             training_fingerprint=training.fingerprint,
         )
     identity = train_id(config, training_fingerprint=training.fingerprint, weights_digest=digest, warm_id=warm)
+    dev = data.retrieval("dev", config.data.train).fingerprint
+    group = comparison_group(
+        config,
+        cell.tuned,
+        training_fingerprint=training.fingerprint,
+        weights_digest=digest,
+        warm_id=warm,
+        dev_fingerprint=dev,
+    )
     return Job(
         kind="cell",
         id=identity,
@@ -173,11 +183,12 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
         training=training.fingerprint,
         texts=training.fingerprint,
         weights=digest,
-        dev=data.retrieval("dev", config.data.train).fingerprint,
+        dev=dev,
         warm=warm,
         evaluations=_evaluations(data, config, identity),
         variant=_variant(cell),
         axes=dict(cell.axes),
+        group=group if cell.tuned else "",
     )
 
 

@@ -25,6 +25,7 @@ from xling.sweep.prepare import prepare
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+from xling.train.rungs import forget
 
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
@@ -37,8 +38,8 @@ class Selection:
     """Which of the cells that are not done to run; all but the stopped ones by default."""
 
     failed: bool = False  # only those that failed
-    stopped: bool = False  # only those that were stopped
-    cells: tuple[str, ...] = ()  # only these, by label or by the beginning of the id
+    stopped: bool = False  # only those that were stopped; early stopping leaves them alone from now on
+    cells: tuple[str, ...] = ()  # only these, by label or by the beginning of the id; likewise
     from_scratch: bool = False  # forget their checkpoints, model and scores first
 
 
@@ -165,6 +166,7 @@ def _track_and_run(
         artifacts=artifacts,
         command=resume_command(loaded),
         launched=time.time(),
+        early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -221,9 +223,8 @@ def resume_command(loaded: LoadedSweep) -> str:
 
 def how_to_go_on(loaded: LoadedSweep, states: Iterable[CellState]) -> list[str]:
     """What is left of a sweep and the commands that take it up; stopped cells wait to be asked for."""
-    counts = Counter(state for state in states if state is not CellState.DONE)
+    counts, lines = Counter(state for state in states if state is not CellState.DONE), []
     stopped = counts.pop(CellState.STOPPED, 0)
-    lines = []
     if counts:
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         lines.append(f"Not done: {listed}. Go on with: {resume_command(loaded)}")
@@ -275,7 +276,7 @@ def find_job(jobs: Sequence[Job], name: str) -> Job:
 
 
 def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:
-    """The jobs of a launch, in their order; from scratch, what they have reached is deleted here."""
+    """The jobs of a launch, in their order; what goes from scratch is forgotten, what was asked for marked."""
     states = states_of(root, sweep, study.scored)
     if selection.cells:
         if selection.failed or selection.stopped:
@@ -290,10 +291,12 @@ def _to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> li
     if selection.from_scratch:
         for job in chosen:
             CellFolder(root.child(job.folder(sweep))).start_over()
+            forget(root, sweep, job.id)
         states = states_of(root, sweep, study.scored)
     todo = [job for job in chosen if states[job.id] is not CellState.DONE]
-    needed = {job.warm for job in todo}
-    warm = [job for job in study.warm if job.id in needed]
-    warm = [job for job in warm if not CellFolder(root.child(job.folder(sweep))).is_trained()]
-    cells = [job for job in todo if job.kind == "cell"]
-    return [*warm, *cells, *(job for job in todo if job.kind == "baseline")]
+    for job in todo:
+        if job.group and (selection.cells or (selection.stopped and states[job.id] is CellState.STOPPED)):
+            CellFolder(root.child(job.folder(sweep))).want()
+    needed = [job for job in study.warm if job.id in {job.warm for job in todo}]
+    warm = [job for job in needed if not CellFolder(root.child(job.folder(sweep))).is_trained()]
+    return [*warm, *sorted(todo, key=lambda job: job.kind == "baseline")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig
-from xling.sweep.jobs import Job, build_study
+from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import states_of, sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
+from xling.train.rungs import as_percent, best_share
 
 # A running cell keeps two checkpoints, each of the weights and AdamW's two moments; a done one keeps
 # its model alone (train/checkpoint.py, CellFolder.drop_scratch).
@@ -31,7 +33,9 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
     fit = min((require_fit(nodes, need) for need in {job.config.resources for job in study.cells}), key=_trials)
     need = {job.id: _weights(job.config) for job in study.scored}
     left = [need[job.id] for job in study.scored if states[job.id] != "done"]
-    disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left)[-fit.trials :])
+    early = _early_stopping(loaded, study)
+    with_checkpoints = len(left) if early else fit.trials  # a cell that was stopped keeps its own
+    disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
     if as_json:
         cells = [{**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id]} for job in study.scored]
@@ -44,6 +48,7 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
             "why_not_more": fit.why_not_more,
             "disk_bytes": disk,
             "disk_free_bytes": free,
+            "early_stopping": early,
         }
         console.print_json(json.dumps(text))
         return
@@ -60,6 +65,32 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
     )
     console.print(table)
     _print_rest(console, study.warm, fit, where, disk, free)
+    if early:
+        console.print(_compared(early), soft_wrap=True)
+
+
+def _early_stopping(loaded: LoadedSweep, study: Study) -> dict[str, Any] | None:
+    """Milestones, and the labels of the cells that are compared with each other."""
+    config = loaded.config.early_stopping
+    if config is None:
+        return None
+    groups: dict[str, list[str]] = {}
+    for job in study.cells:
+        groups.setdefault(job.group, []).append(job.label)
+    return {
+        "milestones": list(config.milestones),
+        "reduction_factor": config.reduction_factor,
+        "groups": list(groups.values()),
+    }
+
+
+def _compared(early: dict[str, Any]) -> str:
+    counts = Counter(map(len, early["groups"]))
+    groups = " and ".join(f"{count} x {size}" for size, count in sorted(counts.items(), reverse=True))
+    return (
+        f"Early stopping after {' and '.join(map(as_percent, early['milestones']))} of the steps: "
+        f"{best_share(early['reduction_factor'])} of those so far go on. Cells compared with each other: {groups}."
+    )
 
 
 def _print_rest(console: Console, warm: Sequence[Job], fit: Fit, where: str, disk: float, free: float | None) -> None:

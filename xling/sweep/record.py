@@ -14,7 +14,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
 from xling.report.rows import START
-from xling.sweep.cells import CellFolder
+from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
@@ -49,7 +49,8 @@ class CellRecord:
         job = self._job
         if self._scratch is not None:  # what an earlier attempt, perhaps on another host, could not send
             self._tracker.spool.restore(self._folder.storage.child("track"))
-        self._tracker.open({"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)})
+        about = {"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)}
+        self._tracker.open({**about, "xling.state": CellState.RUNNING, "xling.reason": ""})
         self._tracker.log_params(_params(job))
         self._tracker.log_inputs(job.config.data.train.dataset, job.training)
         for evaluation in job.evaluations:
@@ -60,8 +61,12 @@ class CellRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        stopped = kind is not None and issubclass(kind, Stopped)
-        self._tracker.finish("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        if isinstance(error, Stopped):
+            self._tracker.set_tags({"xling.state": error.outcome, "xling.reason": error.reason})
+            self._tracker.finish("KILLED")
+        else:
+            self._tracker.set_tags({"xling.state": CellState.DONE if kind is None else CellState.FAILED})
+            self._tracker.finish("FINISHED" if kind is None else "FAILED")
         self.save_spool()
         if self._scratch is not None:
             self._scratch.cleanup()

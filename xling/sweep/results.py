@@ -12,7 +12,7 @@ from rich.console import Console
 from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.plots import size_by_alpha_plot
-from xling.report.rows import ScoreRow, chosen_on_dev, in_order
+from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
 from xling.report.tables import (
     Grid,
@@ -37,10 +37,13 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
     """The rows of all jobs that are done, cells and baselines, in the sweep's order.
 
     Another axis of the grid, a batch size say, becomes part of the row's size, so that only seeds
-    are ever averaged. A baseline stands before each of the sizes it is the start of.
+    are ever averaged. A baseline stands before each of the sizes it is the start of, unless early
+    stopping ended all of it.
     """
     rows = []
     states = states_of(root, sweep, jobs)
+    stopped = {row.label for row in collect_stopped(root, sweep, jobs)}
+    going = [job for job in jobs if job.label not in stopped]
     for job in jobs:
         if states[job.id] is not CellState.DONE:
             continue
@@ -59,8 +62,19 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     strata={label: stratum.headline for label, stratum in result.strata.items()},
                     dev=about["dev"],
                 )
-                for variant in _variants(job, jobs)
+                for variant in _variants(job, going)
             ]
+    return rows
+
+
+def collect_stopped(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[StoppedRow]:
+    """The cells that early stopping ended, in the sweep's order."""
+    rows = []
+    states = states_of(root, sweep, jobs)
+    for job in jobs:
+        reason = CellFolder(root.child(job.folder(sweep))).stopped_early()
+        if states[job.id] is CellState.STOPPED and reason:
+            rows.append(StoppedRow(job.label, f"{job.size} {job.variant}".rstrip(), job.alpha, reason))
     return rows
 
 
@@ -79,7 +93,7 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
         return
     if not done.ran:
         console.print("Nothing to run: no cell that was asked for is left to do.")
-    _show_tables(root, sweep, done.study, collect(root, sweep, done.study.scored), console)
+    _show_tables(root, sweep, done.study, console)
     for job, message, trace in failures(root, sweep, list(done.study.scored)):
         console.print(f"failed: {job.label}: {message}", style="red", soft_wrap=True)
         if trace:
@@ -98,31 +112,34 @@ def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool) -> Non
     if as_json:
         _print_json(loaded, study, states_of(root, sweep, study.scored), console)
         return
-    _show_tables(root, sweep, study, collect(root, sweep, study.scored), console)
+    _show_tables(root, sweep, study, console)
     _show_places(loaded, root, console)
 
 
-def _show_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow], console: Console) -> None:
+def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> None:
+    rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
     if not rows:
-        console.print(summary(rows))
+        console.print(summary(rows, stopped=stopped))
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
         for title, grid in _grids(root, sweep, study, of_set):
             console.print(as_rich(grid, f"{dataset}: {title}", lead=2 if "alpha" in grid[0] else 1))
             console.print()
-        console.print(_says(of_set))
+        console.print(_says(of_set, stopped))
         console.print()
+    for row in stopped:
+        console.print(f"stopped: {row.label}: {row.reason}", soft_wrap=True)
 
 
 def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
     """Write each data set's tables as Markdown, and a picture, beside the sweep; their paths below the storage."""
     written = []
-    rows = collect(root, sweep, study.scored)
+    rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
         grids = _grids(root, sweep, study, of_set)
         text = "\n".join(f"## {dataset}: {title}\n\n{as_markdown(grid)}" for title, grid in grids)
-        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{_says(of_set)}\n".encode())
+        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{_says(of_set, stopped)}\n".encode())
         picture = io.BytesIO()
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
@@ -130,9 +147,9 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
     return written
 
 
-def _says(of_set: Sequence[ScoreRow]) -> str:
+def _says(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
     """The summary; of questions worded as none in training, where the set has such."""
-    return summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None)
+    return summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None, stopped)
 
 
 def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
@@ -175,6 +192,7 @@ def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState],
         "event": "results",
         "sweep": sweep,
         "states": {job.label: states[job.id] for job in study.scored},
+        "stopped_early": {row.label: row.reason for row in collect_stopped(root, sweep, study.cells)},
         "rows": as_records(collect(root, sweep, study.scored)),
     }
     console.print(json.dumps(text), soft_wrap=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from xling.config.schema import EarlyStoppingConfig
 from xling.sweep.cells import Outcome
+from xling.train.rungs import RungSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,21 @@ class TrialSettings:
     artifacts: str | None  # where a database store keeps artifacts
     command: str  # that goes on with the sweep
     launched: float  # Unix seconds: what failed before is tried again, what failed since is not
+    early_stopping: dict[str, Any] | None = None  # an EarlyStoppingConfig
+
+    def rungs(self, group: str, cell: str, *, stops: bool) -> dict[str, Any] | None:
+        """A cell's RungSpec for its workers; None without early stopping, or a group to compare it with."""
+        if not group or self.early_stopping is None:
+            return None
+        config = EarlyStoppingConfig.model_validate(self.early_stopping)
+        folder = f"{self.sweep}/rungs/{group}"
+        return asdict(RungSpec(folder, cell, config.milestones, config.reduction_factor, stops))
 
 
 class Stopped(Exception):
-    """The workers left early, as they were asked to."""
+    """The workers left early, as they were asked to, or by early stopping, which says why."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, reason: str = "") -> None:
         super().__init__(outcome)
         self.outcome = outcome
+        self.reason = reason

@@ -62,6 +62,7 @@ class Trial:
         self._total = 0
         self._record: CellRecord | None = None
         self._polled = self._looked = 0.0
+        self._stopped_early = ""  # why
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -130,7 +131,9 @@ class Trial:
                 with self._workers_ended_on_error():
                     attempt(current.number, current.accepted)
             except Stopped as stop:
-                self._end(current.number, stop.outcome)
+                self._end(current.number, stop.outcome, stop.reason)
+                if stop.reason:
+                    self._tell(phase=stop.outcome, note=stop.reason)
                 return CellState(stop.outcome.value)
             except Replaced:
                 break
@@ -158,9 +161,11 @@ class Trial:
 
     @contextmanager
     def _workers_ended_on_error(self) -> Iterator[None]:
-        """Whatever ends an attempt early ends its workers: the next one, or another cell, gets fresh ones."""
+        """Whatever goes wrong ends the workers: the next attempt, or another cell, gets fresh ones."""
         try:
             yield
+        except Stopped:  # they left by themselves, and are as good as new
+            raise
         except BaseException:
             _pool.close()
             raise
@@ -212,9 +217,15 @@ class Trial:
             warm=job.warm,
             attempt=number,
             accepted=accepted,
+            rungs=self._settings.rungs(job.group, job.id, stops=not self._folder.is_wanted()),
         )
+        self._stopped_early = ""
         ran = _pool.take(job.config.resources).run(spec, self._on_message, self._is_asked_to_stop)
+        if not ran:  # they are still starting
+            _pool.close()
         if not ran or not self._folder.is_trained():
+            if self._stopped_early:
+                raise Stopped(Outcome.STOPPED, self._stopped_early)
             raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
         if job.config.resources.gpus_per_worker:
             _pool.close()  # scoring takes the GPUs over
@@ -234,6 +245,8 @@ class Trial:
             self._tell(phase="training")
         elif message["event"] == "checkpoint" and self._record is not None:
             self._record.save_spool()
+        elif message["event"] == "stopped early":
+            self._stopped_early = message["reason"]
         elif message["event"] == "note":
             self._tell(phase="training", note=message["text"])
         elif message["event"] == "skipped":

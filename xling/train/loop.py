@@ -54,28 +54,32 @@ class Task:
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    milestones: frozenset[int] = frozenset()  # steps after which early stopping decides
 
 
 class Hooks(Protocol):
-    """What the loop asks of its surroundings. All ranks call ``save`` and ``dev`` at the same steps."""
+    """What the loop asks of its surroundings. All ranks call all but ``report`` at the same steps."""
 
     def report(self, records: list[StepRecord]) -> None: ...
     def save(self, state: LoopState) -> None: ...
     def dev(self) -> float | None: ...
     def should_stop(self) -> bool: ...
+    def may_go_on(self, step: int, dev: float | None) -> bool:
+        """What early stopping decides at a milestone; ``dev`` None where that was before the checkpoint."""
 
 
 def train(task: Task, state: LoopState, hooks: Hooks) -> bool:
-    """Train from ``state.step`` to the end; True when it got there, False when asked to stop.
+    """Train from ``state.step`` to the end; True when it got there, False when asked to stop or stopped early.
 
-    Tolerates zero remaining steps. A stop finishes its step and saves first.
+    Tolerates zero remaining steps. A stop finishes its step and saves first. Early stopping's
+    measures leave the state alone, so that results are the same without it.
 
     Raises:
         NonFiniteError: the loss or the gradient of a step is not finite on some rank; nothing
             of that step has been applied.
     """
     config, pending = task.config, _Pending(hooks.report, task.config.report_every)
-    stopping = False
+    stopping = state.step in task.milestones and not hooks.may_go_on(state.step, None)
     task.encoder.train()
     while state.step < task.total_steps and not stopping:
         batch = task.plan.batch(state.step)
@@ -87,9 +91,12 @@ def train(task: Task, state: LoopState, hooks: Hooks) -> bool:
         pending.add(record)
         state.step += 1
         last = state.step == task.total_steps
-        better = False
-        if last or (config.dev_every and state.step % config.dev_every == 0):
-            better = _measure_dev(task, state, hooks, pending) and config.keep == "best"
+        asked = last or (config.dev_every is not None and state.step % config.dev_every == 0)
+        milestone = state.step in task.milestones
+        dev = _measure_dev(task, hooks, pending) if asked or milestone else None
+        better = asked and _note_dev(state, dev) and config.keep == "best"
+        if milestone:
+            stopping = not hooks.may_go_on(state.step, dev) or stopping
         if last or stopping or better or state.step % config.checkpoint_every == 0:
             pending.flush()
             hooks.save(state)
@@ -167,13 +174,20 @@ def _grad_norm(task: Task, apply: bool) -> float:
     return float(torch.nn.utils.clip_grad_norm_(task.encoder.parameters(), limit))
 
 
-def _measure_dev(task: Task, state: LoopState, hooks: Hooks, pending: _Pending) -> bool:
-    """Measure on dev, into the newest record; whether it is the best so far."""
+def _measure_dev(task: Task, hooks: Hooks, pending: _Pending) -> float | None:
+    """Measure on dev, into the newest record."""
     value = hooks.dev()
     task.encoder.train()
-    if value is None:  # a warm start has no dev set
+    if value is not None:  # a warm start has no dev set
+        pending.records[-1]["dev"] = value
+    return value
+
+
+def _note_dev(state: LoopState, value: float | None) -> bool:
+    """Take a measure into the state; whether it is the best so far."""
+    if value is None:
         return False
-    pending.records[-1]["dev"] = state.dev = value
+    state.dev = value
     if state.best_dev is not None and value <= state.best_dev:
         return False
     state.best_dev, state.best_step = value, state.step

@@ -33,6 +33,7 @@ from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, StepRecord, Task, train, uses_bf16
 from xling.train.metrics import write_segment
 from xling.train.optim import build_optimizer, steps_of_budget
+from xling.train.rungs import Rungs, RungSpec
 
 Send = Callable[[dict[str, Any]], None]
 STOP_POLL_S = 1.0
@@ -55,6 +56,7 @@ class WorkerSpec:
     warm: str | None  # id of the warm start to begin from
     attempt: int
     accepted: tuple[str, ...]  # checkpoints it may start from
+    rungs: dict[str, Any] | None = None  # a RungSpec; None without early stopping
 
 
 def describe(error: Exception) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, send: Send) -> bool:
-    """Train until done or asked to stop; rank 0 publishes the model. True when it is finished.
+    """Train until done, asked to stop or stopped early; rank 0 publishes the model. True when it is finished.
 
     Raises:
         NonFiniteError, DataError, CheckpointError: see the loop, the plan and the model's source.
@@ -92,6 +94,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         parameters=start.encoder.parameters_non_embedding,
         tokens_per_pair=inputs.tokens.mean_tokens_per_pair,
     )
+    rungs = Rungs(root, RungSpec(**spec.rungs), total_steps) if spec.rungs is not None else None
     task = Task(
         encoder=start.encoder,
         optimizer=build_optimizer(start.encoder, config.train),
@@ -104,8 +107,9 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         rank=rank,
         world_size=world_size,
         device=device,
+        milestones=rungs.steps if rungs is not None else frozenset(),
     )
-    job = _Job(root, spec, task, start, send)
+    job = _Job(root, spec, task, start, send, rungs)
     state = job.restore()
     if rank == 0:
         about = {
@@ -124,12 +128,15 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
 class _Job:
     """The loop's hooks: reports to the driver, checkpoints and metrics to storage."""
 
-    def __init__(self, root: Storage, spec: WorkerSpec, task: Task, start: LoadedModel, send: Send) -> None:
+    def __init__(
+        self, root: Storage, spec: WorkerSpec, task: Task, start: LoadedModel, send: Send, rungs: Rungs | None
+    ) -> None:
         self._root = root
         self._spec = spec
         self._task = task
         self._start = start
         self._send = send
+        self._rungs = rungs
         self._cell = root.child(spec.folder)
         self._checkpoints = CheckpointStore(self._cell, spec.attempt, spec.accepted)
         self._segment: list[StepRecord] = []  # not on storage yet
@@ -141,10 +148,7 @@ class _Job:
     def restore(self) -> LoopState:
         """Load the newest whole checkpoint into the task; a fresh state when there is none."""
         # Rank 0 chooses for all: ranks that saw different files would train from different steps.
-        choice: list[Any] = [self._checkpoints.newest_valid() if self._task.rank == 0 else None]
-        if self._task.world_size > 1:
-            dist.broadcast_object_list(choice, src=0, device=self._task.device)
-        name, skipped = choice[0]
+        name, skipped = self._from_rank_0(self._checkpoints.newest_valid)
         for reason in skipped if self._task.rank == 0 else ():
             self._send({"event": "skipped", "reason": reason})
         if name is None:
@@ -156,6 +160,13 @@ class _Job:
             change = f"{about['world_size']} workers before, {self._task.world_size} now"
             self._send({"event": "note", "text": f"{change}: the same batches, but dropout and rounding will differ"})
         return LoopState(**about["state"])
+
+    def _from_rank_0(self, choose: Callable[[], Any]) -> Any:
+        """What rank 0 makes of something, on all ranks."""
+        choice: list[Any] = [choose() if self._task.rank == 0 else None]
+        if self._task.world_size > 1:
+            dist.broadcast_object_list(choice, src=0, device=self._task.device)
+        return choice[0]
 
     def report(self, records: list[StepRecord]) -> None:
         if self._task.rank == 0:
@@ -214,6 +225,18 @@ class _Job:
             return any(self._root.exists(path) for path in self._spec.stop_files)
         except StorageAway:  # no word of anybody; the next checkpoint fails if it stays so
             return False
+
+    def may_go_on(self, step: int, dev: float | None) -> bool:
+        """Hold the cell against those that were at this milestone before; rank 0 decides for all."""
+        return bool(self._from_rank_0(lambda: self._decide(step, dev)))
+
+    def _decide(self, step: int, dev: float | None) -> bool:
+        assert self._rungs is not None, "the task has milestones, and nobody to decide there"
+        self._checkpoints.check_fence()
+        reason = self._rungs.arrive(step, dev)
+        if reason is not None:
+            self._send({"event": "stopped early", "reason": reason})
+        return reason is None
 
     def publish(self, state: LoopState) -> None:
         """Write the trained model's folder, its marker last."""
