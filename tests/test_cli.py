@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -304,3 +305,12 @@ def test_debug_prints_a_traceback(tmp_path):
     assert (status, out) == (1, "")
     assert err.startswith("Traceback (most recent call last)")
     assert err.rstrip().endswith("xling.errors.ConfigError: gone.yaml: there is no such file")
+
+
+def test_an_address_where_nobody_listens_is_said_at_once(xling):
+    with socket.socket() as taken:  # bound, and not listening: nobody else answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        message = refused(xling("plan", write(GOOD), "--address", address))
+    assert f"no Ray cluster answers at {address}" in message
+    assert "correct --address" in message

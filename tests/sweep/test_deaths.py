@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def test_a_node_of_three_is_lost(tmp_path):
     more = ["--set", "resources.workers=2", "--json"]
     cell, _ = only_cell(file)
     ray = Path(shutil.which("ray", path=Path(os.sys.executable).parent) or "ray")
-    port, temp = 26379, tmp_path / "ray"
+    port, temp = 26379, tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     quick = {
         "RAY_health_check_initial_delay_ms": "1000",
         "RAY_health_check_period_ms": "1000",
@@ -146,6 +147,7 @@ def test_a_node_of_three_is_lost(tmp_path):
         for process in started:
             kill_all(descendants(process.pid) | {process.pid})
             process.wait()
+        shutil.rmtree(temp, ignore_errors=True)
     assert [record["step"] for record in stored_steps(cell.storage)] == list(range(STEPS))
     assert len(cell.attempts()) >= 2
 

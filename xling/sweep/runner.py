@@ -11,6 +11,7 @@ import os
 import queue
 import shlex
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -47,6 +48,7 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
+CONNECT_S = 10.0
 DRIVER_RESTARTS = 20  # a driver itself gives up after three deaths without a new step
 FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
 
@@ -67,6 +69,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
             "machines, or submit it with `ray job submit`"
         )
+    _require_answer(where)
     try:
         ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -75,6 +78,21 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(where: str) -> None:
+    """Raise ResourceError when nobody listens at an address: Ray itself would try for minutes."""
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdigit():  # local, auto
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
+            "or correct --address"
+        ) from error
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:
