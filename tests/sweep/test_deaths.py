@@ -195,7 +195,7 @@ def test_a_failing_model_and_a_worker_out_of_memory_fail_alone(tmp_path):
     said = json.loads(command.lines[-1])
     assert sorted(said["states"].values()) == ["done", "done", "done", "failed"]
     text = "".join(command.lines)
-    assert "ran out of memory; lower train.batch_size" in text
+    assert "ran out of memory" in text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")

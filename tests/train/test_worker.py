@@ -10,6 +10,7 @@ from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 from xling.errors import CheckpointError, NonFiniteError
 from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
 from xling.train.metrics import stored_steps
+from xling.train.worker import describe
 
 COMPARED = ("step", "loss", "lr", "grad_norm", "kind", "source")
 
@@ -169,3 +170,13 @@ def test_a_rank_whose_copy_of_the_checkpoint_is_bad_stops_instead_of_starting_el
     root.write(f"cell/checkpoints/{names[1]}/weights.safetensors", b"stale")
     with pytest.raises(CheckpointError, match="holds 5 bytes, its manifest says"):
         store.read_file(CheckpointName.parse(names[1]), "weights.safetensors")
+
+
+@pytest.mark.parametrize("cause", [lambda: torch.empty(2**60), lambda: bytearray(2**60)])
+def test_an_allocation_that_fails_is_told_with_what_to_lower(cause):
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        cause()
+    told = describe(caught.value)
+    assert told["message"].startswith("a worker ran out of memory (")
+    assert "lower train.batch_size, model.max_passage_tokens" in told["message"]
+    assert told["by_user"]  # the same again would fail again

@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import quote
 
 from xling.config.load import LoadedSweep
-from xling.errors import ConfigError, ResourceError, UserInterrupt
+from xling.errors import ConfigError, ResourceError, TrackingError, UserInterrupt
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study, build_study
@@ -193,7 +193,24 @@ def _track_and_run(
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
+    if root.is_local:
+        _send_rest(Path(root.url) / sweep, settings.tracking_uri, display)
     return interrupted
+
+
+def _send_rest(folder: Path, uri: str, display: Display) -> None:
+    """What cells could not send as they ended, since the MLflow server was away then."""
+    from xling.track.deliver import sync
+    from xling.track.store import connect
+
+    try:
+        connect(uri)
+        left = [spool for spool in sync(folder) if spool.left]
+    except TrackingError as error:
+        display.message(f"MLflow: {error}")
+        return
+    if left:
+        display.message(f"MLflow: {len(left)} runs are not complete yet; send the rest with: xling track sync")
 
 
 class _Background(threading.Thread):

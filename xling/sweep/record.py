@@ -14,7 +14,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
 from xling.report.rows import START
-from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
@@ -61,15 +61,32 @@ class CellRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._log_attempts(error)
         if isinstance(error, Stopped):
             self._tracker.set_tags({"xling.state": error.outcome, "xling.reason": error.reason})
             self._tracker.finish("KILLED")
         else:
-            self._tracker.set_tags({"xling.state": CellState.DONE if kind is None else CellState.FAILED})
+            state = CellState.DONE if error is None else CellState.FAILED
+            self._tracker.set_tags({"xling.state": state, "xling.reason": "" if error is None else str(error)})
             self._tracker.finish("FINISHED" if kind is None else "FAILED")
         self.save_spool()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+    def _log_attempts(self, error: BaseException | None) -> None:
+        """The cell's history so far, this attempt's end included, as a table."""
+        rows = []
+        for attempt in self._folder.attempts():
+            end = attempt["end"] or {"ended": None, "outcome": "killed", "step": None, "message": ""}
+            if attempt["number"] == self._attempt:
+                outcome = error.outcome if isinstance(error, Stopped) else Outcome.FAILED if error else Outcome.DONE
+                message = error.reason if isinstance(error, Stopped) else str(error or "")
+                end = {"ended": time.time(), "outcome": outcome, "step": None, "message": message}
+            times = [_clock(attempt["started"]), _clock(end["ended"])]
+            rows.append([attempt["number"], *times, attempt["host"], end["outcome"], end["step"], end["message"]])
+        columns = ["attempt", "started", "ended", "host", "outcome", "step", "message"]
+        self._tracker.log_table(columns, rows, "attempts.json")
+        self._tracker.set_tags({"xling.attempts": str(len(rows))})
 
     def started(self, message: dict[str, Any]) -> None:
         """What the workers found out as they started."""
@@ -157,6 +174,10 @@ class CellRecord:
             return Path(storage.url) / "track"
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
         return Path(self._scratch.name)
+
+
+def _clock(seconds: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds is not None else ""
 
 
 def _params(job: Job) -> dict[str, Any]:

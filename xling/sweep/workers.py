@@ -34,7 +34,7 @@ POLL_S = 0.2
 STARTS_TRIED = 3  # of a group; a node may go while it starts
 IDLE_S = 5.0  # a group without work lets go of its cores: another driver's may wait for them
 KILL_S = 10.0
-OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
+KILLED_FOR_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
 
 Message = dict[str, Any]
 
@@ -275,9 +275,9 @@ def _raise_outcome(error: BaseException | None, failures: list[Message]) -> None
     own = [failure for failure in failures if not failure["peer"]]
     if own:
         raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
-    if error is not None and any(sign in str(error) for sign in OUT_OF_MEMORY):
+    if error is not None and any(sign in str(error) for sign in KILLED_FOR_MEMORY):
         raise InfraFailure(
-            "a worker was killed because its machine ran out of memory; lower train.batch_size, "
+            "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size, "
             "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
         ) from error
     raise InfraFailure(_first_line(error) if error is not None else "its workers ended early") from error

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _LONGEST_WAIT = 60.0  # seconds between attempts while the server is away
+_PATIENCE = 2  # failed attempts after which nobody waits any longer for the server
 _GATHER = 0.2  # seconds in which points are gathered into one call
 
 
@@ -50,6 +51,7 @@ class RunTracker:
         self._hurry = threading.Event()  # set: try at once, whatever the back-off
         self._closing = threading.Event()
         self._tried = threading.Condition()
+        self._failed = 0  # attempts to deliver
         self._thread: threading.Thread | None = None
 
     @property
@@ -121,17 +123,22 @@ class RunTracker:
         self.log_text(json.dumps({"columns": list(columns), "data": [list(row) for row in rows]}), name, to)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until MLflow has everything logged so far; False when it has not after ``timeout`` seconds."""
+        """Wait until MLflow has everything logged so far.
+
+        False when it has not after ``timeout`` seconds, or some attempts failed meanwhile: training does not
+        wait for a server that is away.
+        """
         target, deadline = self.spool.size, time.monotonic() + timeout
         with self._tried:
-            while self.spool.acked < target:
+            failures = self._failed + _PATIENCE
+            while self.spool.acked < target and self._failed < failures:
                 self._hurry.set()
                 self._wake.set()
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None or not self._thread.is_alive():
                     return False
                 self._tried.wait(min(left, 0.5))
-        return True
+            return self.spool.acked >= target
 
     def finish(self, status: FinalStatus = "FINISHED", timeout: float = 30.0) -> bool:
         """Set the run's final status and wait; False when the rest stays in the spool for ``xling track sync``."""
@@ -200,6 +207,7 @@ class RunTracker:
             self._report(f"MLflow delivery failed, will be tried again: {type(error).__name__}: {error}")
             delivered = False
         with self._tried:
+            self._failed += not delivered
             self._tried.notify_all()
         return delivered
 

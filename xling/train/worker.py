@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from xling.config.schema import CellConfig
-from xling.errors import StorageAway, XlingError
+from xling.errors import ResourceError, StorageAway, XlingError
 from xling.model.source import LoadedModel
 from xling.storage import Storage
 from xling.train.checkpoint import (
@@ -36,6 +36,7 @@ from xling.train.optim import build_optimizer, steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
 
 Send = Callable[[dict[str, Any]], None]
+OUT_OF_MEMORY = "a worker ran out of memory"
 STOP_POLL_S = 1.0
 STOP_WAIT_S = 0.01  # a local folder answers within it
 ALIVE_S = 5.0
@@ -65,6 +66,11 @@ def describe(error: Exception) -> dict[str, Any]:
     ``peer``: it came out of a collective, so most likely another rank is gone and this one only
     noticed. ``fenced``: a newer attempt has the job.
     """
+    if _is_out_of_memory(error):
+        error = ResourceError(
+            f"{OUT_OF_MEMORY} ({(str(error).splitlines() or [type(error).__name__])[0]}); lower train.batch_size, model.max_passage_tokens or "
+            "resources.max_concurrent, or take a machine with more"
+        ).with_traceback(error.__traceback__)
     ours = isinstance(error, XlingError)
     frames = traceback.extract_tb(error.__traceback__)
     return {
@@ -73,6 +79,13 @@ def describe(error: Exception) -> dict[str, Any]:
         "peer": any("torch/distributed" in frame.filename for frame in frames),
         "fenced": isinstance(error, FencedError),
     }
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on the device or in main memory, which torch tells by words alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, send: Send) -> bool:
