@@ -30,6 +30,7 @@ def object_store(endpoint: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iter
     endpoint.requests.clear()
     yield endpoint
     endpoint.refusals.clear()
+    endpoint.knows_conditions = True
     s3fs.S3FileSystem.clear_instance_cache()
 
 

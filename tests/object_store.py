@@ -16,11 +16,13 @@ class ObjectStore:
     Attributes:
         requests: method and path of each request since :meth:`start`, or since it was cleared.
         refusals: (status, code, message) that the next requests get instead of an answer.
+        knows_conditions: whether it heeds ``If-None-Match``; some stores take it and do not.
     """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.refusals: list[tuple[int, str, str]] = []
+        self.knows_conditions = True
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
@@ -73,6 +75,8 @@ class ObjectStore:
                 refusal = self.refusals.pop(0) if self.refusals else None
                 if KEY not in environ.get("HTTP_AUTHORIZATION", ""):
                     refusal = (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist.")
+                if not self.knows_conditions:
+                    environ.pop("HTTP_IF_NONE_MATCH", None)
                 if refusal is None:
                     return app(environ, start_response)
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from xling.errors import ResourceError
 from xling.storage import Storage
 from xling.sweep import lease as module
 from xling.sweep.lease import HeldError, Holder, Lease, holder_of
@@ -104,6 +105,12 @@ def test_a_lease_whose_put_was_answered_late_is_held_all_the_same(storage, monke
     monkeypatch.setattr(storage, "create", create)
     with Lease(storage, "it"):
         assert holder_of(storage).pid == os.getpid()
+
+
+def test_a_store_that_would_give_it_to_two_is_refused(object_store, s3_url):
+    object_store.knows_conditions = False
+    with pytest.raises(ResourceError, match=r"storage s3://.* overwrites a file .* \(If-None-Match: \*\)"):
+        Lease(Storage(s3_url), "it").acquire()
 
 
 def race(folder, go, results):

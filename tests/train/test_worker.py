@@ -7,7 +7,8 @@ import torch
 import torch.multiprocessing as mp
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
-from xling.errors import CheckpointError, NonFiniteError
+from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
+from xling.storage import Storage
 from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
 from xling.train.metrics import stored_steps
 from xling.train.worker import describe
@@ -116,6 +117,30 @@ def test_a_stop_saves_and_leaves_and_the_rest_is_the_same(tmp_path, monkeypatch)
     assert_same(root, "whole", "cut")
 
 
+def test_while_the_store_is_away_nobody_has_asked_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr("xling.train.worker.STOP_POLL_S", 0.0)
+    cell = config()
+    root = prepare(tmp_path, cell)
+    asked = []
+
+    def exists(storage, path):
+        if path.endswith("stop.json"):
+            asked.append(path)
+            raise StorageAway("away")
+        return is_there(storage, path)
+
+    is_there = Storage.exists
+    monkeypatch.setattr(Storage, "exists", exists)
+    assert attempt(root, "cell", cell)
+    assert asked
+
+
+@pytest.mark.parametrize(("error", "by_user"), [(StorageAway("away"), False), (ResourceError("full"), True)])
+def test_a_store_that_is_away_is_worth_a_retry_a_full_one_is_not(error, by_user):
+    told = describe(error)
+    assert (told["message"], told["by_user"]) == (str(error), by_user)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_batch(tmp_path):
     cell = config(lr=1e30, warmup=0.0, clip=None)
     root = prepare(tmp_path, cell)
@@ -129,8 +154,6 @@ def test_two_workers_resume_exactly(tmp_path, death):
     cell = config()
     prepare(tmp_path, cell)
     values = json.loads(cell.model_dump_json())
-    from xling.storage import Storage
-
     root = Storage(str(tmp_path))
     mp.spawn(on_ranks, args=(2, str(tmp_path), "whole", values, None), nprocs=2)
     mp.spawn(on_ranks, args=(2, str(tmp_path), "cut", values, death), nprocs=2)

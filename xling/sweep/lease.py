@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from xling.errors import XlingError
+from xling.errors import ResourceError, XlingError
 from xling.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,12 @@ class Lease:
         self.release()
 
     def acquire(self) -> None:
-        """Raises HeldError naming the holder when a living process has the lease."""
+        """Take the lease, which nobody living must have.
+
+        Raises:
+            HeldError: somebody has; it names the holder.
+            ResourceError: the store creates what is there already: it could give one lease to two.
+        """
         number, holder = _newest(self._storage)
         if holder is not None and holder.is_alive(time.time()):
             raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
@@ -92,6 +97,11 @@ class Lease:
         mine = _encode(self._holder)
         if not self._storage.create(_path(self._number), mine) and not _holds(self._storage, self._number, mine):
             raise HeldError(f"{self._what} was taken by another process just now; wait for it, or stop it first")
+        if not self._storage.is_local and self._storage.create(_path(self._number), mine):
+            raise ResourceError(
+                f"storage {self._storage.url} overwrites a file that it was told to create (If-None-Match: *), so two "
+                "processes could run one sweep; it must know conditional writes, as docs/storage.md says"
+            )
         for old in range(max(1, self._number - 3), self._number):
             self._storage.delete(_path(old))
         threading.Thread(target=self._beat, name="lease", daemon=True).start()

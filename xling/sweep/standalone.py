@@ -86,7 +86,7 @@ def _model_folder(model: str, storage: str) -> Iterator[Path]:
         return
     sweep, _, cell = model.partition("/")
     root = Storage(storage)
-    if root.exists(f"{sweep}/sweep.yaml"):
+    if "sweep.yaml" in root.list(sweep):
         with root.local_copy(f"{_cell_of(root, sweep, cell).folder(sweep)}/model") as folder:
             yield folder
         return
