@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
     from xling.config.schema import CellConfig
     from xling.sweep.jobs import Job
-    from xling.sweep.launch import Selection
     from xling.sweep.live import Display
+    from xling.sweep.selection import Selection
 
 app = typer.Typer(
     help="Sweep multilingual dual encoders over model size x batch mixing ratio.",
@@ -45,7 +45,7 @@ def sweep(file: File, set_: Sets = None, address: Address = None, json: Json = F
     """Run every cell of a sweep that is not done: launch, resume and extend are this one command."""
     loaded = _load(file, set_)  # before the slow imports: a wrong file is told at once
 
-    from xling.sweep.launch import Selection
+    from xling.sweep.selection import Selection
 
     _launch(loaded, Selection(), address, json)
 
@@ -64,7 +64,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with a sweep that was launched before, by its name."""
-    from xling.sweep.launch import Selection
+    from xling.sweep.selection import Selection
 
     selection = Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()), from_scratch=from_scratch)
     _launch(_load_named(name, storage), selection, address, json, known=not _is_file(name))
@@ -88,7 +88,7 @@ def train(file: File, set_: Sets = None, address: Address = None, json: Json = F
         count = len(loaded.cells)
         raise ConfigError(f"{file} has {count} cells, `xling train` takes one: use `xling sweep`, or --set 'grid=[]'")
 
-    from xling.sweep.launch import Selection
+    from xling.sweep.selection import Selection
 
     _launch(loaded, Selection(), address, json, with_tune=False)
 

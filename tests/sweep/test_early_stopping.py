@@ -14,9 +14,10 @@ from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.inspect import show_logs, show_status
 from xling.sweep.jobs import build_study
-from xling.sweep.launch import Launched, Selection, _to_run, states_of
+from xling.sweep.launch import Launched
 from xling.sweep.plan import show_plan
 from xling.sweep.results import collect_stopped, show_outcome, show_results, write_tables
+from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 
 GRID = "grid=[{model.preset: [tiny, mini]}, {mix.monolingual: [0, 1]}, {train.lr: [1e-2, 1e-3, 1e-7]}]"
@@ -95,7 +96,7 @@ def test_workers_are_told_their_group_and_milestones_only_where_they_are_compare
 
 def run_again(sweep, /, **selection):
     _, study, root = sweep
-    return [job.label for job in _to_run(root, "small", study, Selection(**selection))]
+    return [job.label for job in to_run(root, "small", study, Selection(**selection))]
 
 
 def wanted(stopped):
@@ -141,7 +142,7 @@ def test_from_scratch_forgets_the_rungs_and_that_it_was_asked_for(stopped):
 def test_a_sweep_without_early_stopping_marks_nothing(tmp_path):
     _, study, root = load(tmp_path)
     end_as(root, study.cells[0], Outcome.STOPPED)
-    _to_run(root, "small", study, Selection(stopped=True))
+    to_run(root, "small", study, Selection(stopped=True))
     assert not cell_folder(root, study.cells[0]).is_wanted()
 
 
@@ -296,7 +297,7 @@ def test_hopeless_rates_are_stopped_and_can_be_taken_up_again(tmp_path):
     assert len(root.list(f"rates/rungs/{group}/0.25")) == 4
     assert_runs_tell_their_state(root, ended)
 
-    assert _to_run(root, "rates", study, Selection()) == []
+    assert to_run(root, "rates", study, Selection()) == []
 
     status, said = xling("resume", "rates", "--storage", root.url, "--stopped", "--json")
     assert status == 0, said

@@ -14,19 +14,9 @@ from xling.errors import ConfigError, ResourceError
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.jobs import build_study
-from xling.sweep.launch import (
-    Launched,
-    Selection,
-    _to_run,
-    find_job,
-    how_to_go_on,
-    launch,
-    remember,
-    remembered,
-    resume_command,
-    states_of,
-)
+from xling.sweep.launch import Launched, how_to_go_on, launch, remember, remembered, resume_command
 from xling.sweep.lease import HeldError, Lease
+from xling.sweep.selection import Selection, find_job, states_of, to_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -57,7 +47,7 @@ def mixed(tmp_path):
 def chosen(mixed, **selection):
     """Labels of what is run."""
     study, root = mixed
-    return [job.label for job in _to_run(root, "small", study, Selection(**selection))]
+    return [job.label for job in to_run(root, "small", study, Selection(**selection))]
 
 
 def test_states_are_read_from_storage(mixed):
@@ -112,7 +102,7 @@ def test_baselines_come_last_and_only_where_they_are_missing(tmp_path):
     _, study, root = load(tmp_path)
     finish(root, study.baselines[0])
     finish(root, study.cells[0])
-    assert [job.label for job in _to_run(root, "small", study, Selection())][-2:] == ["mini/a1", "mini/start"]
+    assert [job.label for job in to_run(root, "small", study, Selection())][-2:] == ["mini/a1", "mini/start"]
 
 
 def test_a_warm_start_goes_before_the_cells_that_need_it(tmp_path):
@@ -122,12 +112,12 @@ def test_a_warm_start_goes_before_the_cells_that_need_it(tmp_path):
         "model: {warm_start: {steps: 2}}\ngrid: [{model.preset: [tiny, mini]}]\n"
     )
     study, root = build_study(load_sweep(file).cells), Storage(str(tmp_path / "runs"))
-    labels = [job.label for job in _to_run(root, "small", study, Selection())]
+    labels = [job.label for job in to_run(root, "small", study, Selection())]
     assert labels[:2] == ["tiny/warm", "mini/warm"]
     root.write_json(f"{study.warm[0].folder('small')}/model/trained.json", {})
-    assert next(job.label for job in _to_run(root, "small", study, Selection())) == "mini/warm"
+    assert next(job.label for job in to_run(root, "small", study, Selection())) == "mini/warm"
     one = study.cells[0]
-    assert _to_run(root, "small", study, Selection(cells=(one.label,))) == [one]
+    assert to_run(root, "small", study, Selection(cells=(one.label,))) == [one]
 
 
 def test_another_evaluation_set_makes_all_cells_run_again_without_forgetting_anything(mixed, tmp_path):
@@ -135,7 +125,7 @@ def test_another_evaluation_set_makes_all_cells_run_again_without_forgetting_any
     other = write_rows(tmp_path / "other.jsonl", titles=["Z"])
     entries = [{"dataset": "parallel-jsonl", "path": str(p)} for p in (tmp_path / "rows.jsonl", other)]
     _, study, _ = load(tmp_path, f"data.evaluate={json.dumps(entries)}")
-    assert "tiny/a0" in [job.label for job in _to_run(root, "small", study, Selection())]
+    assert "tiny/a0" in [job.label for job in to_run(root, "small", study, Selection())]
     assert cell_folder(root, study.cells[0]).is_trained()
 
 

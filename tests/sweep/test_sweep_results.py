@@ -8,8 +8,9 @@ from rich.console import Console
 from small_sweeps import end_as, finish, load
 
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.launch import Launched, states_of
+from xling.sweep.launch import Launched
 from xling.sweep.results import collect, show_outcome, show_results, write_tables
+from xling.sweep.selection import states_of
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from xling.errors import ConfigError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import find_job, how_to_go_on, resume_command, states_of, sweep_storage
+from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
+from xling.sweep.selection import find_job, states_of
 from xling.train.metrics import stored_steps
 
 LINES_SHOWN = 10

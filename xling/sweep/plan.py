@@ -15,8 +15,9 @@ from rich.table import Table
 from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import states_of, sweep_storage
+from xling.sweep.launch import sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
+from xling.sweep.selection import states_of
 from xling.train.rungs import as_percent, best_share
 
 # A running cell keeps two checkpoints, each of the weights and AdamW's two moments; a done one keeps

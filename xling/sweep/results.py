@@ -29,7 +29,8 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.launch import Launched, how_to_go_on, states_of, sweep_storage, tracking_store
+from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
+from xling.sweep.selection import states_of
 from xling.train.inputs import about_model
 
 

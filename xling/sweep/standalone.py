@@ -22,8 +22,8 @@ from xling.model.tokenizer import tokenizer_digest
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
 from xling.sweep.jobs import Job
-from xling.sweep.launch import find_job
 from xling.sweep.runner import ray_cluster
+from xling.sweep.selection import find_job
 
 _OPTIONS = {"titles": "title"}  # fields whose option has another name
 

@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
-
-from xling.errors import StorageAway, XlingError
+from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
+from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row
 from xling.sweep.jobs import Job
 from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
 from xling.sweep.scoring import score
 from xling.sweep.settings import Stopped, TrialSettings
-from xling.sweep.workers import CodeFailure, InfraFailure, Message, Pool, Replaced
+from xling.sweep.workers import Pool
 from xling.train.inputs import load_start_model, publish_model
 from xling.train.worker import WorkerSpec
 
@@ -115,7 +114,7 @@ class Trial:
         """Try until done, stopped or given up."""
         self._folder.clear_stop()
         failures = 0
-        deaths = _killed_in_a_row(self._folder, self._settings.launched)
+        deaths = killed_in_a_row(self._folder, self._settings.launched)
         furthest = 0
         while not self._lost.is_set():
             if self._sweep_is_stopping():
@@ -138,13 +137,13 @@ class Trial:
             except Replaced:
                 break
             except Exception as error:
-                if _is_death(error):
+                if is_death(error):
                     self._end(current.number, Outcome.FAILED, str(error), infra=True)
                     deaths = 1 if self._step > furthest else deaths + 1
                     furthest = max(furthest, self._step)
                     self._tell(phase="starting", note=f"{error}; going on from the last checkpoint")
                     continue
-                by_user = error.by_user if isinstance(error, CodeFailure) else _is_final(error)
+                by_user = error.by_user if isinstance(error, CodeFailure) else is_final(error)
                 trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
                 message = str(error) or type(error).__name__
                 self._end(current.number, Outcome.FAILED, message, trace=trace)
@@ -287,27 +286,3 @@ class Trial:
 
     def _tell(self, phase: str, **values: Any) -> None:
         self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **values})
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether trying again cannot help: the user must mend something first."""
-    return isinstance(error, XlingError) and not isinstance(error, StorageAway)
-
-
-def _is_death(error: Exception) -> bool:
-    """Whether a process or node died, as against the code failing."""
-    return isinstance(error, InfraFailure) or (isinstance(error, RayError) and not isinstance(error, RayTaskError))
-
-
-def _killed_in_a_row(folder: CellFolder, since: float) -> int:
-    """Newest attempts of this launch whose driver was killed, all at one checkpoint."""
-    count = 0
-    reached = None
-    for attempt in reversed(folder.attempts()):
-        if attempt["end"] is not None or attempt["started"] < since:
-            break
-        newest = max(attempt["accepted"], default="")
-        if reached is not None and newest != reached:
-            break
-        count, reached = count + 1, newest
-    return count

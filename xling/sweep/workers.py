@@ -27,6 +27,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
+from xling.sweep.failures import InfraFailure, Message, first_line, raise_outcome
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -34,26 +35,6 @@ POLL_S = 0.2
 STARTS_TRIED = 3  # of a group; a node may go while it starts
 IDLE_S = 5.0  # a group without work lets go of its cores: another driver's may wait for them
 KILL_S = 10.0
-KILLED_FOR_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
-
-Message = dict[str, Any]
-
-
-class CodeFailure(Exception):
-    """The code failed in a worker: worth a bounded number of retries, or none for a user's error."""
-
-    def __init__(self, message: str, traceback: str, by_user: bool) -> None:
-        super().__init__(message)
-        self.traceback = traceback
-        self.by_user = by_user
-
-
-class InfraFailure(Exception):
-    """A process or node died under the training, or hung: going on costs no retry."""
-
-
-class Replaced(Exception):
-    """A newer attempt, of another driver, has the job: this one must leave it alone."""
 
 
 class Mailbox:
@@ -139,7 +120,7 @@ class Workers:
             if ended == self.resources.workers:
                 break
             if not alive:
-                _raise_outcome(self._error, failures)
+                raise_outcome(self._error, failures)
             if heard is None and should_leave():
                 return False
             if heard is not None and time.monotonic() - heard > self.resources.hang_timeout:
@@ -162,7 +143,7 @@ class Workers:
         try:
             messages: list[Message] = ray.get(self._mailbox.drain.remote())
         except RayActorError as error:
-            raise InfraFailure(f"the driver's mailbox died: {_first_line(error)}") from error
+            raise InfraFailure(f"the driver's mailbox died: {first_line(error)}") from error
         for hello in (message for message in messages if message["event"] == "hello"):
             self._pids.append((hello["node"], hello["pid"]))
             self.nodes.append(hello["node"])
@@ -267,22 +248,3 @@ class Pool:
 def _kill_process(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _raise_outcome(error: BaseException | None, failures: list[Message]) -> None:
-    if any(failure["fenced"] for failure in failures):
-        raise Replaced(failures[0]["message"]) from error
-    own = [failure for failure in failures if not failure["peer"]]
-    if own:
-        raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
-    if error is not None and any(sign in str(error) for sign in KILLED_FOR_MEMORY):
-        raise InfraFailure(
-            "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size, "
-            "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
-        ) from error
-    raise InfraFailure(_first_line(error) if error is not None else "its workers ended early") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))

@@ -67,8 +67,9 @@ def describe(error: Exception) -> dict[str, Any]:
     noticed. ``fenced``: a newer attempt has the job.
     """
     if _is_out_of_memory(error):
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         error = ResourceError(
-            f"{OUT_OF_MEMORY} ({(str(error).splitlines() or [type(error).__name__])[0]}); lower train.batch_size, model.max_passage_tokens or "
+            f"{OUT_OF_MEMORY} ({reason}); lower train.batch_size, model.max_passage_tokens or "
             "resources.max_concurrent, or take a machine with more"
         ).with_traceback(error.__traceback__)
     ours = isinstance(error, XlingError)

@@ -1,0 +1,75 @@
+"""What ends an attempt at a job, and what follows from it: a retry, going on, or giving up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError
+
+from xling.errors import StorageAway, XlingError
+from xling.sweep.cells import CellFolder
+
+KILLED_FOR_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
+
+Message = dict[str, Any]  # of a worker to its driver
+
+
+class CodeFailure(Exception):
+    """The code failed in a worker: worth a bounded number of retries, or none for a user's error."""
+
+    def __init__(self, message: str, traceback: str, by_user: bool) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        self.by_user = by_user
+
+
+class InfraFailure(Exception):
+    """A process or node died under the training, or hung: going on costs no retry."""
+
+
+class Replaced(Exception):
+    """A newer attempt, of another driver, has the job: this one must leave it alone."""
+
+
+def raise_outcome(error: BaseException | None, failures: list[Message]) -> None:
+    """Raise what ended a group of workers: by what they said of it themselves, else by Ray Train's error."""
+    if any(failure["fenced"] for failure in failures):
+        raise Replaced(failures[0]["message"]) from error
+    own = [failure for failure in failures if not failure["peer"]]
+    if own:
+        raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
+    if error is not None and any(sign in str(error) for sign in KILLED_FOR_MEMORY):
+        raise InfraFailure(
+            "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size, "
+            "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
+        ) from error
+    raise InfraFailure(first_line(error) if error is not None else "its workers ended early") from error
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))
+
+
+def is_final(error: Exception) -> bool:
+    """Whether trying again cannot help: the user must mend something first."""
+    return isinstance(error, XlingError) and not isinstance(error, StorageAway)
+
+
+def is_death(error: Exception) -> bool:
+    """Whether a process or node died, as against the code failing."""
+    return isinstance(error, InfraFailure) or (isinstance(error, RayError) and not isinstance(error, RayTaskError))
+
+
+def killed_in_a_row(folder: CellFolder, since: float) -> int:
+    """Newest attempts of this launch whose driver was killed, all at one checkpoint."""
+    count = 0
+    reached = None
+    for attempt in reversed(folder.attempts()):
+        if attempt["end"] is not None or attempt["started"] < since:
+            break
+        newest = max(attempt["accepted"], default="")
+        if reached is not None and newest != reached:
+            break
+        count, reached = count + 1, newest
+    return count

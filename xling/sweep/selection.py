@@ -1,0 +1,70 @@
+"""Which cells a launch runs, by their states on storage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from xling.errors import ConfigError
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.jobs import Job, Study
+from xling.train.rungs import forget
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which of the cells that are not done to run; all but the stopped ones by default."""
+
+    failed: bool = False  # only those that failed
+    stopped: bool = False  # only those that were stopped; early stopping leaves them alone from now on
+    cells: tuple[str, ...] = ()  # only these, by label or by the beginning of the id; likewise
+    from_scratch: bool = False  # forget their checkpoints, model and scores first
+
+
+def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
+    """Each job's state, by id, as storage tells it."""
+
+    def state(job: Job) -> CellState:
+        return CellFolder(root.child(job.folder(sweep))).state([evaluation.id for evaluation in job.evaluations])
+
+    with ThreadPoolExecutor(16) as pool:  # an object store is far
+        return dict(zip((job.id for job in jobs), pool.map(state, jobs), strict=True))
+
+
+def find_job(jobs: Sequence[Job], name: str) -> Job:
+    """The job of a label, or of the beginning of an id. Raises ConfigError when it is not one."""
+    found = [job for job in jobs if job.label == name] or [job for job in jobs if job.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    labels = ", ".join(job.label for job in (found or jobs)[:12])
+    what = "names several cells" if found else "names no cell"
+    raise ConfigError(f"{name!r} {what}, must be one cell's label or the beginning of its id: {labels}")
+
+
+def to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:
+    """The jobs of a launch, in their order; what goes from scratch is forgotten, what was asked for marked."""
+    states = states_of(root, sweep, study.scored)
+    if selection.cells:
+        if selection.failed or selection.stopped:
+            raise ConfigError("--cell names the cells itself: give it without --failed and --stopped, or these alone")
+        named = {job.id for job in (find_job(study.scored, name) for name in selection.cells)}
+        chosen = [job for job in study.scored if job.id in named]
+    elif selection.failed or selection.stopped:
+        wanted = [CellState.FAILED] * selection.failed + [CellState.STOPPED] * selection.stopped
+        chosen = [job for job in study.scored if states[job.id] in wanted]
+    else:
+        chosen = [job for job in study.scored if states[job.id] is not CellState.STOPPED or selection.from_scratch]
+    if selection.from_scratch:
+        for job in chosen:
+            CellFolder(root.child(job.folder(sweep))).start_over()
+            forget(root, sweep, job.id)
+        states = states_of(root, sweep, study.scored)
+    todo = [job for job in chosen if states[job.id] is not CellState.DONE]
+    for job in todo:
+        if job.group and (selection.cells or (selection.stopped and states[job.id] is CellState.STOPPED)):
+            CellFolder(root.child(job.folder(sweep))).want()
+    needed = [job for job in study.warm if job.id in {job.warm for job in todo}]
+    warm = [job for job in needed if not CellFolder(root.child(job.folder(sweep))).is_trained()]
+    return [*warm, *sorted(todo, key=lambda job: job.kind == "baseline")]
