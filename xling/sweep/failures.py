@@ -9,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 from xling.errors import StorageAway, XlingError
 from xling.sweep.cells import CellFolder
 
-KILLED_FOR_MEMORY = ("OutOfMemoryError", "running low on memory", "memory pressure", "OOM")
+KILLED_FOR_MEMORY = ("OutOfMemoryError", "low on memory", "memory pressure", "OOM")
 
 Message = dict[str, Any]  # of a worker to its driver
 
@@ -38,16 +38,18 @@ def raise_outcome(error: BaseException | None, failures: list[Message]) -> None:
     own = [failure for failure in failures if not failure["peer"]]
     if own:
         raise CodeFailure(own[0]["message"], own[0]["traceback"], own[0]["by_user"]) from error
-    if error is not None and any(sign in str(error) for sign in KILLED_FOR_MEMORY):
-        raise InfraFailure(
+    raise InfraFailure(why(error) if error is not None else "its workers ended early") from error
+
+
+def why(error: BaseException) -> str:
+    """In one line why processes died, as far as Ray knows."""
+    text = str(error)
+    if any(sign in text for sign in KILLED_FOR_MEMORY):
+        return (
             "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size, "
             "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
-        ) from error
-    raise InfraFailure(first_line(error) if error is not None else "its workers ended early") from error
-
-
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))
 
 

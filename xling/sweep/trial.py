@@ -18,7 +18,7 @@ from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row
+from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, why
 from xling.sweep.jobs import Job
 from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
@@ -115,7 +115,7 @@ class Trial:
         self._folder.clear_stop()
         failures = 0
         deaths = killed_in_a_row(self._folder, self._settings.launched)
-        furthest = 0
+        furthest, reason = 0, ""
         while not self._lost.is_set():
             if self._sweep_is_stopping():
                 return CellState.INTERRUPTED
@@ -123,7 +123,7 @@ class Trial:
                 return CellState(asked.value)
             current = self._folder.begin_attempt()
             if deaths >= DEATHS_WITHOUT_A_STEP:
-                message = f"its processes died {deaths} times in a row without a new step"
+                message = f"its processes died {deaths} times in a row without a new step{reason}"
                 self._end(current.number, Outcome.FAILED, message, infra=True)
                 return CellState.FAILED
             try:
@@ -138,10 +138,12 @@ class Trial:
                 break
             except Exception as error:
                 if is_death(error):
-                    self._end(current.number, Outcome.FAILED, str(error), infra=True)
+                    died = why(error)
+                    self._end(current.number, Outcome.FAILED, died, infra=True)
                     deaths = 1 if self._step > furthest else deaths + 1
+                    reason = f"; the last time: {died}"
                     furthest = max(furthest, self._step)
-                    self._tell(phase="starting", note=f"{error}; going on from the last checkpoint")
+                    self._tell(phase="starting", note=f"{died}; going on from the last checkpoint")
                     continue
                 by_user = error.by_user if isinstance(error, CodeFailure) else is_final(error)
                 trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()

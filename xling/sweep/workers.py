@@ -21,13 +21,13 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
-from xling.sweep.failures import InfraFailure, Message, first_line, raise_outcome
+from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -142,8 +142,8 @@ class Workers:
     def _fetch(self) -> list[Message]:
         try:
             messages: list[Message] = ray.get(self._mailbox.drain.remote())
-        except RayActorError as error:
-            raise InfraFailure(f"the driver's mailbox died: {first_line(error)}") from error
+        except RayError as error:
+            raise InfraFailure(f"the driver's mailbox died: {why(error)}") from error
         for hello in (message for message in messages if message["event"] == "hello"):
             self._pids.append((hello["node"], hello["pid"]))
             self.nodes.append(hello["node"])
