@@ -77,7 +77,8 @@ def ray_processes(*titles: str) -> set[int]:
             except OSError:
                 continue
             ours = "raylet" in command or "gcs_server" in command or command.startswith("ray::")
-            if ours and (not titles or any(title in command for title in titles)):
+            agent = command.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))  # linger, and hold nothing
+            if ours and not agent and (not titles or any(title in command for title in titles)):
                 found.add(int(folder.name))
     return found
 

@@ -193,6 +193,7 @@ def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState],
         "event": "results",
         "sweep": sweep,
         "states": {job.label: states[job.id] for job in study.scored},
+        "failures": {job.label: why for job, why, _ in failures(root, sweep, list(study.scored))},
         "stopped_early": {row.label: row.reason for row in collect_stopped(root, sweep, study.cells)},
         "rows": as_records(collect(root, sweep, study.scored)),
     }
