@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECONDS = 8 * 60  # what the nine cells, with warm starts and baselines, may take on two idle cores
+SECONDS = 360  # what the nine cells, with warm starts and baselines, may take on two idle cores
 STRATUM = "wording=seen"
 SIZES = ("tiny", "mini", "mid")
 
