@@ -187,6 +187,8 @@ def test_a_failing_model_and_a_worker_out_of_memory_fail_alone(tmp_path):
     available = int(next(x for x in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in x).split()[1])
     # Ray ends processes once this share of the memory is used: what is used now, and as much as the small cell takes.
     share = (total - available + 6_000_000) / total
+    if share > 0.85:
+        pytest.skip("needs 10 GB of free memory")
     command = Command(
         "sweep", str(file), "--json", "--set", "resources.max_concurrent=1", "--set", "train.budget={steps: 40}",
         RAY_memory_usage_threshold=f"{share:.4f}", RAY_memory_monitor_refresh_ms="100",
