@@ -4,6 +4,7 @@
 checkpoints cost on ``mid``, then the time from a worker's death to its next step.
 
     python benchmarks/fixed_cost.py
+    python benchmarks/fixed_cost.py --steps 20    the same parts in a quarter of the time
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ BAR_S, BAR_CHECKPOINTS = 12.0, 0.05
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=300, help="of each cell and warm start in the first part")
+    steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory(prefix="xling-fixed-cost-") as scratch:
-        per_cell = fixed_cost(Path(scratch))
-        share = checkpoint_share(Path(scratch))
+        per_cell = fixed_cost(Path(scratch), steps)
+        share = checkpoint_share(Path(scratch), steps)
         gap, startup = death_to_next_step(Path(scratch))
     print(f"fixed cost a cell: {per_cell:.1f} s  ratio={BAR_S / per_cell:.2f} bar=1")
     print(f"checkpoints on mid: {share:.2%} of training  ratio={BAR_CHECKPOINTS / share:.2f} bar=1")
@@ -39,9 +42,14 @@ def main() -> int:
     return 0 if per_cell <= BAR_S and share <= BAR_CHECKPOINTS else 1
 
 
-def fixed_cost(scratch: Path) -> float:
+def fixed_cost(scratch: Path, steps_each: int) -> float:
     """Run the demo with one trial at a time; seconds a cell that are neither steps nor evaluation."""
-    overrides = ["resources.max_concurrent=1", f"storage={scratch}/runs"]
+    overrides = [
+        "resources.max_concurrent=1",
+        f"storage={scratch}/runs",
+        f"train.budget={{steps: {steps_each}}}",
+        f"model.warm_start.steps={steps_each}",
+    ]
     began = time.time()
     events, wall = run_sweep("sweep", str(SWEEP), *(word for one in overrides for word in ("--set", one)))
     study = build_study(load_sweep(SWEEP, overrides).cells)
@@ -95,13 +103,13 @@ def phase_seconds(progress: list[dict]) -> dict[str, float]:
     return found
 
 
-def checkpoint_share(scratch: Path) -> float:
+def checkpoint_share(scratch: Path, warm_steps: int) -> float:
     """Time in writing checkpoints at the default interval, of the training time of one ``mid`` cell."""
     import torch
 
     from xling.train import worker
 
-    study = build_study(load_sweep(SWEEP, [f"storage={scratch}/runs"]).cells)
+    study = build_study(load_sweep(SWEEP, [f"storage={scratch}/runs", f"model.warm_start.steps={warm_steps}"]).cells)
     job = next(job for job in study.cells if job.size == "mid")
     spent = 0.0
     save = worker._Job.save

@@ -41,7 +41,7 @@ def test_a_sweep_whose_processes_are_killed_ends_as_the_undisturbed_one():
     assert result.is_equal, result.differences
     assert len(found.models) > 0
     assert len(found.table) == 3  # two cells and their start
-    history = found.histories["a0"]["train/loss"]
+    history = found.histories["a0/s0"]["train/loss"]
     assert [step for step, _ in history] == list(range(300))
     assert wild.steps == calm.steps == 600
     assert max(wild.repeats, default=0) <= CHECKPOINT_EVERY
