@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from chaos_processes import WORKER_TITLE, below
+
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.jobs import Job, build_study
@@ -107,6 +109,7 @@ def checkpoint_share(scratch: Path, warm_steps: int) -> float:
     """Time in writing checkpoints at the default interval, of the training time of one ``mid`` cell."""
     import torch
 
+    from xling.sweep.workers import worker_spec
     from xling.train import worker
 
     study = build_study(load_sweep(SWEEP, [f"storage={scratch}/runs", f"model.warm_start.steps={warm_steps}"]).cells)
@@ -121,19 +124,7 @@ def checkpoint_share(scratch: Path, warm_steps: int) -> float:
         spent += time.perf_counter() - began
 
     worker._Job.save = timed
-    spec = worker.WorkerSpec(
-        storage=f"{scratch}/runs",
-        folder="alone",
-        stop_files=(),
-        config=job.config.model_dump(mode="json"),
-        training=job.training,
-        texts=job.texts,
-        dev=job.dev,
-        weights=job.weights,
-        warm=job.warm,
-        attempt=1,
-        accepted=(),
-    )
+    spec = worker_spec(job, f"{scratch}/runs", "alone")
     began = time.perf_counter()
     worker.run(spec, rank=0, world_size=1, device=torch.device("cpu"), send=lambda message: None)
     whole = time.perf_counter() - began
@@ -168,19 +159,7 @@ def death_to_next_step(scratch: Path) -> tuple[float, float]:
 
 def worker_below(root: int) -> int:
     """The Train worker among the processes below one."""
-    parents, titles = {}, {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                titles[int(folder.name)] = (folder / "cmdline").read_text()
-            except OSError:
-                continue
-    below, new = set(), {root}
-    while new:
-        new = {pid for pid, parent in parents.items() if parent in new}
-        below |= new
-    (worker,) = (pid for pid in below if "RayTrainWorker" in titles[pid])
+    (worker,) = (pid for pid, title in below(root).items() if title.startswith(WORKER_TITLE))
     return worker
 
 

@@ -13,8 +13,9 @@ import torch
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.jobs import build_study
+from xling.sweep.workers import worker_spec
 from xling.train.checkpoint import tensors_from_bytes
-from xling.train.worker import WorkerSpec, run
+from xling.train.worker import run
 
 
 class Command:
@@ -83,7 +84,7 @@ def ray_processes(*titles: str) -> set[int]:
     return found
 
 
-TRAIN_WORKER, TRIAL_DRIVER, RAYLET = "RayTrainWorker", "ImplicitFunc", "raylet/raylet"
+TRAIN_WORKER, TRIAL_DRIVER = "RayTrainWorker", "ImplicitFunc"
 
 
 def signal_one(title: str, number: int, but: set[int] = frozenset()) -> int:
@@ -105,19 +106,7 @@ def reference_weights(root: Storage, file: Path, label: str) -> dict[str, torch.
     """The cell trained in this process without Ray and without any disturbance."""
     study = build_study(load_sweep(file).cells)
     job = next(job for job in study.cells if job.label == label)
-    spec = WorkerSpec(
-        storage=root.url,
-        folder="reference",
-        stop_files=(),
-        config=job.config.model_dump(mode="json"),
-        training=job.training,
-        texts=job.texts,
-        dev=job.dev,
-        weights=job.weights,
-        warm=None,
-        attempt=1,
-        accepted=(),
-    )
+    spec = worker_spec(job, root.url, "reference")
     threads = torch.get_num_threads()
     run(spec, rank=0, world_size=1, device=torch.device("cpu"), send=lambda message: None)
     torch.set_num_threads(threads)

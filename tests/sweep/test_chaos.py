@@ -4,12 +4,8 @@ import json
 import math
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from chaos import CHECKPOINT_EVERY, Result, new_folder, run_sweep, sweep_text
 from chaos_outcome import Outcome, differences
 from chaos_plan import KINDS, Kill, Progress, plan_kills

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 import torch.multiprocessing as mp
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
@@ -13,14 +12,6 @@ from xling.train.rungs import RungSpec
 from xling.train.worker import _Job
 
 GROUP = "s/rungs/g"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def spec(cell="cell", milestones=(0.25, 0.5), stops=True):

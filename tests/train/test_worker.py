@@ -16,14 +16,6 @@ from xling.train.worker import describe
 COMPARED = ("step", "loss", "lr", "grad_norm", "kind", "source")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def weights(root, folder):
     return tensors_from_bytes(root.read(f"{folder}/model/model.safetensors"))
 

@@ -172,9 +172,8 @@ class CellFolder:
         return str(end["message"]) if end["outcome"] == Outcome.STOPPED else ""
 
     def drop_scratch(self) -> None:
-        """Remove what only going on needs: the checkpoints (most of a cell's bytes) and Ray Train's folder."""
-        for name in ("checkpoints", "ray"):
-            self.storage.delete(name)
+        """Remove what only going on needs: the checkpoints, most of a cell's bytes."""
+        self.storage.delete("checkpoints")
 
     def ask_to_stop(self, outcome: Outcome) -> None:
         """Leave word for the cell's workers: finish the step, save, leave."""

@@ -8,6 +8,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from xling.errors import StorageAway, XlingError
 from xling.sweep.cells import CellFolder
+from xling.train.worker import out_of_memory
 
 KILLED_FOR_MEMORY = ("OutOfMemoryError", "low on memory", "memory pressure", "OOM")
 
@@ -45,10 +46,7 @@ def why(error: BaseException) -> str:
     """In one line why processes died, as far as Ray knows."""
     text = str(error)
     if any(sign in text for sign in KILLED_FOR_MEMORY):
-        return (
-            "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size, "
-            "model.max_passage_tokens or resources.max_concurrent, or take machines with more"
-        )
+        return out_of_memory("it was killed when its machine had none left")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))
 

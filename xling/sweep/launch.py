@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 
 from xling.config.load import LoadedSweep
-from xling.errors import ConfigError, ResourceError, TrackingError, UserInterrupt
+from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.storage import Storage
 from xling.sweep.cells import CellState
 from xling.sweep.jobs import Job, Study, build_study
@@ -173,23 +173,19 @@ def _track_and_run(
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     if root.is_local:
-        _send_rest(Path(root.url) / sweep, settings.tracking_uri, display)
+        _send_rest(Path(root.url) / sweep, display)
     return interrupted
 
 
-def _send_rest(folder: Path, uri: str, display: Display) -> None:
+def _send_rest(folder: Path, display: Display) -> None:
     """What cells could not send as they ended, since the MLflow server was away then."""
-    from xling.track.deliver import sync
-    from xling.track.store import connect
+    from xling.track.deliver import sync, unsent
 
-    try:
-        connect(uri)
-        left = [spool for spool in sync(folder) if spool.left]
-    except TrackingError as error:
-        display.message(f"MLflow: {error}")
-        return
-    if left:
-        display.message(f"MLflow: {len(left)} runs are not complete yet; send the rest with: xling track sync")
+    for path in unsent(folder):
+        if any(spool.left for spool in sync(path)):  # still away: the others would wait for it as long
+            count = len(unsent(folder))
+            display.message(f"MLflow: {count} runs are not complete yet; send the rest with: xling track sync")
+            return
 
 
 class _Background(threading.Thread):

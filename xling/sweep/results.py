@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from rich.console import Console
@@ -43,7 +43,7 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
     """
     rows = []
     states = states_of(root, sweep, jobs)
-    stopped = {row.label for row in collect_stopped(root, sweep, jobs)}
+    stopped = {row.label for row in _stopped(root, sweep, jobs, states)}
     going = [job for job in jobs if job.label not in stopped]
     for job in jobs:
         if states[job.id] is not CellState.DONE:
@@ -70,11 +70,15 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
 
 def collect_stopped(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[StoppedRow]:
     """The cells that early stopping ended, in the sweep's order."""
+    return _stopped(root, sweep, jobs, states_of(root, sweep, jobs))
+
+
+def _stopped(root: Storage, sweep: str, jobs: Sequence[Job], states: Mapping[str, CellState]) -> list[StoppedRow]:
     rows = []
-    states = states_of(root, sweep, jobs)
     for job in jobs:
-        reason = CellFolder(root.child(job.folder(sweep))).stopped_early()
-        if states[job.id] is CellState.STOPPED and reason:
+        if states[job.id] is not CellState.STOPPED:
+            continue
+        if reason := CellFolder(root.child(job.folder(sweep))).stopped_early():
             rows.append(StoppedRow(job.label, f"{job.size} {job.variant}".rstrip(), job.alpha, reason))
     return rows
 

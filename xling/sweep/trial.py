@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from xling.errors import XlingError
@@ -24,9 +24,8 @@ from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
 from xling.sweep.scoring import score
 from xling.sweep.settings import Stopped, TrialSettings
-from xling.sweep.workers import Pool
+from xling.sweep.workers import Pool, worker_spec
 from xling.train.inputs import load_start_model, publish_model
-from xling.train.worker import WorkerSpec
 
 DEATHS_WITHOUT_A_STEP = 3
 BACKOFF_S = 2.0
@@ -127,16 +126,17 @@ class Trial:
                 self._end(current.number, Outcome.FAILED, message, infra=True)
                 return CellState.FAILED
             try:
-                with self._workers_ended_on_error():
-                    attempt(current.number, current.accepted)
+                attempt(current.number, current.accepted)
             except Stopped as stop:
                 self._end(current.number, stop.outcome, stop.reason)
                 if stop.reason:
                     self._tell(phase=stop.outcome, note=stop.reason)
                 return CellState(stop.outcome.value)
             except Replaced:
+                _pool.close()
                 break
             except Exception as error:
+                _pool.close()  # the next attempt, or another cell, gets fresh workers
                 if is_death(error):
                     died = why(error)
                     self._end(current.number, Outcome.FAILED, died, infra=True)
@@ -159,17 +159,6 @@ class Trial:
                 self._folder.drop_scratch()
                 return CellState.DONE
         return CellState.RUNNING  # by another driver
-
-    @contextmanager
-    def _workers_ended_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong ends the workers: the next attempt, or another cell, gets fresh ones."""
-        try:
-            yield
-        except Stopped:  # they left by themselves, and are as good as new
-            raise
-        except BaseException:
-            _pool.close()
-            raise
 
     def _end(self, number: int, outcome: Outcome, message: str = "", *, trace: str = "", infra: bool = False) -> None:
         self._folder.end_attempt(number, outcome, step=self._step, message=message, traceback=trace, infra=infra)
@@ -206,18 +195,13 @@ class Trial:
 
     def _train(self, number: int, accepted: tuple[str, ...]) -> None:
         job = self._job
-        spec = WorkerSpec(
-            storage=self._settings.storage,
-            folder=self._path,
-            stop_files=(f"{self._path}/stop.json", f"{self._settings.sweep}/stop.json"),
-            config=job.config.model_dump(mode="json"),
-            training=job.training,
-            texts=job.texts,
-            dev=job.dev,
-            weights=job.weights,
-            warm=job.warm,
+        spec = worker_spec(
+            job,
+            self._settings.storage,
+            self._path,
             attempt=number,
             accepted=accepted,
+            stop_files=(f"{self._path}/stop.json", f"{self._settings.sweep}/stop.json"),
             rungs=self._settings.rungs(job.group, job.id, stops=not self._folder.is_wanted()),
         )
         self._stopped_early = ""

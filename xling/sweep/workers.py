@@ -28,6 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
 from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
+from xling.sweep.jobs import Job
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -67,13 +68,39 @@ class Mailbox:
         return messages
 
 
+def worker_spec(
+    job: Job,
+    storage: str,
+    folder: str,
+    *,
+    attempt: int = 1,
+    accepted: tuple[str, ...] = (),
+    stop_files: tuple[str, ...] = (),
+    rungs: dict[str, Any] | None = None,
+) -> WorkerSpec:
+    """One attempt at a job. Args: storage: URL of its root. folder: the job's, below it. The rest as in WorkerSpec."""
+    return WorkerSpec(
+        storage=storage,
+        folder=folder,
+        stop_files=stop_files,
+        config=job.config.model_dump(mode="json"),
+        training=job.training,
+        texts=job.texts,
+        dev=job.dev,
+        weights=job.weights,
+        warm=job.warm,
+        attempt=attempt,
+        accepted=accepted,
+        rungs=rungs,
+    )
+
+
 class Workers:
     """A group of workers, its Ray Train trainer in a thread of this process."""
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self.resources = resources
-        self.nodes: list[str] = []  # the workers' nodes, once they have started
-        self._pids: list[tuple[str, int]] = []  # node and process
+        self._pids: list[tuple[str, int]] = []  # node and process of each worker, once they have started
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mailbox: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         self._error: BaseException | None = None
@@ -81,12 +108,14 @@ class Workers:
         self._thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         self._thread.start()
 
+    @property
+    def nodes(self) -> list[str]:
+        """The node of each worker, once they have started."""
+        return [node for node, _ in self._pids]
+
     def fits(self, resources: ResourcesConfig) -> bool:
         """Whether the group lives and is of the size asked for."""
-        same = all(
-            getattr(self.resources, name) == getattr(resources, name)
-            for name in ("workers", "cpus_per_worker", "gpus_per_worker", "hang_timeout")
-        )
+        same = self.resources == resources.model_copy(update={"max_concurrent": self.resources.max_concurrent})
         return same and self._thread.is_alive()
 
     def run(self, spec: WorkerSpec, on_message: Callable[[Message], None], should_leave: Callable[[], bool]) -> bool:
@@ -107,7 +136,7 @@ class Workers:
         ended = 0
         heard: float | None = None  # when the workers last gave a sign of life
         ray.get(self._mailbox.assign.remote(asdict(spec)))
-        while ended < self.resources.workers:
+        while True:
             alive = self._thread.is_alive()  # asked before the last messages are fetched
             for message in self._fetch():
                 heard = time.monotonic()
@@ -118,7 +147,7 @@ class Workers:
                 elif message["event"] != "alive":
                     on_message(message)
             if ended == self.resources.workers:
-                break
+                return True
             if not alive:
                 raise_outcome(self._error, failures)
             if heard is None and should_leave():
@@ -127,7 +156,6 @@ class Workers:
                 self._kill()
                 raise InfraFailure(f"no sign of life from its workers for {self.resources.hang_timeout:g} s")
             time.sleep(POLL_S)
-        return True
 
     def end(self) -> None:
         """Let the workers go, and wait until their cores are free. One that has not started yet goes as it does."""
@@ -146,7 +174,6 @@ class Workers:
             raise InfraFailure(f"the driver's mailbox died: {why(error)}") from error
         for hello in (message for message in messages if message["event"] == "hello"):
             self._pids.append((hello["node"], hello["pid"]))
-            self.nodes.append(hello["node"])
         return messages
 
     def _fit(self) -> None:
@@ -232,7 +259,7 @@ class Pool:
     def held(self, resources: ResourcesConfig) -> list[str]:
         """The node of each worker, where a group that serves is there."""
         group = self._group
-        return list(group.nodes) if group is not None and group.fits(resources) else []
+        return group.nodes if group is not None and group.fits(resources) else []
 
     def _end(self) -> None:
         if self._group is not None:

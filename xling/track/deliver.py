@@ -233,11 +233,20 @@ def sync(folder: Path, uri: str | None = None) -> list[Synced]:
     Raises:
         TrackingError: there is no spool, or ``uri`` is none of MLflow's.
     """
-    folders = sorted({path.parent for path in folder.rglob("run.json") if (path.parent / "spool.jsonl").exists()})
+    folders = _spools(folder)
     if not folders:
         raise TrackingError(f"{folder} holds no tracking spool: give a cell's or a sweep's folder")
     override = {} if uri is None else {"uri": resolve_uri(uri)}
     return [_sync(path, override) for path in folders]
+
+
+def unsent(folder: Path) -> list[Path]:
+    """The spools below a folder that hold what was not sent yet."""
+    return [path for path in _spools(folder) if Spool(path).count_pending()]
+
+
+def _spools(folder: Path) -> list[Path]:
+    return sorted({path.parent for path in folder.rglob("run.json") if (path.parent / "spool.jsonl").exists()})
 
 
 def _sync(folder: Path, override: dict[str, str]) -> Synced:

@@ -36,7 +36,6 @@ from xling.train.optim import build_optimizer, steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
 
 Send = Callable[[dict[str, Any]], None]
-OUT_OF_MEMORY = "a worker ran out of memory"
 STOP_POLL_S = 1.0
 STOP_WAIT_S = 0.01  # a local folder answers within it
 ALIVE_S = 5.0
@@ -68,10 +67,7 @@ def describe(error: Exception) -> dict[str, Any]:
     """
     if _is_out_of_memory(error):
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        error = ResourceError(
-            f"{OUT_OF_MEMORY} ({reason}); lower train.batch_size, model.max_passage_tokens or "
-            "resources.max_concurrent, or take a machine with more"
-        ).with_traceback(error.__traceback__)
+        error = ResourceError(out_of_memory(reason)).with_traceback(error.__traceback__)
     ours = isinstance(error, XlingError)
     frames = traceback.extract_tb(error.__traceback__)
     return {
@@ -80,6 +76,14 @@ def describe(error: Exception) -> dict[str, Any]:
         "peer": any("torch/distributed" in frame.filename for frame in frames),
         "fenced": isinstance(error, FencedError),
     }
+
+
+def out_of_memory(reason: str) -> str:
+    """What to tell of a worker that ran out of memory."""
+    return (
+        f"a worker ran out of memory ({reason}); lower train.batch_size, model.max_passage_tokens or "
+        "resources.max_concurrent, or take machines with more"
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
