@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chaos_processes import WORKER_TITLE, Cluster, Processes
 from commands import (
     TRAIN_WORKER,
     TRIAL_DRIVER,
@@ -108,89 +108,65 @@ def test_workers_drivers_and_the_whole_cluster_die(tmp_path):
 
 
 def test_a_node_of_three_is_lost(tmp_path):
-    file = write_sweep(tmp_path, more="")
-    more = ["--set", "resources.workers=2", "--json"]
+    file = write_sweep(tmp_path)
     cell, _ = only_cell(file)
-    ray = Path(shutil.which("ray", path=Path(os.sys.executable).parent) or "ray")
-    port, temp = 26379, tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
-    quick = {
-        "RAY_health_check_initial_delay_ms": "1000",
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "3",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    common = ["--node-ip-address=127.0.0.1", "--block", "--object-store-memory=100000000", "--memory=4000000000"]
-    nodes = [[f"--port={port}", "--head", "--num-cpus=0", f"--temp-dir={temp}", "--include-dashboard=true"]]
-    nodes += [[f"--address=127.0.0.1:{port}", "--num-cpus=1"] for _ in range(3)]
-    started: list[subprocess.Popen] = []
-    try:
-        for node in nodes:
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            command = [str(ray), "start", *node, *common]
-            started.append(subprocess.Popen(command, env={**os.environ, **quick}, start_new_session=True, **quiet))
-            time.sleep(6)
-        sweep = Command("sweep", str(file), "--address", f"127.0.0.1:{port}", *more, **quick)
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as short, Processes() as processes:
+        cluster = Cluster(processes, Path(short) / "ray", nodes=3)
+        address = ["--address", cluster.address, "--set", "resources.workers=2"]
+        sweep = Command("sweep", str(file), *address, "--json", **cluster.environment)
         sweep.wait_for(in_training(60))
-        lost = {node_of(pid) for pid in ray_processes(TRAIN_WORKER)} - {started[0].pid}
-        victim = min(lost)
-        kill_all(descendants(victim) | {victim})
-        sweep.wait_for(
-            lambda event: (
-                "going on from the last checkpoint" in event.get("note", "") or "driver ended" in event.get("note", "")
-            )
-        )
+        assert cluster.lose_node(having=cluster.titled(WORKER_TITLE)[0]) is not None
+        went_on = ("going on from the last checkpoint", "another one takes over")
+        sweep.wait_for(lambda event: any(text in event.get("note", "") for text in went_on))
         sweep.wait_for(in_training(80))
         assert sweep.finish() == 0, sweep.tail()
-    finally:
-        for process in started:
-            kill_all(descendants(process.pid) | {process.pid})
-            process.wait()
-        shutil.rmtree(temp, ignore_errors=True)
     assert [record["step"] for record in stored_steps(cell.storage)] == list(range(STEPS))
     assert len(cell.attempts()) >= 2
 
 
-def parents() -> dict[int, int]:
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    return found
+LONG_TEXTS = """
+name: small
+storage: {folder}/runs
+data:
+  train: {{dataset: parallel-jsonl, path: {folder}/rows.jsonl}}
+  evaluate: [{{dataset: parallel-jsonl, path: {folder}/rows.jsonl}}]
+model: {{max_query_tokens: 16, max_passage_tokens: 512}}
+train: {{budget: {{steps: 4}}}}
+resources: {{max_concurrent: 1}}
+grid:
+  - model.preset: [tiny, mid]
+    train.batch_size: [8, 1024]
+"""
 
 
-def descendants(root: int) -> set[int]:
-    tree = parents()
-    found, new = set(), {root}
-    while new:
-        new = {pid for pid, parent in tree.items() if parent in new}
-        found |= new
-    return found
+def write_long_texts(folder: Path) -> Path:
+    """A sweep whose second cell needs some ten GB: a thousand passages of 512 tokens a batch."""
+    rows = []
+    for number in range(1300):
+        texts = {
+            code: {
+                "question": f"{code} {number}?",
+                "passage": " ".join(f"{code}{number + word}" for word in range(400)),
+            }
+            for code in ("de", "en")
+        }
+        rows.append({"id": f"r{number}", "title": f"t{number}", "texts": texts})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = folder / "small.yaml"
+    file.write_text(LONG_TEXTS.format(folder=folder))
+    return file
 
 
-def node_of(pid: int) -> int:
-    """The `ray start --block` above a process."""
-    tree = parents()
-    while "start" not in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
-        pid = tree[pid]
-    return pid
-
-
-def test_a_failing_model_and_a_worker_out_of_memory_fail_alone(tmp_path):
-    """Two cells fail, each by its own reason, and the third is done."""
-    file = write_sweep(tmp_path, more="grid:\n  - train.batch_size: [64, 1024]\n    model.preset: [tiny, mid]\n")
+def test_a_worker_out_of_memory_fails_alone_and_is_told_as_such(tmp_path):
+    file = write_long_texts(tmp_path)
     total = int(next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line).split()[1])
     available = int(next(x for x in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in x).split()[1])
-    # Ray ends processes once this share of the memory is used: what is used now, and as much as the small cell takes.
-    share = (total - available + 6_000_000) / total
+    # Ray ends processes once this share of the memory is used: what is used now, and room for Ray and the small cell.
+    share = (total - available + 9_000_000) / total
     if share > 0.85:
-        pytest.skip("needs 10 GB of free memory")
+        pytest.skip("needs 12 GB of free memory")
     command = Command(
-        "sweep", str(file), "--json", "--set", "resources.max_concurrent=1", "--set", "train.budget={steps: 40}",
+        "sweep", str(file), "--json",
         RAY_memory_usage_threshold=f"{share:.4f}", RAY_memory_monitor_refresh_ms="100",
     )  # fmt: skip
     assert command.finish() == 1, command.tail()

@@ -24,6 +24,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
@@ -102,6 +103,7 @@ class Workers:
         self.resources = resources
         self._pids: list[tuple[str, int]] = []  # node and process of each worker, once they have started
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._placement: PlacementGroup | None = None  # holds their cores
         self._mailbox: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
         self._error: BaseException | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-train-")
@@ -163,6 +165,9 @@ class Workers:
             ray.get(self._mailbox.close.remote())
         if self._pids:
             self._thread.join(KILL_S)
+        if self._placement is not None:  # where Ray Train's own processes were killed too, it would stay for ever
+            with suppress(RayError):
+                remove_placement_group(self._placement)
         if not self._thread.is_alive():
             ray.kill(self._mailbox)
             self._scratch.cleanup()
@@ -174,6 +179,7 @@ class Workers:
             raise InfraFailure(f"the driver's mailbox died: {why(error)}") from error
         for hello in (message for message in messages if message["event"] == "hello"):
             self._pids.append((hello["node"], hello["pid"]))
+            self._placement = hello["group"]
         return messages
 
     def _fit(self) -> None:
