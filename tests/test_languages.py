@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xling.languages import LangPair, all_pairs, check_language, script_of
+from xling.languages import LangPair, all_pairs, check_language, normalise, script_of
 
 
 @pytest.mark.parametrize("code", ["de", "arz", "zh_cn", "sr_latn_rs"])
@@ -79,3 +79,22 @@ def test_pairs_know_whether_they_share_a_script() -> None:
     assert LangPair("en", "vi").is_same_script
     assert LangPair("zh_cn", "zh_tw").is_same_script
     assert not LangPair("en", "ru").is_same_script
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("arabic", "ar"), ("Bengali", "bn"), ("bangla", "bn"), ("chinese", "zh"), (" ar", "ar"), ("zh_cn", "zh_cn"),
+        ("zh-CN", "zh_cn"), ("swa", "sw"), ("ger", "de"), ("deu", "de"), ("cmn", "zh"), ("iw", "he"), ("tl", "tl"),
+        ("yue", "yue"), ("pt-br", "pt_br"), ("en", "en"), ("Traditional Chinese", "zh_hant"), ("yoruba", "yo"),
+        ("telugu", "te"), ("swahili", "sw"), ("persian", "fa"), ("no", "no"), ("qaa", "qaa"),
+    ],
+)  # fmt: skip
+def test_languages_as_data_sets_write_them(text: str, code: str) -> None:
+    assert normalise(text) == code
+
+
+@pytest.mark.parametrize("text", ["", " ", "elvish", "e", "en-", "12", "a\nb", "{}"])
+def test_what_is_no_language_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no language"):
+        normalise(text)

@@ -21,6 +21,39 @@ def check_language(code: str) -> str:
     return code
 
 
+# English names that data sets use where the CLDR has another one.
+_OTHER_NAMES = {"bengali": "bn", "farsi": "fa", "kirghiz": "ky", "oriya": "or", "myanmar": "my"}
+
+
+@cache
+def normalise(text: str) -> str:
+    """This project's code for a language as data sets write it: ``arabic``, ``zh-CN``, ``" ar"``, ``swa``.
+
+    English names are the CLDR's, three-letter codes become two-letter ones where there are such,
+    and a region or script stays (``zh_cn``).
+
+    Raises:
+        ValueError: it is neither a code nor such a name.
+    """
+    from babel import Locale
+    from babel.core import get_global
+
+    plain = " ".join(text.split()).lower()
+    names: dict[str, str] = dict(Locale("en").languages)
+    if plain in _OTHER_NAMES:
+        return _OTHER_NAMES[plain]
+    for code, name in names.items():
+        if name.lower() == plain:
+            return code.lower()
+    base, joint, rest = plain.replace("-", "_").partition("_")
+    if base not in names:  # CLDR's names are of the codes in use, its aliases of all that were
+        base = str(get_global("language_aliases").get(base, base)).partition("_")[0]
+    try:
+        return check_language(base + joint + rest)
+    except ValueError:
+        raise ValueError(f"{text!r} is no language: write a code as in 'de' or 'zh_cn', or an English name") from None
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class LangPair:
     """A retrieval direction, the query's language first; written ``ar-en``."""

@@ -42,6 +42,7 @@ class DatasetConfig(Section):
     )
     titles: tuple[str, ...] | None = Field(None, description="Only articles with these titles.")
     split: str | None = Field(None, description="Which split to score: the data set's test split by default.")
+    bad_rows: Literal["stop", "skip"] = Field("stop", description="Stop at a row that breaks the format, or count it.")
 
 
 class DataConfig(Section):

@@ -34,6 +34,7 @@ class Adapter(ABC):
     splits: ClassVar[tuple[str, ...]]  # evaluation splits, the default first; () = cannot be evaluated on
     can_train: ClassVar[bool]
     path_needed: ClassVar[str] = ""  # what `path` must name and where to get it; "" = the set needs no path
+    path_optional: ClassVar[bool] = False  # True: without `path` the files come from the hub
 
     @abstractmethod
     def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
@@ -138,8 +139,8 @@ def _option_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:
     taken = ", ".join(sorted(adapter.options - {"split"})) or "none"
     return [
         (field, f"is given, but {adapter.name} does not take it; remove it (it takes: {taken})")
-        for field in ("path", "languages", "titles")
-        if getattr(config, field) is not None and field not in adapter.options
+        for field, unset in (("path", None), ("languages", None), ("titles", None), ("bad_rows", "stop"))
+        if getattr(config, field) != unset and field not in adapter.options
     ]
 
 
@@ -166,7 +167,8 @@ def _path_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:
     if "path" not in adapter.options:
         return []
     if config.path is None:
-        return [("path", f"is missing, must name {adapter.path_needed}")] if adapter.path_needed else []
+        needed = adapter.path_needed and not adapter.path_optional
+        return [("path", f"is missing, must name {adapter.path_needed}")] if needed else []
     if not Path(config.path).expanduser().exists():
         return [("path", f"is {config.path!r}, which does not exist; it must name {adapter.path_needed}")]
     return []

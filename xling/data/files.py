@@ -1,0 +1,288 @@
+"""Files of rows: plain or gzipped JSON Lines and tab-separated text, streamed, every row checked.
+
+Numbers of lines count from 1. What is wrong with a whole file (missing, cut, a folder) is a
+:class:`DataError` at once; what is wrong with a row goes to :class:`BadRows`, which stops or
+counts, as ``bad_rows`` of the data set says.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from xling.config.schema import DatasetConfig
+from xling.errors import DataError
+
+LONGEST_LINE = 64 << 20  # bytes; a line beyond it is another format (a JSON document, a binary file)
+EXAMPLES = 20
+SHOWN_CHARACTERS = 60  # of a wrong value
+
+_BUFFER_BYTES = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+
+log = logging.getLogger(__name__)
+
+
+class BadRow(Exception):
+    """What is wrong with one row: value, rule, fix. Checks of a row raise it, :class:`BadRows` reports it."""
+
+
+class BadRows:
+    """What becomes of rows that break the format: the first one stops, or all are left out and counted.
+
+    Attributes:
+        count: rows left out so far.
+        examples: messages of the first 20.
+    """
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.count = 0
+        self.examples: list[str] = []
+
+    @classmethod
+    def of(cls, config: DatasetConfig) -> BadRows:
+        """As ``bad_rows`` of a data set asks."""
+        return cls(strict=config.bad_rows == "stop")
+
+    def report(self, path: Path, line: int | str, text: str) -> None:
+        """One wrong row; ``line`` is its number, or the place in a JSON document.
+
+        Raises:
+            DataError: in strict mode.
+        """
+        message = f"{path}:{line}: {text}"
+        if self.strict:
+            raise DataError(message)
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(message)
+
+    @contextmanager
+    def row(self, path: Path, line: int | str) -> Iterator[None]:
+        """Report a :class:`BadRow` that the block raises; the block is left there."""
+        try:
+            yield
+        except BadRow as error:
+            self.report(path, line, str(error))
+
+    def tell(self, name: str) -> None:
+        """Log how many rows of data set ``name`` were left out, if any, with the first few."""
+        if self.count:
+            shown = "\n".join(f"  {example}" for example in self.examples[:3])
+            more = f"\n  and {self.count - 3} more" if self.count > 3 else ""
+            log.warning("%s: %d bad rows left out (bad_rows: skip):\n%s%s", name, self.count, shown, more)
+
+
+def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines of a plain or gzipped file with their numbers, without line ends and a UTF-8 byte order mark.
+
+    Whether a file is gzipped shows in its first bytes, not in its name.
+
+    Raises:
+        DataError: it is missing, a folder, cut short or damaged, or a line is longer than 64 MB.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise DataError(
+                        f"{path}:{number}: the line is longer than {LONGEST_LINE >> 20} MB; is the file one row a line?"
+                    )
+                if number == 1:
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
+                yield number, line.rstrip(b"\r\n")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}:{number + 1}: the gzip stream is cut short or damaged ({error}); copy the file again"
+        ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def read_text(path: Path) -> str:
+    """A whole file, plain or gzipped, as text without a byte order mark.
+
+    Raises:
+        DataError: as :func:`open_lines`, or it is not UTF-8.
+    """
+    try:
+        with _open(path) as file:
+            return file.read().decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: the gzip stream is cut short or damaged ({error}); copy the file again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 ({_why(error)}); convert it") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not give."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: does not exist; put the file there or correct the path")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path}: is a folder, must be a file")
+    return DataError(f"{path}: cannot be read: {error.strerror or error}")
+
+
+def read_jsonl(path: Path, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Objects of a JSON Lines file with their line numbers; blank lines are passed over.
+
+    A line that is not a JSON object in UTF-8, or that holds half of a surrogate pair, is a bad row.
+    """
+    for number, line in open_lines(path):
+        if not line or line.isspace():
+            continue
+        try:
+            row = _json_object(line)
+        except BadRow as error:
+            bad.report(path, number, str(error))
+            continue
+        yield number, row
+
+
+def read_tsv(path: Path, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a tab-separated file without a header or quotes; blank lines are passed over.
+
+    A line that is not UTF-8, has another number of columns, or an empty one, is a bad row.
+    """
+    for number, line in open_lines(path):
+        if not line or line.isspace():
+            continue
+        try:
+            row = _columns(line, columns)
+        except BadRow as error:
+            bad.report(path, number, str(error))
+            continue
+        yield number, row
+
+
+def text_of(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
+    """A text of a row, as it stands there.
+
+    Args:
+        optional: take an empty, missing or null text too, as "".
+
+    Raises:
+        BadRow: it is missing, no text, or empty.
+    """
+    value = row.get(key)
+    if optional and value is None:
+        return ""
+    if not isinstance(value, str) or not (optional or value.strip()):
+        raise BadRow(f"`{key}` {_is(row, key)}, must be a text{'' if optional else ' that is not empty'}")
+    return value
+
+
+def id_of(row: dict[str, Any], key: str) -> str:
+    """An id of a row: a text without white space, or a whole number.
+
+    Raises:
+        BadRow: it is neither.
+    """
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or value.split() != [value]:
+        raise BadRow(f"`{key}` {_is(row, key)}, must be an id without white space")
+    return value
+
+
+def list_of(row: dict[str, Any], key: str, kind: type) -> list[Any]:
+    """A list in a row whose entries are all of one kind (str, dict, int); may be empty.
+
+    Raises:
+        BadRow: it is missing, no list, or an entry is of another kind.
+    """
+    value = row.get(key)
+    if not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value):
+        name = "texts" if kind is str else "objects" if kind is dict else "numbers"
+        raise BadRow(f"`{key}` {_is(row, key)}, must be a list of {name}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A wrong value for a message: ASCII, so that half of a surrogate pair can be printed, and short."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _is(row: dict[str, Any], key: str) -> str:
+    return f"is {shown(row[key])}" if key in row else "is missing"
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(_decode(line))
+        if _HALF_PAIR.search(line):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRow("holds half of a surrogate pair; write it as UTF-8") from None
+    except RecursionError:
+        raise BadRow("is JSON nested too deeply to be a row") from None
+    except ValueError as error:
+        raise BadRow(f"is not a whole JSON object ({error}); is the line cut short?") from None
+    if not isinstance(value, dict):
+        raise BadRow(f"is {shown(value)}, must be a JSON object")
+    return value
+
+
+def _columns(line: bytes, columns: int) -> list[str]:
+    values = _decode(line).split("\t")
+    if len(values) != columns:
+        raise BadRow(f"has {len(values)} columns separated by tabs, must have {columns}")
+    empty = [str(place) for place, value in enumerate(values, start=1) if not value.strip()]
+    if empty:
+        raise BadRow(f"column {', '.join(empty)} is empty, must hold a text")
+    return values
+
+
+def _decode(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise BadRow(f"is not UTF-8 ({_why(error)}); convert the file") from None
+
+
+def _why(error: UnicodeDecodeError) -> str:
+    return f"byte 0x{error.object[error.start]:02x} at {error.start}: {error.reason}"
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as start:
+        zipped = start.read(2) == _GZIP_MAGIC
+    if not zipped:
+        return path.open("rb", buffering=_BUFFER_BYTES)
+    return io.BufferedReader(_Unzipped(gzip.GzipFile(path, "rb")), _BUFFER_BYTES)
+
+
+class _Unzipped(io.RawIOBase):
+    """A gzip stream in as large parts as it comes, so that all whole lines before a damage are read."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._stream.read1(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
