@@ -60,6 +60,37 @@ def test_headline_pairs_and_pool_are_macro_means_of_the_per_query_values() -> No
     assert dev_measure(result) == pytest.approx((headline["mAP/Mo"] + headline["mAP/Cr"]) / 2)
 
 
+XQUAD_R = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+MLQA_R = ("ar", "de", "en", "es", "hi", "vi", "zh")
+
+
+@pytest.mark.parametrize(("languages", "mono", "cross"), [(XQUAD_R, 11, 110), (MLQA_R, 7, 42)])
+def test_each_pair_weighs_the_same_in_mo_and_cr_however_many_queries_it_has(
+    languages: tuple[str, ...], mono: int, cross: int
+) -> None:
+    retrieval = toy_set(7, languages=languages, queries=5, strata=False)
+    result = scored(retrieval)
+    off_diagonal = ~np.eye(len(languages), dtype=bool)
+    assert (np.count_nonzero(~off_diagonal), np.count_nonzero(off_diagonal)) == (mono, cross)
+    assert len(set(result.pair_queries[off_diagonal].tolist())) > 1  # a mean over queries would be another number
+    means = cells(result.per_query.to_pylist(), "mAP")
+    assert len([cell for cell in means if cell[1] != "*"]) == mono + cross
+    assert result.headline["mAP/Mo"] == pytest.approx(sum(means[code, code] for code in languages) / mono)
+    pairs = [means[query, passage] for query in languages for passage in languages if query != passage]
+    assert result.headline["mAP/Cr"] == pytest.approx(sum(pairs) / cross)
+    assert result.headline["mAP/Mul"] == pytest.approx(fmean(means[code, "*"] for code in languages))
+
+
+def test_published_measures_are_computed_besides_the_usual_ones_and_come_first() -> None:
+    retrieval = toy_set(0)
+    usual, published = scored(retrieval), scored(replace(retrieval, measures=("MRR@100", "R@100", "success@5")))
+    assert published.measures[:3] == published.published == ("MRR@100", "R@100", "success@5")
+    assert next(iter(published.headline)) == "MRR@100/Mo"
+    assert set(published.measures) == {*usual.measures, "MRR@100", "success@5"}
+    assert {name: published.headline[name] for name in usual.headline} == dict(usual.headline)
+    assert published.headline["success@5/Mo"] >= published.headline["R@1/Mo"]
+
+
 def test_each_stratum_and_their_combination_has_the_headline_of_its_queries() -> None:
     result = scored(toy_set(1, queries=8))
     rows = result.per_query.to_pylist()

@@ -1,12 +1,18 @@
 import numpy as np
 
 from xling.evaluate.bias import expected_share, own_language_share, rank_distance
-from xling.evaluate.measures import RelevantRanks
+from xling.evaluate.measures import UNRANKED, RelevantRanks
 
 
 def test_rank_distance_is_last_minus_first_relevant_rank() -> None:
     ranks = RelevantRanks.of(np.array([1, 0, 1, 2, 1]), np.array([7, 3, 2, 5, 40]), np.ones(5, np.int64), queries=3)
     assert rank_distance(ranks).tolist() == [0, 38, 0]
+
+
+def test_rank_distance_is_unknown_where_a_relevant_passage_is_not_ranked() -> None:
+    ranks = RelevantRanks.of(np.array([0, 0, 1, 1]), np.array([7, UNRANKED, 2, 5]), np.ones(4, np.int64), queries=2)
+    assert np.isnan(rank_distance(ranks)[0])
+    assert rank_distance(ranks)[1] == 3
 
 
 def test_own_language_share_counts_columns_of_the_language() -> None:

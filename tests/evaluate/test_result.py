@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from xling.evaluate.result import EvaluationResult
 from xling.storage import Storage
 
 
-def result_of(**options) -> EvaluationResult:
-    retrieval = toy_set(0, **options)
+def result_of(measures: tuple[str, ...] = (), **options) -> EvaluationResult:
+    retrieval = replace(toy_set(0, **options), measures=measures)
     return score_vectors(retrieval, tied_vectors(build_layout(retrieval), 0))
 
 
-@pytest.mark.parametrize("options", [{}, {"cross_lingual": False}, {"strata": False}])
+@pytest.mark.parametrize("options", [{}, {"cross_lingual": False}, {"strata": False}, {"measures": ("MRR@100",)}])
 def test_a_saved_result_is_read_back_whole(tmp_path: Path, options: dict) -> None:
     result = result_of(**options)
     storage = Storage(str(tmp_path))
@@ -25,6 +26,7 @@ def test_a_saved_result_is_read_back_whole(tmp_path: Path, options: dict) -> Non
     assert read.to_json() == result.to_json()
     assert read.per_query.to_pylist() == result.per_query.to_pylist()
     assert read.measures == result.measures
+    assert read.published == result.published
     np.testing.assert_array_equal(read.pair_values["mAP"], result.pair_values["mAP"])
     assert (read.pool is None) == (result.pool is None)
 

@@ -49,6 +49,14 @@ def line_of(grid, size, alpha):
     raise AssertionError(f"no line {size} {alpha}")
 
 
+def test_published_measures_lead_the_table():
+    figures = {"nDCG@10/Mo": 0.41, "R@100/Mo": 0.77, "mAP/Mo": 0.3}
+    rows = [ScoreRow("a", "tiny", 0.5, 0, "miracl", figures, published=("nDCG@10", "R@100"))]
+    headings, body = size_by_alpha(rows)
+    assert headings == ["size", "alpha", "nDCG@10\nMo.", "R@100\nMo.", "Mo.", "dev"]
+    assert body == [["tiny", "0.5", ".410", ".770", ".300", "–"]]
+
+
 def test_every_size_has_its_start_and_its_alphas_in_order():
     headings, body = size_by_alpha(study())
     assert headings[:6] == ["size", "alpha", "Mo.", "Cr.", "Mul.", "rank dist."]

@@ -70,6 +70,10 @@ class RetrievalSet:
     function of positions (design decision 8). ``qrels[query id]`` holds grades by passage id,
     over all languages; a pair (l1, l2) uses those among them whose passage is in l2, and skips
     queries left with none. A grade of 0 is a judged non-relevant passage.
+
+    ``measures`` names the measures the set is published with (``nDCG@10``, ``R@100``); they are
+    computed besides the usual ones and reported first. A set that is judged by ``answers``, texts
+    by query id that a passage must contain, has no qrels (XOR-Retrieve: evaluate/xor.py).
     """
 
     name: str
@@ -80,6 +84,8 @@ class RetrievalSet:
     fingerprint: str
     zero_shot_levels: tuple[str, ...] = ("article", "paragraph", "question")  # what a zero-shot claim on it compares
     cross_lingual: bool = True  # False: judgements exist within a language only (MIRACL, Mr. TyDi)
+    measures: tuple[str, ...] = ()
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def sorted_passages(passages: Sequence[Passage]) -> list[Passage]:

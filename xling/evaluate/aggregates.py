@@ -6,15 +6,16 @@ Shapes: L languages, P judged (query, target) combinations; a target is a passag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xling.evaluate.bias import rank_distance
+from xling.evaluate.bias import POOL_FIGURES, rank_distance
 from xling.evaluate.layout import Indices, Layout
-from xling.evaluate.measures import RelevantRanks, Values, measures
+from xling.evaluate.measures import Measure, RelevantRanks, Values
 from xling.evaluate.scoring import LanguageScores
 from xling.languages import LangPair
 
@@ -45,17 +46,18 @@ class Means:
     values: Mapping[str, Values]
 
 
-def collect(layout: Layout, scores: Sequence[LanguageScores]) -> QueryValues:
+def collect(layout: Layout, scores: Sequence[LanguageScores], wanted: Mapping[str, Measure]) -> QueryValues:
     """Measure every query against every target; ``scores`` has one entry a query language."""
     parts = []
     for language, of_language in enumerate(scores):
         judged = layout.queries[language]
         for target in range(len(layout.languages)):
             chosen = judged.targets_R == target
-            parts.append(_measure(layout, language, target, chosen, of_language.pair_ranks_R, None))
+            parts.append(_measure(layout, language, target, chosen, of_language.pair_ranks_R, None, wanted))
         if layout.pooled:
             target, chosen = len(layout.languages), np.ones(len(judged.rows_R), np.bool_)
-            parts.append(_measure(layout, language, target, chosen, of_language.pool_ranks_R, of_language.own_share_Q))
+            share_Q = of_language.own_share_Q
+            parts.append(_measure(layout, language, target, chosen, of_language.pool_ranks_R, share_Q, wanted))
     return QueryValues(
         languages_P=np.concatenate([part.languages_P for part in parts]),
         targets_P=np.concatenate([part.targets_P for part in parts]),
@@ -66,12 +68,18 @@ def collect(layout: Layout, scores: Sequence[LanguageScores]) -> QueryValues:
 
 
 def _measure(
-    layout: Layout, language: int, target: int, chosen: Selection, ranks_R: Indices, own_share_Q: Values | None
+    layout: Layout,
+    language: int,
+    target: int,
+    chosen: Selection,
+    ranks_R: Indices,
+    own_share_Q: Values | None,
+    wanted: Mapping[str, Measure],
 ) -> QueryValues:
     judged = layout.queries[language]
     rows_P, query_R = np.unique(judged.rows_R[chosen], return_inverse=True)
     found = RelevantRanks.of(query_R, ranks_R[chosen], judged.grades_R[chosen], len(rows_P))
-    values = {name: measure.values(found) for name, measure in measures().items()}
+    values = {name: measure.values(found) for name, measure in wanted.items()}
     nothing_P = np.full(len(rows_P), np.nan)
     values["rank_distance"] = nothing_P if own_share_Q is None else rank_distance(found)
     values["own_language_share"] = nothing_P if own_share_Q is None else own_share_Q[rows_P]
@@ -116,13 +124,17 @@ def headline(layout: Layout, of_pairs: Means) -> dict[str, float]:
         "Cr_different_script": ~same_script,
     }
     result = {}
-    for name in measures():
-        of_measure = of_pairs.values[name]
+    for name, of_measure in of_pairs.values.items():
+        if name in POOL_FIGURES:
+            continue
         for group, members in groups.items():
             result[f"{name}/{group}"] = _macro(of_measure[:, :-1][members])
         result[f"{name}/Mul"] = _macro(of_measure[:, -1])
-    for name in ("rank_distance", "own_language_share"):
-        result[name] = _macro(of_pairs.values[name][:, -1])
+    asked_L = of_pairs.queries[:, -1] > 0
+    for name in POOL_FIGURES:
+        # Not through _macro: a language whose rank distance is not known leaves the mean unknown.
+        mean = float(of_pairs.values[name][asked_L, -1].mean()) if asked_L.any() else math.nan
+        result[name] = None if math.isnan(mean) else mean
     return {name: value for name, value in result.items() if value is not None}
 
 

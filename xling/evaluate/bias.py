@@ -8,18 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from xling.evaluate.layout import Indices
-from xling.evaluate.measures import RelevantRanks, Values
+from xling.evaluate.measures import UNRANKED, RelevantRanks, Values
 
 NEIGHBOURS = 10
+POOL_FIGURES = ("rank_distance", "own_language_share")  # values a query that are no measures of relevance
 
 
 def rank_distance(found: RelevantRanks) -> Values:
     """Largest minus smallest rank of each query's relevant passages in the all-language pool; lower is better.
 
-    Source: arXiv 2408.10536. 0 for a query with a single relevant passage.
+    Source: arXiv 2408.10536. 0 for a query with a single relevant passage; NaN where a passage is
+    not ranked, since nothing is known of its rank but that it is below the depth searched.
     """
-    last_R = found.ordinal_R == found.count_Q[found.query_R]
-    return np.asarray(found.rank_R[last_R] - found.rank_R[found.ordinal_R == 1], np.float64)
+    last_Q = found.rank_R[found.ordinal_R == found.count_Q[found.query_R]]
+    distance_Q = np.asarray(last_Q - found.rank_R[found.ordinal_R == 1], np.float64)
+    return np.where(last_Q < UNRANKED, distance_Q, np.nan)
 
 
 def own_language_share(columns_QK: Indices, own: slice) -> Values:

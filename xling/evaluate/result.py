@@ -70,6 +70,7 @@ class EvaluationResult:
         per_query: a row for each query and passage language (``*``: the pool) with relevant
             passages: query, query_language, passage_language, n_rel, one column a measure,
             rank_distance and own_language_share (pool only), ``stratum.{key}`` columns.
+        published: the measures that the set is published with; ``measures`` begins with them.
     """
 
     dataset: str
@@ -81,6 +82,7 @@ class EvaluationResult:
     pool: PoolResult | None
     strata: Mapping[str, Stratum]
     per_query: pa.Table
+    published: tuple[str, ...] = ()
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ class EvaluationResult:
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
             "languages": list(self.languages),
+            "published": list(self.published),
             "headline": dict(self.headline),
             "pairs": {"queries": self.pair_queries.tolist(), "values": _plain_all(self.pair_values)},
             "pool": None
@@ -159,12 +162,14 @@ class EvaluationResult:
             ),
             strata={label: Stratum(**stratum) for label, stratum in summary["strata"].items()},
             per_query=per_query,
+            published=tuple(summary.get("published", ())),  # results of old lack it
         )
 
 
 def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores]) -> EvaluationResult:
     """Measure and average; ``scores`` has one entry a query language, in the set's order."""
-    queries = collect(layout, scores)
+    wanted = measures(retrieval.measures)
+    queries = collect(layout, scores, wanted)
     overall = means(layout, queries)
     pool = None
     of_all = headline(layout, overall)
@@ -174,7 +179,7 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
         of_all["own_language_share_expected"] = float(expected_L[counted_L].mean())
         pool = PoolResult(
             queries=overall.queries[:, -1],
-            values={name: overall.values[name][:, -1] for name in measures()},
+            values={name: overall.values[name][:, -1] for name in wanted},
             rank_distance=overall.values["rank_distance"][:, -1],
             own_language_share=overall.values["own_language_share"][:, -1],
             own_language_share_expected=expected_L,
@@ -192,10 +197,11 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
         languages=layout.languages,
         headline=of_all,
         pair_queries=overall.queries[:, :-1],
-        pair_values={name: overall.values[name][:, :-1] for name in measures()},
+        pair_values={name: overall.values[name][:, :-1] for name in wanted},
         pool=pool,
         strata=groups,
         per_query=_table(layout, queries),
+        published=retrieval.measures,
     )
 
 

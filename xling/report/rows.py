@@ -16,6 +16,7 @@ class ScoreRow:
     """One trained cell, or baseline (``alpha`` None), on one data set.
 
     ``headline`` and each of ``strata`` go by the evaluator's names: ``mAP/Mo``, ``rank_distance``, …
+    ``published`` names the measures that the data set is published with.
     """
 
     label: str
@@ -26,6 +27,7 @@ class ScoreRow:
     headline: Headline
     strata: Mapping[str, Headline] = field(default_factory=dict)
     dev: float | None = None
+    published: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

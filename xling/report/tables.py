@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xling.report.rows import START, Mean, ScoreRow, alphas_of, headline, mean_of, sizes_of
+from xling.report.rows import START, Mean, ScoreRow, alphas_of, headline, in_order, mean_of, sizes_of
 
 # Heading, the evaluator's name, decimals.
 FIGURES = (
@@ -23,14 +23,18 @@ FIGURES = (
     ("rank dist.", "rank_distance", 0),
     ("own lang.", "own_language_share", 3),
 )
+MEANS = (("Mo.", "Mo"), ("Cr.", "Cr"), ("Mul.", "Mul"))  # macro means: heading, the evaluator's name
 Grid = tuple[list[str], list[list[str]]]  # headings, rows
 WIDTH = 80  # columns of a terminal
 GAP = 2  # columns between two of a table's
 
 
 def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
-    """Every size by alpha, its baseline first: Mo., Cr., Mul. (mAP), rank distance, own-language share."""
-    figures = [(title, name, digits) for title, name, digits in FIGURES if any(name in row.headline for row in rows)]
+    """Every size by alpha, its baseline first: Mo., Cr., Mul. (mAP), rank distance, own-language share.
+
+    Before them the measures that the data set is published with.
+    """
+    figures = [figure for figure in (*_published(rows), *FIGURES) if any(figure[1] in row.headline for row in rows)]
     headings = ["size", "alpha", *(title for title, _, _ in figures), "dev"]
     body = []
     for size, alpha, first in _lines(rows):
@@ -38,6 +42,12 @@ def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
         dev = _text(mean_of(rows, size, alpha, lambda row: row.dev), 3)
         body.append([size if first else "", _alpha(alpha), *cells, dev])
     return headings, body
+
+
+def _published(rows: Sequence[ScoreRow]) -> list[tuple[str, str, int]]:
+    """Figures of the published measures but mAP, which is among FIGURES."""
+    names = [name for name in in_order(name for row in rows for name in row.published) if name != "mAP"]
+    return [(f"{name}\n{title}", f"{name}/{mean}", 3) for name in names for title, mean in MEANS]
 
 
 def by_stratum(rows: Sequence[ScoreRow], key: str) -> Grid | None:
@@ -80,13 +90,12 @@ def matrix(values_LL: NDArray[np.float64], languages: Sequence[str]) -> Grid:
 
 def scores(headline_of: Mapping[str, float]) -> Grid:
     """One model's headline: a row a measure, a column a macro mean."""
-    columns = ("Mo", "Cr", "Mul")
     measures = list(dict.fromkeys(name.partition("/")[0] for name in headline_of if "/" in name))
-    body = [[m, *(_number(headline_of.get(f"{m}/{c}", math.nan), 3) for c in columns)] for m in measures]
+    body = [[m, *(_number(headline_of.get(f"{m}/{mean}", math.nan), 3) for _, mean in MEANS)] for m in measures]
     for name, digits in (("rank_distance", 1), ("own_language_share", 3), ("own_language_share_expected", 3)):
         if name in headline_of:
             body.append([name.replace("_", " "), "", "", _number(headline_of[name], digits)])
-    return ["measure", "Mo.", "Cr.", "Mul."], body
+    return ["measure", *(title for title, _ in MEANS)], body
 
 
 def as_rich(grid: Grid, title: str, lead: int = 2) -> Group:

@@ -62,6 +62,7 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     headline=result.headline,
                     strata={label: stratum.headline for label, stratum in result.strata.items()},
                     dev=about["dev"],
+                    published=result.published,
                 )
                 for variant in _variants(job, going)
             ]
@@ -159,7 +160,8 @@ def _says(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
 
 def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
     """One data set's tables with their titles."""
-    grids = [("size x alpha (mAP; alpha = share of monolingual batches)", size_by_alpha(of_set))]
+    lead = ", ".join(in_order([*of_set[0].published, "mAP"]))
+    grids = [(f"size x alpha ({lead}; alpha = share of monolingual batches)", size_by_alpha(of_set))]
     for key in stratum_keys(of_set):
         grid = by_stratum(of_set, key)
         if grid is not None:
@@ -170,8 +172,9 @@ def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) 
     best = chosen_on_dev(of_set)
     if best is not None:
         result = _result_of(root, sweep, study, best)
-        title = f"mAP of {best.label}, the best on dev (query down, passage across)"
-        grids.append((title, matrix(result.pair_values["mAP"], result.languages)))
+        lead = result.measures[0]
+        title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
+        grids.append((title, matrix(result.pair_values[lead], result.languages)))
     return grids
 
 

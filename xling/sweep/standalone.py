@@ -74,8 +74,9 @@ def _show(model: str, result: EvaluationResult, console: Console, as_json: bool)
         return
     console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}", lead=1))
     console.print()
-    pairs = matrix(result.pair_values["mAP"], result.languages)
-    console.print(as_rich(pairs, "mAP (query down, passage across)", lead=1))
+    leading = result.measures[0]
+    pairs = matrix(result.pair_values[leading], result.languages)
+    console.print(as_rich(pairs, f"{leading} (query down, passage across)", lead=1))
 
 
 @contextmanager
