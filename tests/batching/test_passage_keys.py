@@ -1,6 +1,6 @@
 """Which passages count as the same."""
 
-from xling.batching.passages import passage_keys_for
+from xling.batching.passages import all_passage_keys, passage_keys_for
 from xling.data.records import ParallelItem, TextPair, TrainingSet
 
 
@@ -40,3 +40,18 @@ def test_one_text_is_one_passage_in_all_languages():
 
 def test_a_missing_language_has_no_key():
     assert passage_keys_for(training({"es": ("p", "x")}, {})).tolist() == [[-1, 0], [-1, -1]]
+
+
+def test_hard_negatives_have_the_keys_of_equal_passages():
+    items = [
+        ParallelItem("q0", "a", {"en": TextPair("?", "The sun.", "p0", ("p1", "n", "twin"))}),
+        ParallelItem("q1", "a", {"en": TextPair("?", "The moon.", "p1", ("n",)), "es": TextPair("?", "Luna", "l")}),
+    ]
+    negatives = {"p1": "The moon.", "n": "A star.", "twin": "the SUN."}
+    keys = all_passage_keys(TrainingSet("rows", ("en", "es"), items, "0", negatives=negatives))
+    moon, star, twin, star_again = keys.negatives_N.tolist()
+    assert moon == keys.passages_IL[1, 0]
+    assert twin == keys.passages_IL[0, 0]
+    assert star == star_again
+    assert star not in keys.passages_IL
+    assert len(all_passage_keys(training({"en": ("p", "x")})).negatives_N) == 0

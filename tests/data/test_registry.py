@@ -146,3 +146,20 @@ def test_fingerprint_of_items_sees_every_field() -> None:
     assert len(set(digests)) == len(variants)
     assert fingerprint_items(("de",), [item()]) not in digests
     assert fingerprint_items(("en",), [item()]) == digests[0]
+
+
+def test_fingerprint_of_items_sees_their_hard_negatives() -> None:
+    def item(*negatives: str) -> ParallelItem:
+        return ParallelItem("1", "A", {"en": TextPair("q", "p", "en/1", negatives)})
+
+    texts = {"en/2": "x", "en/3": "y"}
+    without = fingerprint_items(("en",), [item()])
+    assert fingerprint_items(("en",), [item()], {}) == without
+    digests = {
+        without,
+        fingerprint_items(("en",), [item("en/2", "en/3")], texts),
+        fingerprint_items(("en",), [item("en/3", "en/2")], texts),
+        fingerprint_items(("en",), [item("en/2")], texts),
+        fingerprint_items(("en",), [item("en/2", "en/3")], texts | {"en/3": "z"}),
+    }
+    assert len(digests) == 5

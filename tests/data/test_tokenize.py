@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet
 from xling.data.token_table import ROWS, TokenTable
-from xling.data.tokenize import Row, open_training, tokenize, tokenize_retrieval, tokenize_training
+from xling.data.tokenize import Row, tokenize, tokenize_retrieval
+from xling.data.training_tokens import TrainingRows, open_training, tokenize_training
 from xling.errors import ConfigError, DataError
 from xling.storage import Storage
 
@@ -277,11 +278,11 @@ def test_cuts_of_training_texts_are_counted_by_side_and_language(storage: Storag
 
 
 def test_training_tokens_open_without_the_texts(storage: Storage) -> None:
-    rows_IL = np.array([[0, 1], [-1, 2]]), np.array([[0, 1], [-1, 1]])  # as tokenize_training numbers them
+    rows = TrainingRows(np.array([[0, 1], [-1, 2]]), np.array([[0, 1], [-1, 1]]))  # as tokenize_training numbers them
     with pytest.raises(DataError, match="launch the sweep again"):
-        open_training(storage, word_tokenizer(), "words", "f1", *rows_IL, Limits())
+        open_training(storage, word_tokenizer(), "words", "f1", rows, Limits())
     built = tokenize_training(storage, word_tokenizer(), "words", training_set(), Limits())
-    opened = open_training(storage, word_tokenizer(), "words", "f1", *rows_IL, Limits())
+    opened = open_training(storage, word_tokenizer(), "words", "f1", rows, Limits())
     for item, language in ((0, 0), (0, 1), (1, 1)):
         assert opened.query(item, language).tolist() == built.query(item, language).tolist()
         assert opened.passage(item, language).tolist() == built.passage(item, language).tolist()
@@ -310,3 +311,31 @@ def test_retrieval_tokens_follow_the_sets_order(storage: Storage) -> None:
     assert [words(ids) for ids in tokens.passages["de"][1:]] == ["[CLS] x f [SEP] g [SEP]"]
     with pytest.raises(IndexError):
         tokens.queries["de"][0]
+
+
+def set_with_negatives() -> TrainingSet:
+    items = [
+        ParallelItem(
+            "1", "T", {"en": TextPair("a", "b c", "en/1", ("en/2", "en/9")), "de": TextPair("d", "e f", "de/1")}
+        ),
+        ParallelItem("2", "T", {"en": TextPair("g h", "i", "en/2", ("en/9", "en/1"))}),
+    ]
+    return TrainingSet("set", ("de", "en"), items, "f3", negatives={"en/1": "b c", "en/2": "i", "en/9": "x y z " * 9})
+
+
+def test_hard_negatives_share_the_rows_of_passages(storage: Storage) -> None:
+    built = tokenize_training(storage, word_tokenizer(), "words", set_with_negatives(), Limits())
+    opened = open_training(storage, word_tokenizer(), "words", "f3", built.rows, Limits())
+    for tokens in (built, opened):
+        assert [words(ids) for ids in tokens.negatives(0, 1)] == ["[CLS] i [SEP]", "[CLS] x y z x y z x y [SEP]"]
+        assert [words(ids) for ids in tokens.negatives(1, 1)] == ["[CLS] x y z x y z x y [SEP]", "[CLS] b c [SEP]"]
+        assert tokens.negatives(0, 0) == tokens.negatives(1, 0) == []
+        assert tokens.truncated == {"passage/en": 1}
+    tables = [TokenTable(Path(storage.locate(f"tokens/{key}/tokens.arrow")), {}) for key in storage.list("tokens")]
+    assert sorted(map(len, tables)) == [3, 4]  # questions; de/1, en/1, en/2, en/9
+
+
+def test_a_set_without_hard_negatives_has_none(storage: Storage) -> None:
+    tokens = tokenize_training(storage, word_tokenizer(), "words", training_set(), Limits())
+    assert tokens.negatives(0, 1) == []
+    assert len(tokens.rows.negatives_N) == len(tokens.rows.offsets) == 0

@@ -21,9 +21,16 @@ def fingerprint(parts: Iterable[str | bytes]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_items(languages: Sequence[str], items: Iterable[ParallelItem]) -> str:
-    """Digest of training items: their order, ids, articles, and the texts in ``languages``."""
-    return fingerprint(_item_parts(languages, items))
+def fingerprint_items(
+    languages: Sequence[str], items: Sequence[ParallelItem], negatives: Mapping[str, str] | None = None
+) -> str:
+    """Digest of training items: their order, ids, articles, and the texts in ``languages``.
+
+    Args:
+        negatives: texts of the hard negatives by passage id; without any the digest is what it was
+            before items could have them.
+    """
+    return fingerprint(_negative_parts(languages, items, negatives) if negatives else _item_parts(languages, items))
 
 
 def fingerprint_retrieval(
@@ -44,6 +51,18 @@ def _item_parts(languages: Sequence[str], items: Iterable[ParallelItem]) -> Iter
         for language in present:
             pair = item.texts[language]
             yield from (language, pair.question, pair.passage_id, pair.passage)
+
+
+def _negative_parts(
+    languages: Sequence[str], items: Sequence[ParallelItem], negatives: Mapping[str, str]
+) -> Iterator[str]:
+    yield from ("items with negatives", *_item_parts(languages, items))
+    for item in items:
+        for language in languages:
+            named = item.texts[language].negatives if language in item.texts else ()
+            yield from (str(len(named)), *named)
+    for passage_id in sorted(negatives):
+        yield from (passage_id, negatives[passage_id])
 
 
 def _retrieval_parts(

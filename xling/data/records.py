@@ -18,6 +18,7 @@ class TextPair:
     question: str
     passage: str
     passage_id: str  # items asking about one passage share it
+    negatives: tuple[str, ...] = ()  # ids of hard negatives in this language; TrainingSet.negatives has their texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class TrainingSet:
     fingerprint: str  # hex digest of the content, see data/fingerprint.py
     names: Sequence[ParallelItem] = ()  # short parallel names for warm starts; same languages
     names_fingerprint: str = ""
+    negatives: Mapping[str, str] = field(default_factory=dict)  # texts of all hard negatives, by passage id
+    sets: tuple[tuple[str, int], ...] = ()  # of several sets merged: name and number of items, in the order of items
+    notes: tuple[str, ...] = ()  # what was left out in reading it, for the user to see
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""Texts to token ids, once for each tokenizer and data set, kept on storage.
-
-Index legend: I items, L languages; -1 where an item lacks a language.
-"""
+"""Texts to token ids, once for each tokenizer and data set, kept on storage."""
 
 from __future__ import annotations
 
@@ -10,17 +7,14 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from xling.data.fingerprint import fingerprint
-from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
-from xling.data.token_table import Encoded, Int32Array, TokenSlice, TokenTable, batched, ensure_table
-from xling.errors import ConfigError, DataError
+from xling.data.records import RetrievalSet
+from xling.data.token_table import Encoded, TokenSlice, TokenTable, batched, ensure_table
+from xling.errors import ConfigError
 from xling.storage import Storage
 
 TOKENS_VERSION = 1  # raised when the same texts would give other ids; old tables are then left unused
-
-IndexArray = npt.NDArray[np.int64]
 
 
 class Row(NamedTuple):
@@ -78,117 +72,12 @@ def tokenize(
     return ensure_table(storage, key, lambda: _encoded(tokenizer, rows(), max_tokens, prefix))
 
 
-class TrainingTokens:
-    """Token ids of a training set's questions and passages, by item and language index.
-
-    Attributes:
-        queries_IL, passages_IL: the row of each item's question and passage in its table, -1 for none.
-        truncated: texts cut, by ``query/<language>`` and ``passage/<language>``.
-        mean_tokens_per_pair: query and passage tokens together, over all items and languages.
-    """
-
-    def __init__(
-        self, queries: TokenTable, queries_IL: IndexArray, passages: TokenTable, passages_IL: IndexArray
-    ) -> None:
-        self._queries, self.queries_IL = queries, queries_IL
-        self._passages, self.passages_IL = passages, passages_IL
-        self.truncated: dict[str, int] = {**queries.truncated, **passages.truncated}
-        used_IL = queries_IL >= 0
-        self.mean_tokens_per_pair = (
-            float(queries.lengths[queries_IL[used_IL]].mean() + passages.lengths[passages_IL[used_IL]].mean())
-            if used_IL.any()
-            else 0.0
-        )
-
-    def query(self, item: int, language: int) -> Int32Array:
-        """Token ids of an item's question. Raises KeyError when it lacks the language."""
-        return self._queries[_row(self.queries_IL, item, language)]
-
-    def passage(self, item: int, language: int) -> Int32Array:
-        """Token ids of an item's passage. Raises KeyError when it lacks the language."""
-        return self._passages[_row(self.passages_IL, item, language)]
-
-
 class RetrievalTokens(NamedTuple):
     """Token ids of an evaluation set, by language, in the set's order of queries and passages."""
 
     queries: Mapping[str, TokenSlice]
     passages: Mapping[str, TokenSlice]
     truncated: Mapping[str, int]  # texts cut, by ``query/<language>`` and ``passage/<language>``
-
-
-def tokenize_training(
-    storage: Storage,
-    tokenizer: Any,
-    tokenizer_digest: str,
-    training: TrainingSet,
-    model: TextLimits,
-    *,
-    names: bool = False,
-) -> TrainingTokens:
-    """Tokenise a training set, or with ``names`` its short parallel names. Passages are encoded once each."""
-    items = training.names if names else training.items
-    digest = training.names_fingerprint if names else training.fingerprint
-    languages = training.languages
-    queries_IL, query_sides = _number(items, languages, lambda item, language: (item.id, language))
-    passages_IL, passage_sides = _number(items, languages, lambda item, language: item.texts[language].passage_id)
-
-    def queries() -> Iterator[Row]:
-        return (Row(items[i].texts[code].question, group=f"query/{code}") for i, code in query_sides)
-
-    def passages() -> Iterator[Row]:
-        return (Row(items[i].texts[code].passage, group=f"passage/{code}") for i, code in passage_sides)
-
-    return _training_tokens(
-        storage, tokenizer, tokenizer_digest, digest, model, (queries, queries_IL), (passages, passages_IL)
-    )
-
-
-def open_training(
-    storage: Storage,
-    tokenizer: Any,
-    tokenizer_digest: str,
-    data_fingerprint: str,
-    queries_IL: IndexArray,
-    passages_IL: IndexArray,
-    model: TextLimits,
-) -> TrainingTokens:
-    """What :func:`tokenize_training` built before, found again without the texts.
-
-    Raises:
-        DataError: it was never built with this tokenizer and these limits.
-    """
-
-    def missing() -> Iterator[Row]:
-        raise DataError(
-            f"the tokens of training data {data_fingerprint} are not below {storage.url}/tokens, "
-            "or are damaged there; launch the sweep again, which builds them"
-        )
-
-    return _training_tokens(
-        storage, tokenizer, tokenizer_digest, data_fingerprint, model, (missing, queries_IL), (missing, passages_IL)
-    )
-
-
-def _training_tokens(
-    storage: Storage,
-    tokenizer: Any,
-    tokenizer_digest: str,
-    data_fingerprint: str,
-    model: TextLimits,
-    queries: tuple[Callable[[], Iterable[Row]], IndexArray],
-    passages: tuple[Callable[[], Iterable[Row]], IndexArray],
-) -> TrainingTokens:
-    def table(side: str, rows: Callable[[], Iterable[Row]], max_tokens: int, prefix: str) -> TokenTable:
-        texts = f"training {side} {data_fingerprint}"
-        return tokenize(storage, tokenizer, tokenizer_digest, texts, rows, max_tokens, prefix)
-
-    return TrainingTokens(
-        table("queries", queries[0], model.max_query_tokens, model.query_prefix),
-        queries[1],
-        table("passages", passages[0], model.max_passage_tokens, model.passage_prefix),
-        passages[1],
-    )
 
 
 def tokenize_retrieval(
@@ -256,36 +145,6 @@ def _ids(tokenizer: Any, texts: list[str], contexts: list[str] | None, **options
     )
     sequences: list[list[int]] = encoded["input_ids"]
     return sequences
-
-
-def _number(
-    items: Sequence[ParallelItem], languages: Sequence[str], key: Callable[[ParallelItem, str], object]
-) -> tuple[IndexArray, list[tuple[int, str]]]:
-    """Number the distinct keys in order of appearance.
-
-    Returns:
-        the number by item and language (I, L), and for every number the item and language it
-        was first seen with.
-    """
-    numbers: dict[object, int] = {}
-    sides: list[tuple[int, str]] = []
-    numbers_IL = np.full((len(items), len(languages)), -1, np.int64)
-    for i, item in enumerate(items):
-        for j, language in enumerate(languages):
-            if language not in item.texts:
-                continue
-            number = numbers.setdefault(key(item, language), len(sides))
-            if number == len(sides):
-                sides.append((i, language))
-            numbers_IL[i, j] = number
-    return numbers_IL, sides
-
-
-def _row(numbers_IL: IndexArray, item: int, language: int) -> int:
-    number = int(numbers_IL[item, language])
-    if number < 0:
-        raise KeyError(f"item {item} has no text in language {language}")
-    return number
 
 
 def _slices(table: TokenTable, languages: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> dict[str, TokenSlice]:

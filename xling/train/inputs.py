@@ -3,7 +3,7 @@
 The sweep's process writes them once (:func:`store_inputs`); workers need neither the raw files
 nor the texts.
 
-    data/<fingerprint>/items.npz    ids, languages, passage keys, rows in the token tables
+    data/<fingerprint>/items.npz    ids, languages, passage keys, rows in the token tables; hard negatives if any
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from xling.batching.passages import passage_keys_for
+from xling.batching.passages import all_passage_keys
 from xling.batching.plan import Plan
 from xling.config.schema import CellConfig, ModelConfig
 from xling.data.records import TrainingSet
-from xling.data.tokenize import TrainingTokens, open_training, tokenize_training
+from xling.data.training_tokens import TrainingRows, TrainingTokens, open_training, tokenize_training
 from xling.errors import CheckpointError
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest, tokenizer_path
@@ -45,14 +45,16 @@ def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, na
     path = _items_path(training.names_fingerprint if names else training.fingerprint)
     if not root.exists(path):
         items = training.names if names else training.items
+        keys = all_passage_keys(training, names=names)
         sink = io.BytesIO()
         np.savez_compressed(
             sink,
             ids=np.array([item.id for item in items]),
             languages=np.array(training.languages),
-            keys_IL=passage_keys_for(training, names=names),
-            queries_IL=tokens.queries_IL,
-            passages_IL=tokens.passages_IL,
+            keys_IL=keys.passages_IL,
+            negative_keys_N=keys.negatives_N,
+            **{field: array for field, array in tokens.rows._asdict().items() if training.negatives or "IL" in field},
+            **({"negative_keys_N": keys.negatives_N} if training.negatives else {}),
         )
         root.write(path, sink.getvalue())
     return tokens
@@ -67,8 +69,7 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
         start.tokenizer,
         tokenizer_digest(start.tokenizer),
         fingerprint,
-        arrays["queries_IL"],
-        arrays["passages_IL"],
+        TrainingRows(**{field: arrays[field] for field in TrainingRows._fields if field in arrays}),
         start.settings,
     )
     plan = Plan(
