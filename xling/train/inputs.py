@@ -46,16 +46,18 @@ def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, na
     if not root.exists(path):
         items = training.names if names else training.items
         keys = all_passage_keys(training, names=names)
+        arrays: dict[str, Any] = {
+            "ids": np.array([item.id for item in items]),
+            "languages": np.array(training.languages),
+            "keys_IL": keys.passages_IL,
+            "queries_IL": tokens.rows.queries_IL,
+            "passages_IL": tokens.rows.passages_IL,
+        }
+        if training.negatives:
+            arrays |= {"negatives_N": tokens.rows.negatives_N, "offsets": tokens.rows.offsets}
+            arrays["negative_keys_N"] = keys.negatives_N
         sink = io.BytesIO()
-        np.savez_compressed(
-            sink,
-            ids=np.array([item.id for item in items]),
-            languages=np.array(training.languages),
-            keys_IL=keys.passages_IL,
-            negative_keys_N=keys.negatives_N,
-            **{field: array for field, array in tokens.rows._asdict().items() if training.negatives or "IL" in field},
-            **({"negative_keys_N": keys.negatives_N} if training.negatives else {}),
-        )
+        np.savez_compressed(sink, **arrays)
         root.write(path, sink.getvalue())
     return tokens
 
