@@ -55,6 +55,7 @@ class Result:
     disturbed: Ran
     cells: int
     differences: dict[str, list[str]]
+    repeats: tuple[int, ...]  # steps made again after a death, for each attempt that made some
 
     @property
     def is_equal(self) -> bool:
@@ -77,8 +78,8 @@ class Result:
             "launches_that_failed": self.disturbed.failed_launches,
             "cells_given_up": self.disturbed.given_up,
             "steps": self.disturbed.steps,
-            "steps_repeated": sum(self.disturbed.repeats),
-            "most_repeated_at_once": max(self.disturbed.repeats, default=0),
+            "steps_repeated": sum(self.repeats),
+            "most_repeated_at_once": max(self.repeats, default=0),
             "undisturbed_s": round(self.undisturbed.seconds, 1),
             "disturbed_s": round(self.disturbed.seconds, 1),
             "lost_s": round(self.disturbed.seconds - self.undisturbed.seconds, 1),
@@ -139,7 +140,7 @@ def run_both(folder: Path, text: str, plan: list[Kill], *, cells: int) -> Result
     except BaseException:
         print(f"what there is lies in {folder}", file=sys.stderr)
         raise
-    return Result(calm, wild, cells, differences(expected, found))
+    return Result(calm, wild, cells, differences(expected, found), found.repeats)
 
 
 def run_sweep(world: World, folder: Path, file: Path, plan: list[Kill]) -> tuple[Ran, Outcome]:
@@ -153,7 +154,7 @@ def run_sweep(world: World, folder: Path, file: Path, plan: list[Kill]) -> tuple
 def figures(result: Result) -> list[tuple[str, float, float]]:
     """Name, ratio and bar of each question."""
     killed = result.disturbed.killed
-    repeated = max(result.disturbed.repeats, default=0)
+    repeated = max(result.repeats, default=0)
     equal = [(f"chaos_{part}_equal", float(not found), 1.0) for part, found in result.differences.items()]
     return [
         ("chaos_kills", len(killed) / BAR_KILLS, 1.0),

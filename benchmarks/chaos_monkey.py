@@ -45,7 +45,6 @@ class Ran:
     failed_launches: int = 0  # ended by themselves, and not with all done or some failed
     given_up: int = 0  # cells that a launch left as failed
     steps: int = 0
-    repeats: list[int] = field(default_factory=list)
     killed: list[Killed] = field(default_factory=list)
 
 
@@ -108,7 +107,7 @@ class Monkey:
                 since, failures = self._progress.completed, 0
                 left.popleft()
         self._ran.seconds = time.monotonic() - self._began
-        self._ran.steps, self._ran.repeats = self._progress.completed, self._progress.repeats
+        self._ran.steps = self._progress.completed
         return self._ran
 
     def settle(self) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ class Outcome:
     scores: dict[str, str]  # hash of each evaluation's figures
     histories: dict[str, dict[str, History]]  # by run and metric: (step, value), by step
     runs: dict[str, Any]  # by name: how often it is there, status, parent, params, artifacts
+    repeats: tuple[int, ...] = ()  # steps that an attempt made again, for each that did; not compared
 
 
 def read_outcome(table: list[dict[str, Any]], storage: Path, uri: str, experiment: str) -> Outcome:
@@ -33,9 +36,12 @@ def read_outcome(table: list[dict[str, Any]], storage: Path, uri: str, experimen
     runs = client.search_runs([found.experiment_id], max_results=1000)
     names = {run.info.run_id: run.info.run_name for run in runs}
     kept, histories = {}, {}
+    repeats: list[int] = []
     for run in runs:
         name = run.info.run_name
         histories[name] = {key: _history(client, run.info.run_id, key) for key in run.data.metrics}
+        if job := run.data.tags.get("xling.cell"):
+            repeats += _repeats(client, run.info.run_id, storage, job)
         kept[name] = {
             "runs of this name": sum(other == name for other in names.values()),
             "status": run.info.status,
@@ -49,6 +55,7 @@ def read_outcome(table: list[dict[str, Any]], storage: Path, uri: str, experimen
         scores=_hashes(storage, "eval/*/summary.json"),
         histories=histories,
         runs=kept,
+        repeats=tuple(repeats),
     )
 
 
@@ -108,6 +115,21 @@ def _twice(histories: Mapping[str, Mapping[str, History]]) -> list[str]:
 
 def _history(client: Any, run_id: str, key: str) -> History:
     return sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
+
+
+def _repeats(client: Any, run_id: str, storage: Path, job: str) -> list[int]:
+    """Steps made again, by attempt that made some.
+
+    MLflow keeps the time at which a step was first heard of, the job's segments that at which it
+    was made for good. Steps that a killed driver had not heard of yet are missing.
+    """
+    first = {point.step: point.timestamp for point in client.get_metric_history(run_id, "train/loss")}
+    again: Counter[str] = Counter()
+    for segment in (*storage.glob(f"*/cells/{job}/metrics/*.jsonl"), *storage.glob(f"warm/{job}/metrics/*.jsonl")):
+        attempt = segment.stem.rpartition("-a")[2]
+        records = [json.loads(line) for line in segment.read_text().splitlines()]
+        again[attempt] += sum(record["time_ms"] > first.get(record["step"], record["time_ms"]) for record in records)
+    return [count for count in again.values() if count]
 
 
 def _artifacts(client: Any, run_id: str, folder: str | None = None) -> Iterator[str]:

@@ -56,13 +56,11 @@ def plan_kills(seed: int, count: int, steps: int) -> list[Kill]:
 
 @dataclass
 class Progress:
-    """What the events of all launches of a sweep tell: steps done, and done again."""
+    """What the events of all launches of a sweep tell."""
 
     completed: int = 0  # steps, each counted once
-    repeats: list[int] = field(default_factory=list)  # steps done again, one entry for each resumption behind
     _phase: dict[str, str] = field(default_factory=dict)
     _furthest: dict[str, int] = field(default_factory=dict)
-    _current: dict[str, int] = field(default_factory=dict)  # of the newest attempt
 
     def launch(self) -> None:
         """A new launch begins: no job has started in it."""
@@ -77,10 +75,6 @@ class Progress:
         if phase != "training":
             return
         step = event["step"]
-        behind = self._current.get(job, 0) - step
-        if behind > 0:
-            self.repeats.append(behind)
-        self._current[job] = step
         furthest = self._furthest.get(job, 0)
         self.completed += max(0, step - furthest)
         self._furthest[job] = max(step, furthest)
