@@ -205,7 +205,11 @@ class _Job:
             "optimizer.pt": object_to_bytes(self._task.optimizer.state_dict()),
             "state.json": json.dumps(about).encode(),
         }
-        files = [self._checkpoints.write_file(state.step, name, data) for name, data in contents.items()]
+        try:
+            files = [self._checkpoints.write_file(state.step, name, data) for name, data in contents.items()]
+        except FileNotFoundError:  # a newer attempt, which clears up, took the folder away while this process slept
+            self._checkpoints.check_fence()
+            raise
         keep = [state.best_step] if self._task.config.keep == "best" and state.best_step is not None else []
         self._checkpoints.publish(state.step, files, keep)
         self._send({"event": "checkpoint", "step": state.step})
