@@ -9,7 +9,7 @@ from typing import Any
 
 KINDS = ("worker", "driver", "sweep", "node", "server")
 WAIT_S = (0.0, 10.0)
-_SHARE = 0.8  # of all steps: the last kill is due before the last cell ends
+_SHARE = 0.7  # of all steps: the last kill is due before the last cell ends
 _STARTS_ONE_IN = 4  # at most so many of the kills hit a start-up
 
 

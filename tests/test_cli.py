@@ -194,6 +194,11 @@ def test_what_can_never_fit_is_refused(xling):
         (["m", "--dataset", "geo", "--title", "X"], "--title is given, but geo does not take it"),
         (["m", "--dataset", "geo", "--split", "trial"], "--split is 'trial', must be one of "),
         (["./m", "--dataset", "geo"], "error: model folder ./m does not exist"),
+        (["m", "--dataset", "geo", "--pairs", "de"], "error: --pairs 'de' is not a language pair"),
+        (["m", "--dataset", "geo", "--pairs", "de-en", "--languages", "de"], "--languages and --pairs exclude each"),
+        (["m", "--dataset", "geo", "--pairs", "de-xx"], "--languages is 'xx', must be one of "),
+        (["m", "--dataset", "geo", "--dataset", "xquad-r", "--path", "x"], "error: --path belongs to a single"),
+        (["m", "--dataset", "geo", "--dataset", "xquad-r=gone"], "--path is 'gone', which does not exist"),
     ],
 )
 def test_wrong_arguments_of_evaluate(xling, arguments, said):

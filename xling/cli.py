@@ -127,30 +127,55 @@ def results(name: Name, storage: SweepStorage = None, json: Json = False) -> Non
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder, a hub id, or SWEEP/CELL of the storage.")],
-    dataset: Annotated[str, typer.Option(help="Registered data set.")],
-    path: Annotated[Optional[str], typer.Option(help="Its file or folder.")] = None,  # noqa: UP045
+    model: Annotated[
+        str, typer.Argument(help="A model folder, a hub id, SWEEP/CELL, or SWEEP (its trained cells).")
+    ],
+    dataset: Annotated[list[str], typer.Option(help="Registered data set, NAME or NAME=PATH. Repeatable.")],
+    path: Annotated[Optional[str], typer.Option(help="File or folder, where there is one data set.")] = None,  # noqa: UP045
     languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045
+    pairs: Annotated[Optional[str], typer.Option(help="Only these pairs: ar-en,de-en; query first.")] = None,  # noqa: UP045
     titles: Annotated[Optional[list[str]], typer.Option("--title", help="Only this article. Repeatable.")] = None,  # noqa: UP045
-    split: Annotated[Optional[str], typer.Option(help="Split; test by default.")] = None,  # noqa: UP045
+    split: Annotated[Optional[str], typer.Option(help="Split; each set's test split by default.")] = None,  # noqa: UP045
     run_files: Annotated[Optional[Path], typer.Option(help="Folder for TREC run files and qrels.")] = None,  # noqa: UP045
-    out: Annotated[Optional[Path], typer.Option(help="Folder for the result's files.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="Folder for the results' files.")] = None,  # noqa: UP045
     workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
     storage: StorageOption = "runs",
+    address: Address = None,
     json: Json = False,
 ) -> None:
-    """Score one model on one data set, for every language pair."""
+    """Score models on data sets, for every language pair or for those asked for."""
     from xling.config.schema import DatasetConfig
-    from xling.sweep.standalone import evaluate_one
+    from xling.data.selected import languages_of, parse_pairs
+    from xling.sweep.standalone import evaluate_models
 
-    config = DatasetConfig(
-        dataset=dataset,
-        path=path,
-        languages=tuple(code.strip() for code in languages.split(",")) if languages else None,
-        titles=tuple(titles) if titles else None,
-        split=split,
+    asked = parse_pairs(pairs) if pairs else ()
+    if asked and languages:
+        raise ConfigError("--languages and --pairs exclude each other: the pairs name the languages")
+    if path is not None and (len(dataset) > 1 or "=" in dataset[0]):
+        raise ConfigError("--path belongs to a single --dataset NAME; with several write --dataset NAME=PATH each")
+    codes = languages_of(asked) or tuple(code.strip() for code in (languages or "").split(",") if code.strip())
+    configs = [
+        DatasetConfig(
+            dataset=name,
+            path=place or path,
+            languages=codes or None,
+            titles=tuple(titles) if titles else None,
+            split=split,
+        )
+        for name, _, place in (one.partition("=") for one in dataset)
+    ]
+    evaluate_models(
+        model,
+        configs,
+        asked,
+        storage,
+        _console(),
+        address=address,
+        workers=workers,
+        run_files=run_files,
+        out=out,
+        as_json=json,
     )
-    evaluate_one(model, config, storage, _console(), workers=workers, run_files=run_files, out=out, as_json=json)
 
 
 @app.command()

@@ -90,6 +90,7 @@ class RetrievalSet:
     cross_lingual: bool = True  # False: judgements exist within a language only (MIRACL, Mr. TyDi)
     measures: tuple[str, ...] = ()
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pooled: bool = True  # False: not scored against the pool of all languages, which some pairs alone do not make up
 
 
 def sorted_passages(passages: Sequence[Passage]) -> list[Passage]:

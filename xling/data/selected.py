@@ -11,6 +11,18 @@ from xling.errors import ConfigError
 from xling.languages import LangPair
 
 
+def parse_pairs(text: str) -> tuple[LangPair, ...]:
+    """Read ``ar-en,de-en``. Raises ConfigError when a part is not a pair, or stands there twice."""
+    try:
+        pairs = tuple(LangPair.parse(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--pairs {error}") from None
+    twice = sorted({str(pair) for pair in pairs if pairs.count(pair) > 1})
+    if twice:
+        raise ConfigError(f"--pairs names {', '.join(twice)} more than once; name each once")
+    return pairs
+
+
 def languages_of(pairs: Sequence[LangPair]) -> tuple[str, ...]:
     """The languages that the pairs name, in order of appearance: all that must be loaded for them."""
     return tuple(dict.fromkeys(code for pair in pairs for code in (pair.query, pair.passage)))
@@ -38,16 +50,13 @@ def select_pairs(retrieval: RetrievalSet, pairs: Sequence[LangPair]) -> Retrieva
     languages = tuple(code for code in retrieval.languages if code in languages_of(pairs))
     queries = {code: retrieval.queries[code] if code in wanted else () for code in languages}
     passages = {code: retrieval.passages[code] if code in candidates else () for code in languages}
-    language_of = {passage.id: code for code in languages for passage in passages[code]}
-    qrels = {
-        query.id: {
-            passage: grade
-            for passage, grade in retrieval.qrels.get(query.id, {}).items()
-            if language_of.get(passage) in wanted[code]
-        }
-        for code in wanted
-        for query in queries[code]
-    }
+    qrels = {query.id: dict(retrieval.qrels.get(query.id, {})) for code in wanted for query in queries[code]}
+    if retrieval.cross_lingual:  # else all judgements are on passages of the query's own language
+        language_of = {passage.id: code for code in candidates for passage in passages[code]}
+        for code, targets in wanted.items():
+            for query in queries[code]:
+                grades = qrels[query.id].items()
+                qrels[query.id] = {passage: grade for passage, grade in grades if language_of.get(passage) in targets}
     return replace(
         retrieval,
         languages=languages,

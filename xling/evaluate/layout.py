@@ -51,11 +51,7 @@ class Layout:
     tie_order_N: Indices
     queries: tuple[JudgedQueries, ...]
     cross_lingual: bool
-
-    @property
-    def pooled(self) -> bool:
-        """Whether there is an all-language pool to score against."""
-        return self.cross_lingual and len(self.languages) > 1
+    pooled: bool  # whether there is an all-language pool to score against
 
     @property
     def query_count(self) -> int:
@@ -108,6 +104,7 @@ def build_layout(retrieval: RetrievalSet) -> Layout:
         tie_order_N=tie_order_N,
         queries=judged,
         cross_lingual=retrieval.cross_lingual,
+        pooled=retrieval.pooled and retrieval.cross_lingual and len(retrieval.languages) > 1,
     )
 
 

@@ -1,11 +1,12 @@
-"""``xling evaluate``: one model on one data set, without a sweep."""
+"""``xling evaluate``: models on data sets, without launching a sweep."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,13 @@ from rich.progress import Progress as Bar
 
 from xling.config.schema import DatasetConfig, EvaluationConfig, ModelConfig
 from xling.data import registry
+from xling.data.records import RetrievalSet
+from xling.data.selected import select_pairs
 from xling.data.tokenize import tokenize_retrieval
 from xling.errors import ConfigError
 from xling.evaluate.pairs import Progress, evaluate_model
 from xling.evaluate.result import EvaluationResult
+from xling.languages import LangPair
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.report.tables import as_rich, matrix, scores
@@ -28,50 +32,81 @@ from xling.sweep.selection import find_job
 _OPTIONS = {"titles": "title"}  # fields whose option has another name
 
 
-def evaluate_one(
+def evaluate_models(
     model: str,
-    dataset: DatasetConfig,
+    datasets: Sequence[DatasetConfig],
+    pairs: Sequence[LangPair],
     storage: str,
     console: Console,
     *,
+    address: str | None,
     workers: int,
     run_files: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Score and print. Raises ConfigError, DataError or CheckpointError for what is wrong with the arguments."""
+    """Score each model that ``model`` names on each data set, and print what comes out.
+
+    Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
+    """
+    sets = [_load(dataset, pairs) for dataset in datasets]
+    settings = EvaluationConfig(run_files=run_files is not None)
+    sources = _sources(model, storage)
+    several = len(sources) * len(sets) > 1
+    results = []
+    with ray_cluster(address):
+        for name, source in sources.items():
+            with source() as folder:
+                for retrieval in sets:
+                    below = f"{name}/{retrieval.name}" if several else ""
+                    runs = Storage(str(run_files / below)) if run_files is not None else None
+                    with _progress(console, f"{name} on {retrieval.name}", as_json) as tell:
+                        result = _score(folder, retrieval, settings, workers, runs, tell)
+                    if out is not None:
+                        result.save(Storage(str(out / below)))
+                    results.append((name, result))
+                    if not as_json:
+                        _show(name, result, console)
+    if as_json:
+        console.print_json(json.dumps({"results": [{"model": name, **result.to_json()} for name, result in results]}))
+
+
+def _load(dataset: DatasetConfig, pairs: Sequence[LangPair]) -> RetrievalSet:
     problems = registry.problems(dataset, "evaluate")
     if problems:
         raise ConfigError([f"--{_OPTIONS.get(field, field)} {text}" for field, text in problems])
     retrieval = registry.get(dataset.dataset).load_evaluation(dataset)
-    with _model_folder(model, storage) as folder, tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+    return select_pairs(retrieval, pairs) if pairs else retrieval
+
+
+def _score(
+    folder: Path,
+    retrieval: RetrievalSet,
+    settings: EvaluationConfig,
+    workers: int,
+    runs: Storage | None,
+    tell: Callable[[Progress], None],
+) -> EvaluationResult:
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
         loaded = load_folder(folder)
         digest = tokenizer_digest(loaded.tokenizer)
         tokens = tokenize_retrieval(Storage(scratch), loaded.tokenizer, digest, retrieval, loaded.settings)
-        with ray_cluster(None), Bar(console=console, transient=True, disable=as_json) as bar:
-            tasks = {stage: bar.add_task(f"{stage} …", total=None) for stage in ("encode", "score")}
-
-            def tell(progress: Progress) -> None:
-                bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
-
-            result = evaluate_model(
-                str(folder),
-                retrieval,
-                tokens,
-                EvaluationConfig(run_files=run_files is not None),
-                max_tasks=workers,
-                run_folder=Storage(str(run_files)) if run_files is not None else None,
-                progress=tell,
-            )
-    if out is not None:
-        result.save(Storage(str(out)))
-    _show(model, result, console, as_json)
+        return evaluate_model(
+            str(folder), retrieval, tokens, settings, max_tasks=workers, run_folder=runs, progress=tell
+        )
 
 
-def _show(model: str, result: EvaluationResult, console: Console, as_json: bool) -> None:
-    if as_json:
-        console.print_json(json.dumps({"model": model, **result.to_json()}))
-        return
+@contextmanager
+def _progress(console: Console, title: str, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    with Bar(console=console, transient=True, disable=as_json) as bar:
+        tasks = {stage: bar.add_task(f"{title}: {stage} …", total=None) for stage in ("encode", "score")}
+        yield lambda progress: bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+
+
+def _show(model: str, result: EvaluationResult, console: Console) -> None:
     console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}", lead=1))
     console.print()
     leading = result.measures[0]
@@ -79,33 +114,37 @@ def _show(model: str, result: EvaluationResult, console: Console, as_json: bool)
     console.print(as_rich(pairs, f"{leading} (query down, passage across)", lead=1))
 
 
-@contextmanager
-def _model_folder(model: str, storage: str) -> Iterator[Path]:
-    """The folder of what the user named: a path, SWEEP/CELL of the storage, else an id on the hub."""
+def _sources(model: str, storage: str) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
+    """What the user named, each as a local folder while it is open: a path, a sweep of the storage (all its
+    trained cells), SWEEP/CELL, else an id on the hub."""
     if Path(model).is_dir():
-        yield Path(model).resolve()
-        return
+        return {Path(model).resolve().name: lambda: nullcontext(Path(model).resolve())}
     sweep, _, cell = model.partition("/")
     root = Storage(storage)
     if "sweep.yaml" in root.list(sweep):
-        with root.local_copy(f"{_cell_of(root, sweep, cell).folder(sweep)}/model") as folder:
-            yield folder
-        return
+        jobs = _trained(root, sweep)
+        chosen = [find_job(jobs, cell)] if cell else jobs
+        return {job.label: partial(root.local_copy, f"{job.folder(sweep)}/model") for job in chosen}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
-    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        save_folder(Path(scratch), _from_hub(model))
-        yield Path(scratch)
+    return {model: partial(_hub_folder, model)}
 
 
-def _cell_of(root: Storage, sweep: str, cell: str) -> Job:
+def _trained(root: Storage, sweep: str) -> list[Job]:
     jobs = []
     for identity in root.list(f"{sweep}/cells"):
         if root.exists(f"{sweep}/cells/{identity}/model/trained.json"):
             jobs.append(Job.from_json(root.read(f"{sweep}/cells/{identity}/cell.json").decode()))
     if not jobs:
         raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
-    return find_job(jobs, cell)
+    return sorted(jobs, key=lambda job: job.label)
+
+
+@contextmanager
+def _hub_folder(model: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+        save_folder(Path(scratch), _from_hub(model))
+        yield Path(scratch)
 
 
 def _from_hub(model: str) -> LoadedModel:
