@@ -12,7 +12,7 @@ def test_candidates_are_numbered_by_language_and_tied_by_id_over_all() -> None:
     retrieval = toy_set(0, passages=11)
     layout = build_layout(retrieval)
     for index, language in enumerate(retrieval.languages):
-        assert layout.passage_ids[layout.columns(index)] == tuple(p.id for p in retrieval.passages[language])
+        assert tuple(layout.passage_ids[layout.columns(index)]) == tuple(p.id for p in retrieval.passages[language])
     merged = sorted(layout.passage_ids, key=str.encode, reverse=True)
     assert [merged[place] for place in layout.tie_order_N] == list(layout.passage_ids)
 

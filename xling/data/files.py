@@ -68,6 +68,11 @@ class BadRows:
         if len(self.examples) < EXAMPLES:
             self.examples.append(message)
 
+    def add(self, count: int, examples: list[str]) -> None:
+        """Rows that were left out in an earlier reading of the same files, which is not repeated."""
+        self.count += count
+        self.examples = (self.examples + examples)[:EXAMPLES]
+
     @contextmanager
     def row(self, path: Path, line: int | str) -> Iterator[None]:
         """Report a :class:`BadRow` that the block raises; the block is left there."""
@@ -76,12 +81,18 @@ class BadRows:
         except BadRow as error:
             self.report(path, line, str(error))
 
+    def notes(self) -> tuple[str, ...]:
+        """How many rows were left out, with the first few, for the user to see; nothing when none were."""
+        if not self.count:
+            return ()
+        shown = "".join(f"\n  {example}" for example in self.examples[:3])
+        more = f"\n  and {self.count - 3} more" if self.count > 3 else ""
+        return (f"{self.count} bad rows left out (bad_rows: skip):{shown}{more}",)
+
     def tell(self, name: str) -> None:
-        """Log how many rows of data set ``name`` were left out, if any, with the first few."""
-        if self.count:
-            shown = "\n".join(f"  {example}" for example in self.examples[:3])
-            more = f"\n  and {self.count - 3} more" if self.count > 3 else ""
-            log.warning("%s: %d bad rows left out (bad_rows: skip):\n%s%s", name, self.count, shown, more)
+        """Log the notes, where there are any, for data set ``name``."""
+        for note in self.notes():
+            log.warning("%s: %s", name, note)
 
 
 def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:

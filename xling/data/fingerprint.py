@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
+from xling.data.corpus import Corpus
 from xling.data.records import ParallelItem, Passage, Query
 
 
@@ -38,9 +40,15 @@ def fingerprint_retrieval(
     queries: Mapping[str, Sequence[Query]],
     passages: Mapping[str, Sequence[Passage]],
     qrels: Mapping[str, Mapping[str, int]],
+    answers: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """Digest of an evaluation set: queries with strata, candidates and judgements, by language."""
-    return fingerprint(_retrieval_parts(languages, queries, passages, qrels))
+    """Digest of an evaluation set: queries with strata, candidates and judgements, by language.
+
+    For a big corpus its own digest stands, which was taken when it was built. Sets without
+    ``answers`` keep the digest they had before there were any.
+    """
+    parts = _retrieval_parts(languages, queries, passages, qrels)
+    return fingerprint(chain(parts, _answer_parts(answers)) if answers else parts)
 
 
 def _item_parts(languages: Sequence[str], items: Iterable[ParallelItem]) -> Iterator[str]:
@@ -77,11 +85,21 @@ def _retrieval_parts(
         for query in queries[language]:
             strata = sorted(query.strata.items())
             yield from (query.id, query.text, str(len(strata)), *(part for pair in strata for part in pair))
-        yield str(len(passages[language]))
-        for passage in passages[language]:
+        candidates = passages[language]
+        yield str(len(candidates))
+        if isinstance(candidates, Corpus):
+            yield from ("corpus", candidates.digest)
+            continue
+        for passage in candidates:
             yield from (passage.id, passage.text, passage.context, passage.article)
     for query_id in sorted(qrels):
         grades = sorted(qrels[query_id].items())
         yield from (query_id, str(len(grades)))
         for passage_id, grade in grades:
             yield from (passage_id, str(grade))
+
+
+def _answer_parts(answers: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield "answers"
+    for query_id in sorted(answers):
+        yield from (query_id, str(len(answers[query_id])), *answers[query_id])

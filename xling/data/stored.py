@@ -1,20 +1,29 @@
 """A retrieval set on storage, so that any node can score on it without the raw files.
 
-data/<fingerprint>/queries.parquet, passages.parquet, qrels.parquet, set.json (written last)
+data/<fingerprint>/queries.parquet, passages.parquet, qrels.parquet, set.json (written last), and
+for each language whose candidates are a big corpus passages-<language>.arrow, mapped when read.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xling.data.corpus import Corpus, cache_folder
 from xling.data.records import Passage, Query, RetrievalSet
 from xling.storage import Storage
+
+_QUERIES = {name: pa.string() for name in ("id", "language", "text", "strata")}
+_PASSAGES = {name: pa.string() for name in ("id", "language", "text", "context", "article")}
+_QRELS = {"query": pa.string(), "passage": pa.string(), "grade": pa.int64()}
 
 
 def store_retrieval(storage: Storage, retrieval: RetrievalSet) -> None:
@@ -23,46 +32,49 @@ def store_retrieval(storage: Storage, retrieval: RetrievalSet) -> None:
     if storage.exists(f"{folder}/set.json"):
         return
     queries = [query for language in retrieval.languages for query in retrieval.queries[language]]
-    passages = [passage for language in retrieval.languages for passage in retrieval.passages[language]]
+    strata = [json.dumps(dict(query.strata), sort_keys=True) for query in queries]
+    columns = {field: [getattr(query, field) for query in queries] for field in ("id", "language", "text")}
+    _write(storage, f"{folder}/queries.parquet", _QUERIES, {**columns, "strata": strata})
+    corpora = {code: found for code, found in retrieval.passages.items() if isinstance(found, Corpus)}
+    passages = [p for code in retrieval.languages if code not in corpora for p in retrieval.passages[code]]
+    columns = {field: [getattr(passage, field) for passage in passages] for field in _PASSAGES}
+    _write(storage, f"{folder}/passages.parquet", _PASSAGES, columns)
     judged = [(query, passage, grade) for query, row in retrieval.qrels.items() for passage, grade in row.items()]
-    _write(
-        storage,
-        f"{folder}/queries.parquet",
-        {
-            "id": [query.id for query in queries],
-            "language": [query.language for query in queries],
-            "text": [query.text for query in queries],
-            "strata": [json.dumps(dict(query.strata), sort_keys=True) for query in queries],
-        },
-    )
-    fields = ("id", "language", "text", "context", "article")
-    _write(storage, f"{folder}/passages.parquet", {f: [getattr(passage, f) for passage in passages] for f in fields})
-    _write(
-        storage,
-        f"{folder}/qrels.parquet",
-        dict(zip(("query", "passage", "grade"), map(list, zip(*judged, strict=True)), strict=True)),
-    )
-    about = {
+    grades = {field: [entry[place] for entry in judged] for place, field in enumerate(_QRELS)}
+    _write(storage, f"{folder}/qrels.parquet", _QRELS, grades)
+    for code, corpus in corpora.items():
+        storage.put(corpus.file, f"{folder}/{_corpus_name(code)}")
+    about: dict[str, Any] = {
         "name": retrieval.name,
         "languages": retrieval.languages,
         "fingerprint": retrieval.fingerprint,
         "zero_shot_levels": retrieval.zero_shot_levels,
         "cross_lingual": retrieval.cross_lingual,
+        "measures": retrieval.measures,
+        "answers": {query: list(texts) for query, texts in retrieval.answers.items()},
+        "corpora": {code: {"digest": corpus.digest, "size": _size(corpus.file)} for code, corpus in corpora.items()},
     }
     storage.write_json(f"{folder}/set.json", about)
 
 
 def load_retrieval(storage: Storage, fingerprint: str) -> RetrievalSet:
-    """Read back what :func:`store_retrieval` wrote. Raises FileNotFoundError when it never did."""
+    """Read back what :func:`store_retrieval` wrote; a big corpus is mapped, not read.
+
+    Raises:
+        FileNotFoundError: it was never written.
+    """
     folder = f"data/{fingerprint}"
     about = storage.read_json(f"{folder}/set.json")
     languages = tuple(about["languages"])
     queries: dict[str, list[Query]] = {language: [] for language in languages}
     for row in _read(storage, f"{folder}/queries.parquet"):
         queries[row["language"]].append(Query(**{**row, "strata": json.loads(row["strata"])}))
-    passages: dict[str, list[Passage]] = {language: [] for language in languages}
+    passages: dict[str, Any] = {language: [] for language in languages}
     for row in _read(storage, f"{folder}/passages.parquet"):
         passages[row["language"]].append(Passage(**row))
+    for code, corpus in about.get("corpora", {}).items():
+        file = _local_file(storage, f"{folder}/{_corpus_name(code)}", corpus["digest"], corpus["size"])
+        passages[code] = Corpus(file, code, corpus["digest"])
     qrels: dict[str, dict[str, int]] = {}
     for row in _read(storage, f"{folder}/qrels.parquet"):
         qrels.setdefault(row["query"], {})[row["passage"]] = row["grade"]
@@ -75,12 +87,37 @@ def load_retrieval(storage: Storage, fingerprint: str) -> RetrievalSet:
         fingerprint=fingerprint,
         zero_shot_levels=tuple(about["zero_shot_levels"]),
         cross_lingual=about["cross_lingual"],
+        measures=tuple(about.get("measures", ())),
+        answers={query: tuple(texts) for query, texts in about.get("answers", {}).items()},
     )
 
 
-def _write(storage: Storage, path: str, columns: Mapping[str, list[Any]]) -> None:
+def _corpus_name(language: str) -> str:
+    return f"passages-{language}.arrow"
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def _local_file(storage: Storage, path: str, digest: str, size: int) -> Path:
+    """A corpus as a local file, of a remote store copied once to the cache folder."""
+    if storage.is_local:
+        return Path(storage.locate(path))
+    cached = cache_folder() / "stored" / f"{digest}.arrow"
+    if cached.is_file() and _size(cached) == size:
+        return cached
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_name(f".{cached.name}-{os.getpid()}")
+    with storage.local_copy(path) as copy:
+        shutil.move(copy, partial)
+    os.replace(partial, cached)
+    return cached
+
+
+def _write(storage: Storage, path: str, kinds: Mapping[str, pa.DataType], columns: Mapping[str, list[Any]]) -> None:
     sink = io.BytesIO()
-    pq.write_table(pa.table(dict(columns)), sink, compression="zstd")
+    pq.write_table(pa.table(dict(columns), schema=pa.schema(list(kinds.items()))), sink, compression="zstd")
     storage.write(path, sink.getvalue())
 
 

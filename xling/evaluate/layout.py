@@ -6,17 +6,43 @@ Shapes: X texts, N candidates of all languages, R relevant (query, candidate) en
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from xling.data.records import Passage, Query, RetrievalSet
+from xling.data.corpus import Corpus, positions
+from xling.data.records import Query, RetrievalSet
 from xling.errors import DataError
 
 Indices = NDArray[np.int64]
+
+
+class PassageIds(Sequence[str]):
+    """Ids by candidate column, in Arrow: of a big corpus they stay in its file until asked for."""
+
+    def __init__(self, ids: pa.ChunkedArray) -> None:
+        self.arrow = ids
+
+    def __len__(self) -> int:
+        return len(self.arrow)
+
+    def __getitem__(self, column: Any) -> Any:
+        """The id of a column; of a slice of columns their ids, without copying."""
+        if isinstance(column, slice):
+            start, stop, step = column.indices(len(self))
+            assert step == 1, "columns are sliced without a step"
+            return PassageIds(self.arrow.slice(start, max(0, stop - start)))
+        return self.arrow[int(column)].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self.arrow.chunks:
+            yield from chunk.to_pylist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +72,7 @@ class Layout:
     """
 
     languages: tuple[str, ...]
-    passage_ids: tuple[str, ...]
+    passage_ids: PassageIds
     passage_offsets: tuple[int, ...]
     tie_order_N: Indices
     queries: tuple[JudgedQueries, ...]
@@ -80,17 +106,13 @@ def build_layout(retrieval: RetrievalSet) -> Layout:
         DataError: an id occurs twice, a relevant passage is not among the candidates, or no
             query has a relevant passage.
     """
-    passages = [passage for language in retrieval.languages for passage in retrieval.passages[language]]
-    offsets = [0]
-    for language in retrieval.languages:
-        offsets.append(offsets[-1] + len(retrieval.passages[language]))
-    keys = [passage.id.encode() for passage in passages]
-    for start, stop in pairwise(offsets):
-        assert keys[start:stop] == sorted(keys[start:stop], reverse=True), "candidates must be sorted by id descending"
-    column_of = {passage.id: column for column, passage in enumerate(passages)}
-    _refuse_duplicates(retrieval, passages)
-    tie_order_N = np.empty(len(keys), np.int64)
-    tie_order_N[sorted(range(len(keys)), key=keys.__getitem__, reverse=True)] = np.arange(len(keys))
+    ids = [_ids(retrieval, language) for language in retrieval.languages]
+    offsets = [0, *np.cumsum([len(of_language) for of_language in ids]).tolist()]
+    passage_ids = PassageIds(pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.large_string()))
+    _refuse_duplicate_queries(retrieval)
+    tie_order_N = _tie_order(retrieval.name, ids, offsets, passage_ids.arrow)
+    judged_ids = {name for row in retrieval.qrels.values() for name, grade in row.items() if grade >= 1}
+    column_of = positions(passage_ids.arrow, judged_ids)
     target_of = np.repeat(np.arange(len(retrieval.languages)), np.diff(offsets))
     judged = tuple(
         _judge(retrieval, list(retrieval.queries[language]), column_of, target_of) for language in retrieval.languages
@@ -99,7 +121,7 @@ def build_layout(retrieval: RetrievalSet) -> Layout:
         raise DataError(f"{retrieval.name}: no query has a relevant passage; there is nothing to score")
     return Layout(
         languages=retrieval.languages,
-        passage_ids=tuple(passage.id for passage in passages),
+        passage_ids=passage_ids,
         passage_offsets=tuple(offsets),
         tie_order_N=tie_order_N,
         queries=judged,
@@ -137,11 +159,54 @@ def _judge(
     )
 
 
-def _refuse_duplicates(retrieval: RetrievalSet, passages: Sequence[Passage]) -> None:
-    queries = [query.id for language in retrieval.languages for query in retrieval.queries[language]]
-    for role, ids in (("passage", [passage.id for passage in passages]), ("query", queries)):
-        name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
-        if count > 1:
-            raise DataError(
-                f"{retrieval.name}: {role} id {name!r} occurs {count} times; ids must be unique over all languages"
-            )
+def _ids(retrieval: RetrievalSet, language: str) -> pa.ChunkedArray:
+    """Ids of a language's candidates, checked to be sorted; equal ones are next to each other then."""
+    passages = retrieval.passages[language]
+    if isinstance(passages, Corpus):
+        ids = passages.ids
+    else:
+        ids = pa.chunked_array([pa.array([passage.id for passage in passages], pa.large_string())])
+    if len(ids) > 1:
+        earlier, later = ids.slice(0, len(ids) - 1), ids.slice(1)
+        assert pc.all(pc.greater_equal(earlier, later)).as_py(), "candidates must be sorted by id descending"
+        _refuse_equal(retrieval.name, ids)
+    return ids
+
+
+def _refuse_equal(name: str, ids: pa.ChunkedArray) -> None:
+    """Refuse equal neighbours among sorted ids."""
+    equal = pc.equal(ids.slice(0, len(ids) - 1), ids.slice(1))
+    if pc.any(equal).as_py():
+        twice = ids[pc.index(equal, True).as_py()].as_py()
+        count = pc.sum(pc.equal(ids, pa.scalar(twice, pa.large_string()))).as_py()
+        raise _duplicate(name, "passage", twice, count)
+
+
+def _tie_order(name: str, ids: Sequence[pa.ChunkedArray], offsets: Sequence[int], together: pa.ChunkedArray) -> Indices:
+    """The place of every candidate if the languages, each sorted, were merged by id descending."""
+    full = [number for number, of_language in enumerate(ids) if len(of_language)]
+    full.sort(key=lambda number: ids[number][0].as_py().encode(), reverse=True)
+    tie_order_N = np.empty(offsets[-1], np.int64)
+    # Ids begin with their language in most sets: then merging them is putting one behind the other.
+    if all(ids[one][-1].as_py().encode() > ids[other][0].as_py().encode() for one, other in pairwise(full)):
+        place = 0
+        for number in full:
+            start, stop = offsets[number], offsets[number + 1]
+            tie_order_N[start:stop] = np.arange(place, place + stop - start)
+            place += stop - start
+        return tie_order_N
+    order = pc.sort_indices(together, sort_keys=[("", "descending")])
+    _refuse_equal(name, together.take(order))
+    tie_order_N[order.to_numpy()] = np.arange(len(order))
+    return tie_order_N
+
+
+def _refuse_duplicate_queries(retrieval: RetrievalSet) -> None:
+    ids = [query.id for language in retrieval.languages for query in retrieval.queries[language]]
+    name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
+    if count > 1:
+        raise _duplicate(retrieval.name, "query", name, count)
+
+
+def _duplicate(name: str, role: str, twice: str, count: int) -> DataError:
+    return DataError(f"{name}: {role} id {twice!r} occurs {count} times; ids must be unique over all languages")
