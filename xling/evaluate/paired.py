@@ -1,0 +1,157 @@
+"""Two systems' values on the same queries, summed by question: what the tests of significance work on.
+
+A system is a per-query table, as ``per_query.parquet`` has it: columns query, query_language,
+passage_language (``*``: the pool) and one a measure.
+
+Shapes: C questions, P cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from xling.errors import DataError
+from xling.evaluate.measures import Values
+from xling.evaluate.result import POOL_LANGUAGE
+from xling.evaluate.runfile import POOL
+
+_KEY = ("query", "query_language", "passage_language")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A query language and what its queries were scored against: a language's passages, or the pool."""
+
+    query: str
+    passage: str
+
+    @property
+    def is_pool(self) -> bool:
+        return self.passage == POOL_LANGUAGE
+
+    @property
+    def name(self) -> str:
+        return f"{self.query}-{POOL if self.is_pool else self.passage}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedValues:
+    """Differences a - b summed over each question's queries, by cell; ``a_P`` and ``b_P`` are the cells' means.
+
+    ``groups`` holds the cells that each macro mean (Mo, Cr, Mul) is over.
+    """
+
+    measure: str
+    questions: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    sums_CP: NDArray[np.float64]
+    counts_CP: NDArray[np.float64]
+    a_P: Values
+    b_P: Values
+
+    @property
+    def groups(self) -> Mapping[str, tuple[Cell, ...]]:
+        groups = {
+            "Mo": tuple(cell for cell in self.cells if cell.query == cell.passage),
+            "Cr": tuple(cell for cell in self.cells if cell.query != cell.passage and not cell.is_pool),
+            "Mul": tuple(cell for cell in self.cells if cell.is_pool),
+        }
+        return {name: cells for name, cells in groups.items() if cells}
+
+
+def question_of(query: str, language: str) -> str:
+    """The question that a query asks in its language: its id without the language in front (``ar/``)."""
+    return query.removeprefix(f"{language}/")
+
+
+def pair_up(a: pa.Table, b: pa.Table, measure: str, names: tuple[str, str] = ("A", "B")) -> PairedValues:
+    """Bring two systems' per-query values together.
+
+    Args:
+        names: what the messages call the systems.
+
+    Raises:
+        DataError: a system lacks the measure, or they were not measured on the same queries.
+    """
+    of_a, of_b = _known(a, measure, names[0]), _known(b, measure, names[1])
+    keys_a, keys_b = _keys(of_a), _keys(of_b)
+    place = pc.index_in(keys_a, value_set=keys_b)
+    missing = place.null_count
+    extra = len(keys_b) - (len(keys_a) - missing)
+    if missing or extra:
+        raise DataError(_differ(keys_a, keys_b, names))
+    values_a = of_a[measure].to_numpy()
+    values_b = of_b[measure].to_numpy()[place.to_numpy()]
+    return _summed(of_a, values_a, values_b, measure)
+
+
+def _known(table: pa.Table, measure: str, name: str) -> pa.Table:
+    """The rows that have the measure."""
+    if measure not in table.column_names:
+        have = [column for column in table.column_names if column not in (*_KEY, "n_rel") and "." not in column]
+        raise DataError(
+            f"{name} has no values of {measure}, only of {', '.join(have)}: name one of these with --measure"
+        )
+    kept = table.select([*_KEY, measure]).filter(pc.is_valid(table[measure]))
+    if not len(kept):
+        raise DataError(f"{name} has no query with a value of {measure}: there is nothing to compare")
+    return kept
+
+
+def _keys(table: pa.Table) -> pa.Array:
+    columns = [table[name].cast(pa.string()) for name in _KEY]
+    keys = pc.binary_join_element_wise(*columns, " ").combine_chunks()  # ids hold no white space
+    assert pc.count_distinct(keys).as_py() == len(keys), "a query has one value a passage language"
+    return keys
+
+
+def _differ(keys_a: pa.Array, keys_b: pa.Array, names: tuple[str, str]) -> str:
+    parts = []
+    for mine, other, name in ((keys_a, keys_b, names[0]), (keys_b, keys_a, names[1])):
+        only = mine.filter(pc.invert(pc.is_in(mine, value_set=other)))
+        if len(only):
+            shown = ["{} against {}".format(*key.split(" ")[::2]) for key in only[:_SHOWN].to_pylist()]
+            more = f", … ({len(only)} in all)" if len(only) > _SHOWN else ""
+            parts.append(f"{name} alone has {', '.join(shown)}{more}")
+    return (
+        f"{names[0]} and {names[1]} were not measured on the same queries: {'; '.join(parts)}; compare systems that"
+        " were evaluated on the same data, languages and pairs"
+    )
+
+
+def _summed(table: pa.Table, values_a: Values, values_b: Values, measure: str) -> PairedValues:
+    queries = table["query"].cast(pa.string()).combine_chunks().dictionary_encode()
+    languages = table["query_language"].cast(pa.string()).combine_chunks().dictionary_encode()
+    targets = table["passage_language"].cast(pa.string()).combine_chunks().dictionary_encode()
+    query_R, language_R, target_R = (np.asarray(column.indices) for column in (queries, languages, targets))
+    names, codes, target_names = (column.dictionary.to_pylist() for column in (queries, languages, targets))
+    language_of = np.zeros(len(names), np.int64)
+    language_of[query_R] = language_R
+    asked = [question_of(name, codes[language]) for name, language in zip(names, language_of.tolist(), strict=True)]
+    questions, question_of_query = np.unique(np.array(asked, np.object_), return_inverse=True)
+    cells, cell_R = np.unique(language_R * len(target_names) + target_R, return_inverse=True)
+    shape = (len(questions), len(cells))
+    place_R = question_of_query[query_R] * shape[1] + cell_R
+
+    def total(weights_R: Values | None) -> NDArray[np.float64]:
+        sums = np.bincount(place_R, weights=weights_R, minlength=shape[0] * shape[1])
+        return sums.reshape(shape).astype(np.float64)
+
+    counts_CP = total(None)
+    counts_P = counts_CP.sum(axis=0)
+    return PairedValues(
+        measure=measure,
+        questions=tuple(questions.tolist()),
+        cells=tuple(Cell(codes[c // len(target_names)], target_names[c % len(target_names)]) for c in cells.tolist()),
+        sums_CP=total(values_a - values_b),
+        counts_CP=counts_CP,
+        a_P=total(values_a).sum(axis=0) / counts_P,
+        b_P=total(values_b).sum(axis=0) / counts_P,
+    )
