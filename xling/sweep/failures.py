@@ -48,7 +48,8 @@ def why(error: BaseException) -> str:
     if any(sign in text for sign in KILLED_FOR_MEMORY):
         return out_of_memory("it was killed when its machine had none left")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if "Error" in line or "died" in line), lines[0] if lines else repr(error))
+    told = [line for line in lines if not line.endswith(":")] or lines or [repr(error)]  # without Ray's headings
+    return next((line for line in told if "Error" in line or "died" in line), told[0])
 
 
 def is_final(error: Exception) -> bool:
