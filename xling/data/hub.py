@@ -13,7 +13,13 @@ from xling.errors import DataError
 
 
 def fetch(
-    config: DatasetConfig, repo: str, filename: str, *, names: Sequence[str] = (), revision: str | None = None
+    config: DatasetConfig,
+    repo: str,
+    filename: str,
+    *,
+    names: Sequence[str] = (),
+    bare: bool = True,
+    revision: str | None = None,
 ) -> Path:
     """The local path of one raw file.
 
@@ -25,6 +31,7 @@ def fetch(
         repo: of a data set on the hub, ``owner/name``; "" when no hub has the file.
         filename: within the repo.
         names: further relative paths it may have below ``path``.
+        bare: whether its last part alone tells it; not where each language's file has the same.
         revision: of the repo; its main branch by default.
 
     Raises:
@@ -32,7 +39,7 @@ def fetch(
     """
     if config.path is not None:
         folder = Path(config.path).expanduser()
-        if found := find(folder, [filename, filename.rpartition("/")[2], *names]):
+        if found := find(folder, [filename, *([filename.rpartition("/")[2]] if bare else []), *names]):
             return found
         raise DataError(f"{folder}: has no {filename}; put that file there{f' (from {repo})' if repo else ''}")
     if not repo:

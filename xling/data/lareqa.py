@@ -159,7 +159,7 @@ def _folder(adapter: Lareqa, config: DatasetConfig) -> Path:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except ValueError as error:  # also text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or nested without end
         raise DataError(f"{path}: is not whole JSON ({error}); is the file cut short?") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

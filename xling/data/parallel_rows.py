@@ -70,7 +70,7 @@ class _FileCheck:
     def row(self, number: int, line: bytes) -> Row | None:
         try:
             value = json.loads(line)
-        except ValueError as error:  # also text that is not UTF-8
+        except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or nested without end
             self._report(number, f"is not a whole JSON object ({error}); is the line cut short?")
             return None
         found: list[str] = []

@@ -19,7 +19,16 @@ from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import ConfigError, XlingError
 from xling.languages import check_language
 
-MODULES = ("xling.data.geo", "xling.data.lareqa", "xling.data.parallel_jsonl")
+MODULES = (
+    "xling.data.beir",
+    "xling.data.geo",
+    "xling.data.lareqa",
+    "xling.data.miracl",
+    "xling.data.mr_tydi",
+    "xling.data.parallel_jsonl",
+    "xling.data.tydiqa",
+    "xling.data.xor_retrieve",
+)
 
 Role = Literal["train", "evaluate"]
 Problem = tuple[str, str]  # the DatasetConfig field, and value / rule / fix
