@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from xling.errors import NonFiniteError
-from xling.evaluate.ranks import rank_in_order, rank_relevant, score_blocks
+from xling.evaluate.ranks import block_edges, rank_in_order, rank_relevant
 
 scores_with_ties = npst.arrays(
     np.float32, st.tuples(st.integers(1, 4), st.integers(1, 25)), elements=st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0])
@@ -69,10 +69,34 @@ def test_a_score_that_is_no_number_is_refused_wherever_it_stands(value: float) -
         rank_in_order(scores, np.array([0]), np.array([0]))
 
 
-def test_blocks_keep_to_their_bytes_and_cover_all_queries() -> None:
-    rng = np.random.default_rng(0)
-    queries, passages = rng.random((10, 4), np.float32), rng.random((7, 4), np.float32)
-    blocks = list(score_blocks(queries, passages, block_bytes=3 * 7 * 4))
-    assert [(start, len(scores)) for start, scores in blocks] == [(0, 3), (3, 3), (6, 3), (9, 1)]
-    np.testing.assert_allclose(np.concatenate([scores for _, scores in blocks]), queries @ passages.T, rtol=1e-6)
-    assert [len(scores) for _, scores in score_blocks(queries, passages, block_bytes=1)] == [1] * 10
+@pytest.mark.parametrize("values", [2, 30, 10_000])
+def test_many_columns_ranges_and_relevants_of_uneven_number(values: int) -> None:
+    rng = np.random.default_rng(values)
+    edges = np.array([0, 3, 1222, 1223, 5000, 9999, 10_001])
+    scores = rng.integers(-values, values, (40, edges[-1])).astype(np.float32)
+    rows = np.sort(rng.integers(0, 40, 300))[rng.permutation(300)]  # some rows have none, some many
+    columns = rng.integers(0, edges[-1], 300)
+    of = np.searchsorted(edges, columns, side="right") - 1
+    tie_order = rng.permutation(edges[-1])
+    overall, within = rank_relevant(scores, tie_order, rows, columns, edges[of], edges[of + 1])
+    for row, column, start, stop, in_all, in_range in zip(
+        rows, columns, edges[of], edges[of + 1], overall, within, strict=True
+    ):
+        ahead = scores[row] > scores[row, column]
+        ahead |= (scores[row] == scores[row, column]) & (tie_order < tie_order[column])
+        assert (in_all, in_range) == (1 + ahead.sum(), 1 + ahead[start:stop].sum())
+
+
+@pytest.mark.parametrize("columns", [1, 7, 8, 9, 255 * 8, 255 * 8 + 1, 2 * 255 * 8])
+def test_every_column_ahead_or_tied_is_counted_at_any_width(columns: int) -> None:
+    scores = np.ones((2, columns), np.float32)
+    scores[0, -1], scores[1, -1] = 0, 1
+    ranks = rank_in_order(scores, np.array([0, 1]), np.array([columns - 1] * 2))
+    assert ranks.tolist() == [columns, columns]
+
+
+def test_blocks_are_about_equal_keep_to_their_bytes_and_cover_all_queries() -> None:
+    assert block_edges(10, 7, block_bytes=3 * 7 * 4) == [0, 2, 5, 7, 10]
+    assert block_edges(10, 7, block_bytes=1) == list(range(11))
+    assert block_edges(10, 7) == [0, 10]
+    assert block_edges(0, 7) == [0]

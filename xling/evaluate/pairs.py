@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
+import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import EvaluationConfig
@@ -34,7 +35,7 @@ from xling.evaluate.encode import (
 )
 from xling.evaluate.layout import Indices, Layout, build_layout
 from xling.evaluate.result import EvaluationResult, build_result
-from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_language
+from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_languages
 from xling.storage import Storage
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ def evaluate_local(
     )
     require_finite(layout, vectors_XD)
     scores = []
-    for language in range(len(layout.languages)):
-        scores.append(score_language(layout, language, vectors_XD, _runs(settings, run_folder)))
-        tell(_scored(layout, language + 1))
+    languages, runs = range(len(layout.languages)), _runs(settings, run_folder)
+    for of_language in score_languages(layout, languages, vectors_XD, runs, torch.get_num_threads()):
+        scores.append(of_language)
+        tell(_scored(layout, len(scores)))
     return build_result(retrieval, layout, scores)
 
 
@@ -184,7 +186,7 @@ def _score_on_cluster(
 def _encode_share(model_url: str, call: str, threads: int, tokens: FlatTokens, batches: list[Indices]) -> Embeddings:
     """Ray task: encode whole batches."""
     loaded = _model(model_url, call)
-    _set_threads(threads)
+    torch.set_num_threads(threads)
     return encode_batches(loaded.encoder, tokens, batches, _pad_id(loaded))
 
 
@@ -192,15 +194,13 @@ def _score_language(
     threads: int, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None
 ) -> LanguageScores:
     """Ray task: all targets of one query language."""
-    _set_threads(threads)
-    return score_language(layout, language, vectors_XD, runs)
+    (scores,) = score_languages(layout, (language,), vectors_XD, runs, threads)
+    return scores
 
 
 @lru_cache(maxsize=1)
 def _model(model_url: str, call: str) -> LoadedModel:
     # Imported here: only processes that encode pay for the model libraries.
-    import torch
-
     from xling.model.source import load_folder
 
     parent, _, name = model_url.rpartition("/")
@@ -209,14 +209,6 @@ def _model(model_url: str, call: str) -> LoadedModel:
     if torch.cuda.is_available() and ray.get_gpu_ids():
         loaded.encoder.to("cuda")
     return loaded
-
-
-def _set_threads(threads: int) -> None:
-    import faiss
-    import torch
-
-    torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True)

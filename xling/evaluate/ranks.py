@@ -1,15 +1,20 @@
 """Ranks of relevant candidates, as trec_eval would order them.
 
-Shapes: Q queries, B queries of a block, N candidates, D embedding, R relevant entries.
+Shapes: Q queries, B queries of a block, N candidates, D embedding, R relevant entries, W words of
+eight truth values, C runs of words, E ranges of candidates.
 
 trec_eval orders by score as float32, descending, ties by document id descending, bytewise. With
 candidates already in that id order the rank of candidate j is
 1 + #{i < j: s_i >= s_j} + #{i > j: s_i > s_j}; no sorting is needed.
+
+Counting compares every score with every relevant one of its query, so it goes over the scores a
+query at a time, while they are in a core's cache, and sums eight truth values in one addition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +23,24 @@ from xling.errors import NonFiniteError
 from xling.evaluate.layout import Indices
 
 Scores = NDArray[np.float32]
-BLOCK_BYTES = 128 * 2**20
+BLOCK_BYTES = 32 * 2**20
+_CHECK_BYTES = 512 * 2**10  # of scores looked through at a time: they stay in a core's cache
+_MASK_BYTES = 256 * 2**10  # of truth values, likewise
+_WORD = 8  # truth values are summed as the bytes of a 64-bit word
+_LONGEST_RUN = 255  # words whose sum no byte of it overflows in
+
+_Words = NDArray[np.uint64]
 
 
-def score_blocks(
-    queries_QD: Scores, passages_ND: Scores, block_bytes: int = BLOCK_BYTES
-) -> Iterator[tuple[int, Scores]]:
-    """Inner products of all queries with all candidates, a block of queries at a time.
+def block_edges(queries: int, candidates: int, block_bytes: int = BLOCK_BYTES) -> list[int]:
+    """Edges of the blocks that scores are computed in: about equal, of at most ``block_bytes`` (or one query).
 
     A score's last bits can depend on the block it is computed in, so everything that is compared
     must be read from one block; the cut depends on nothing but the shapes.
-
-    Returns:
-        (first query, scores_BN) a block; a block takes at most ``block_bytes`` (or one query).
     """
-    rows = max(1, block_bytes // max(1, 4 * len(passages_ND)))
-    for start in range(0, len(queries_QD), rows):
-        yield start, queries_QD[start : start + rows] @ passages_ND.T
+    rows = max(1, block_bytes // max(1, 4 * candidates))
+    blocks = -(-queries // rows)
+    return [queries * block // max(1, blocks) for block in range(blocks + 1)]
 
 
 def rank_relevant(
@@ -59,26 +65,22 @@ def rank_relevant(
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
-    _require_finite(scores_BN)
-    overall_R = np.empty(len(rows_R), np.int64)
-    within_R = np.empty(len(rows_R), np.int64)
-    mask_N = np.empty(scores_BN.shape[1], np.bool_)
-    entries = zip(rows_R.tolist(), columns_R.tolist(), starts_R.tolist(), stops_R.tolist(), strict=True)
-    for entry, (row, column, start, stop) in enumerate(entries):
-        scores_N = scores_BN[row]
-        score = scores_N[column]
-        np.greater(scores_N, score, out=mask_N)
-        overall = np.count_nonzero(mask_N)
-        within = np.count_nonzero(mask_N[start:stop])
-        np.equal(scores_N, score, out=mask_N)
-        if np.count_nonzero(mask_N) > 1:
-            tied = np.flatnonzero(mask_N)
-            tied = tied[tie_order_N[tied] < tie_order_N[column]]
-            overall += len(tied)
-            within += np.count_nonzero((tied >= start) & (tied < stop))
-        overall_R[entry] = 1 + overall
-        within_R[entry] = 1 + within
-    return overall_R, within_R
+    require_finite_scores(scores_BN)
+    width = scores_BN.shape[1] + 1
+    ranges_E, range_R = np.unique(starts_R * width + stops_R, return_inverse=True)
+    runs = _Runs.of(scores_BN.shape[1], np.stack(np.divmod(ranges_E, width), axis=1))
+    by_row = np.argsort(rows_R, kind="stable")
+    exceeding_RC, equal_RC = _compare(scores_BN, rows_R[by_row], columns_R[by_row], runs)
+    overall_R, within_R = np.empty(len(rows_R), np.int64), np.empty(len(rows_R), np.int64)
+    overall_R[by_row], within_R[by_row] = runs.count(exceeding_RC, range_R[by_row])
+    tied_R, _ = runs.count(equal_RC, range_R[by_row])
+    for entry in by_row[tied_R > 1].tolist():  # more columns than its own have this score
+        row, column = rows_R[entry], columns_R[entry]
+        tied = np.flatnonzero(scores_BN[row] == scores_BN[row, column])
+        tied = tied[tie_order_N[tied] < tie_order_N[column]]
+        overall_R[entry] += len(tied)
+        within_R[entry] += np.count_nonzero((tied >= starts_R[entry]) & (tied < stops_R[entry]))
+    return 1 + overall_R, 1 + within_R
 
 
 def rank_in_order(scores_BN: Scores, rows_R: Indices, columns_R: Indices) -> Indices:
@@ -89,10 +91,70 @@ def rank_in_order(scores_BN: Scores, rows_R: Indices, columns_R: Indices) -> Ind
     return overall_R
 
 
-def _require_finite(scores_BN: Scores) -> None:
-    if not np.isfinite(scores_BN).all():
-        row, column = (int(place) for place in np.argwhere(~np.isfinite(scores_BN))[0])
-        raise NonFiniteError(
-            f"the score of query {row} with candidate {column} of its block is {scores_BN[row, column]}:"
-            " scores must be finite numbers, look at the embeddings they come from"
-        )
+def require_finite_scores(scores_BN: Scores) -> None:
+    """Raises NonFiniteError, naming the first score that is NaN or infinite."""
+    rows = max(1, _CHECK_BYTES // max(1, 4 * scores_BN.shape[1]))
+    for start in range(0, len(scores_BN), rows):
+        finite_BN = np.isfinite(scores_BN[start : start + rows])
+        if not finite_BN.all():
+            row, column = (int(place) for place in np.argwhere(~finite_BN)[0])
+            row += start
+            raise NonFiniteError(
+                f"the score of query {row} with candidate {column} of its block is {scores_BN[row, column]}:"
+                " scores must be finite numbers, look at the embeddings they come from"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Where words of truth values are summed: runs that no range begins or ends in.
+
+    A word that a range's edge cuts is a run of its own, whose bytes belong to different ranges.
+    ``member_BytesE`` says which byte of which run is in a range; its last column is all of them.
+    """
+
+    firsts_C: Indices
+    words: int
+    member_BytesE: Scores
+
+    @classmethod
+    def of(cls, columns: int, ranges_E2: Indices) -> _Runs:
+        words = -(-columns // _WORD)
+        edges = ranges_E2.ravel()
+        cuts = np.concatenate([np.arange(0, max(words, 1), _LONGEST_RUN), edges // _WORD, -(-edges // _WORD)])
+        firsts_C = np.unique(cuts[cuts < max(words, 1)])
+        lasts_C = np.append(firsts_C[1:], words) - 1
+        low_CB = firsts_C[:, None] * _WORD + np.arange(_WORD)  # the first and last column summed in a byte
+        high_CB = lasts_C[:, None] * _WORD + np.arange(_WORD)
+        member = [(low_CB >= start) & (high_CB < stop) for start, stop in ranges_E2.tolist()]
+        member.append(np.ones_like(low_CB, np.bool_))
+        return cls(firsts_C, words, np.stack([of.ravel() for of in member], axis=1).astype(np.float32))
+
+    def count(self, sums_RC: _Words, range_R: Indices) -> tuple[Indices, Indices]:
+        """Columns counted, in all and in each entry's range."""
+        # Exact: whole numbers below 2 ** 24 as float32.
+        counts_RE = sums_RC.view(np.uint8).astype(np.float32) @ self.member_BytesE
+        within_R = np.take_along_axis(counts_RE, range_R[:, None], axis=1)[:, 0]
+        return counts_RE[:, -1].astype(np.int64), within_R.astype(np.int64)
+
+
+def _compare(scores_BN: Scores, rows_R: Indices, columns_R: Indices, runs: _Runs) -> tuple[_Words, _Words]:
+    """Of each entry, rows ascending, the columns with a greater and with the same score, summed by run."""
+    entries, columns = len(rows_R), scores_BN.shape[1]
+    exceeding_RC = np.empty((entries, len(runs.firsts_C)), np.uint64)
+    equal_RC = np.empty_like(exceeding_RC)
+    held_R1 = scores_BN[rows_R, columns_R][:, None]
+    most = max(1, _MASK_BYTES // max(1, columns))
+    words_MW = np.zeros((min(most, entries), runs.words), np.uint64)
+    truths_MN = words_MW.view(np.bool_)[:, :columns]
+    edges = np.flatnonzero(np.diff(rows_R, prepend=-1, append=-1)).tolist()
+    for first, last in pairwise(edges):
+        scores_N = scores_BN[rows_R[first]]
+        for start in range(first, last, most):
+            stop = min(start + most, last)
+            words, truths = words_MW[: stop - start], truths_MN[: stop - start]
+            np.greater(scores_N, held_R1[start:stop], out=truths)
+            np.add.reduceat(words, runs.firsts_C, axis=1, out=exceeding_RC[start:stop])
+            np.equal(scores_N, held_R1[start:stop], out=truths)
+            np.add.reduceat(words, runs.firsts_C, axis=1, out=equal_RC[start:stop])
+    return exceeding_RC, equal_RC

@@ -6,17 +6,22 @@ R relevant entries, K depth.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from xling.errors import NonFiniteError
 from xling.evaluate.bias import NEIGHBOURS, own_language_share
 from xling.evaluate.encode import Embeddings
-from xling.evaluate.index import PassageIndex
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values
-from xling.evaluate.ranks import Scores, rank_relevant, score_blocks
+from xling.evaluate.nearest import nearest
+from xling.evaluate.ranks import Scores, block_edges, rank_relevant
 from xling.evaluate.runfile import POOL, RunFile, write_qrels
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -53,98 +58,141 @@ def require_finite(layout: Layout, vectors_XD: Embeddings) -> None:
         )
 
 
-class _TargetRun:
-    """The run file of one target, a passage language or the pool, while blocks come in."""
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a language's queries are scored against: a passage language, or the pool (``language`` None).
 
-    def __init__(self, name: str, index: PassageIndex, columns: slice, ids: tuple[str, ...], depth: int) -> None:
-        self._file = RunFile(name)
-        self._index = index
-        self._columns = columns
-        self._ids = ids
-        self._depth = depth
+    ``within`` are its columns among those scored, ``columns`` among all candidates.
+    """
 
-    def add(self, query_ids: tuple[str, ...], queries_BD: Embeddings, scores_BN: Scores) -> None:
-        scores_BN = scores_BN[:, self._columns]
-        top_BK = self._index.top(queries_BD, scores_BN, self._depth)
-        self._file.add(query_ids, self._ids, top_BK, np.take_along_axis(scores_BN, top_BK, axis=1))
+    name: str
+    within: slice
+    columns: slice
+    language: int | None
 
-    def save(self, storage: Storage) -> None:
-        self._file.save(storage)
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What is computed of some queries in a row; ``top`` holds each target's best columns, and their scores."""
+
+    pair_ranks_R: Indices
+    pool_ranks_R: Indices
+    own_share_B: Values
+    top: tuple[tuple[Indices, Scores], ...]
 
 
 def score_language(layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None) -> LanguageScores:
-    """Rank every relevant candidate for the queries of one language.
+    """Rank every relevant candidate for the queries of one language."""
+    (scores,) = score_languages(layout, (language,), vectors_XD, runs)
+    return scores
+
+
+def score_languages(
+    layout: Layout, languages: Sequence[int], vectors_XD: Embeddings, runs: RunRequest | None, threads: int = 1
+) -> Iterator[LanguageScores]:
+    """Rank every relevant candidate for the queries of some languages, one after another.
 
     Scores are computed once a block of queries, against all languages' candidates (against its
     own alone when judgements do not cross languages); pairs, pool, nearest passages and run files
     are all read from that block.
+
+    Args:
+        threads: blocks worked on at once, by one thread each; the numbers do not depend on it.
     """
-    judged = layout.queries[language]
-    columns = _scored_columns(layout, language)
-    passages_ND = vectors_XD[layout.query_count :][columns]
-    queries_QD = vectors_XD[layout.query_texts(language)]
-    tie_order_N = layout.tie_order_N[columns]
-    columns_R = judged.columns_R - columns.start
-    offsets = np.array(layout.passage_offsets) - columns.start
-    starts_R, stops_R = offsets[judged.targets_R], offsets[judged.targets_R + 1]
-    pair_ranks_R, pool_ranks_R = np.zeros_like(columns_R), np.zeros_like(columns_R)
-    own_share_Q = np.full(len(judged.ids), np.nan)
-    pool = PassageIndex(passages_ND, tie_order_N) if layout.pooled else None
-    targets = _target_runs(layout, language, passages_ND, runs.depth) if runs is not None else []
-    for start, scores_BN in score_blocks(queries_QD, passages_ND):
-        block = slice(start, start + len(scores_BN))
-        entries = slice(*np.searchsorted(judged.rows_R, (block.start, block.stop)))
-        pool_ranks_R[entries], pair_ranks_R[entries] = rank_relevant(
+    pending: deque[tuple[_Language, list[Future[_Block]]]] = deque()
+    # A product that had threads of its own would leave them idle, or in the way, while its block is ranked.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        for language in languages:
+            of_language = _Language(layout, language, vectors_XD, runs)
+            blocks = [pool.submit(of_language.score, *edges) for edges in pairwise(of_language.edges)]
+            pending.append((of_language, blocks))
+            if len(pending) > 1:  # the next language's blocks wait while this one's last are worked on
+                yield _finish(*pending.popleft())
+        while pending:
+            yield _finish(*pending.popleft())
+
+
+def _finish(of_language: _Language, blocks: list[Future[_Block]]) -> LanguageScores:
+    return of_language.collect([block.result() for block in blocks])
+
+
+class _Language:
+    """The queries of one language, and what they are scored against."""
+
+    def __init__(self, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None) -> None:
+        self._layout = layout
+        self._judged = layout.queries[language]
+        self._own = layout.columns(language)
+        self._runs = runs
+        columns = slice(0, len(layout.passage_ids)) if layout.cross_lingual else self._own
+        self._first = columns.start
+        self._passages_ND = vectors_XD[layout.query_count :][columns]
+        self._queries_QD = vectors_XD[layout.query_texts(language)]
+        self._tie_order_N = layout.tie_order_N[columns]
+        self._columns_R = self._judged.columns_R - columns.start
+        offsets = np.array(layout.passage_offsets) - columns.start
+        self._starts_R, self._stops_R = offsets[self._judged.targets_R], offsets[self._judged.targets_R + 1]
+        self._targets = list(_targets(layout, language, columns.start)) if runs is not None else []
+        self.edges = block_edges(len(self._queries_QD), len(self._passages_ND))
+
+    def score(self, start: int, stop: int) -> _Block:
+        """A block of queries."""
+        scores_BN = self._queries_QD[start:stop] @ self._passages_ND.T
+        entries = self._entries(start, stop)
+        pool_ranks_R, pair_ranks_R = rank_relevant(
             scores_BN,
-            tie_order_N,
-            judged.rows_R[entries] - start,
-            columns_R[entries],
-            starts_R[entries],
-            stops_R[entries],
+            self._tie_order_N,
+            self._judged.rows_R[entries] - start,
+            self._columns_R[entries],
+            self._starts_R[entries],
+            self._stops_R[entries],
         )
-        if pool is not None:
-            nearest_BK = pool.top(queries_QD[block], scores_BN, NEIGHBOURS)
-            own_share_Q[block] = own_language_share(nearest_BK, layout.columns(language))
-        for target in targets:
-            target.add(judged.ids[block], queries_QD[block], scores_BN)
-    if runs is not None:
-        _save_runs(layout, language, targets, Storage(runs.url))
-    return LanguageScores(pair_ranks_R, pool_ranks_R, own_share_Q)
+        own_share_B = np.full(stop - start, np.nan)
+        if self._layout.pooled:
+            own_share_B = own_language_share(nearest(scores_BN, self._tie_order_N, NEIGHBOURS), self._own)
+        top = tuple(self._top(scores_BN, target) for target in self._targets)
+        return _Block(pair_ranks_R, pool_ranks_R, own_share_B, top)
 
+    def _entries(self, start: int, stop: int) -> slice:
+        return slice(*np.searchsorted(self._judged.rows_R, (start, stop)))
 
-def _scored_columns(layout: Layout, language: int) -> slice:
-    return slice(0, len(layout.passage_ids)) if layout.cross_lingual else layout.columns(language)
+    def _top(self, scores_BN: Scores, target: _Target) -> tuple[Indices, Scores]:
+        assert self._runs is not None
+        scores_BN = scores_BN[:, target.within]
+        top_BK = nearest(scores_BN, self._tie_order_N[target.within], self._runs.depth)
+        return top_BK, np.take_along_axis(scores_BN, top_BK, axis=1)
 
+    def collect(self, blocks: Sequence[_Block]) -> LanguageScores:
+        """All blocks together; run files are written."""
+        if self._runs is not None:
+            storage = Storage(self._runs.url)
+            for number, target in enumerate(self._targets):
+                self._save_run(storage, target, [block.top[number] for block in blocks])
+        return LanguageScores(
+            pair_ranks_R=np.concatenate([block.pair_ranks_R for block in blocks] or [self._columns_R]),
+            pool_ranks_R=np.concatenate([block.pool_ranks_R for block in blocks] or [self._columns_R]),
+            own_share_Q=np.concatenate([np.empty(0), *(block.own_share_B for block in blocks)]),
+        )
 
-def _targets(layout: Layout, language: int) -> list[tuple[str, slice, int | None]]:
-    """What a language's queries are scored against: run name, candidate columns, language (None: the pool)."""
-    code = layout.languages[language]
-    targets: list[tuple[str, slice, int | None]] = [
-        (str(LangPair(code, layout.languages[target])), layout.columns(target), target)
-        for target in (range(len(layout.languages)) if layout.cross_lingual else (language,))
-    ]
-    if layout.pooled:
-        targets.append((f"{code}-{POOL}", slice(0, len(layout.passage_ids)), None))
-    return targets
-
-
-def _target_runs(layout: Layout, language: int, passages_ND: Embeddings, depth: int) -> list[_TargetRun]:
-    first = _scored_columns(layout, language).start
-    runs = []
-    for name, columns, _ in _targets(layout, language):
-        within = slice(columns.start - first, columns.stop - first)
-        index = PassageIndex(passages_ND[within], layout.tie_order_N[columns])
-        runs.append(_TargetRun(name, index, within, layout.passage_ids[columns], depth))
-    return runs
-
-
-def _save_runs(layout: Layout, language: int, runs: list[_TargetRun], storage: Storage) -> None:
-    judged = layout.queries[language]
-    for run in runs:
-        run.save(storage)
-    for name, _, target in _targets(layout, language):
-        counted = slice(None) if target is None else judged.targets_R == target
+    def _save_run(self, storage: Storage, target: _Target, top: Sequence[tuple[Indices, Scores]]) -> None:
+        judged, ids = self._judged, self._layout.passage_ids
+        file = RunFile(target.name)
+        for (start, stop), (top_BK, scores_BK) in zip(pairwise(self.edges), top, strict=True):
+            file.add(judged.ids[start:stop], ids[target.columns], top_BK, scores_BK)
+        file.save(storage)
+        counted = slice(None) if target.language is None else judged.targets_R == target.language
         entries = zip(judged.rows_R[counted], judged.columns_R[counted], judged.grades_R[counted], strict=True)
-        write_qrels(
-            storage, name, ((judged.ids[row], layout.passage_ids[column], int(grade)) for row, column, grade in entries)
-        )
+        judgements = ((judged.ids[row], ids[column], int(grade)) for row, column, grade in entries)
+        write_qrels(storage, target.name, judgements)
+
+
+def _targets(layout: Layout, language: int, first: int) -> Iterator[_Target]:
+    """The targets of a language's queries; ``first`` is the first column that is scored."""
+    code = layout.languages[language]
+    for target in range(len(layout.languages)) if layout.cross_lingual else (language,):
+        columns = layout.columns(target)
+        within = slice(columns.start - first, columns.stop - first)
+        yield _Target(str(LangPair(code, layout.languages[target])), within, columns, target)
+    if layout.pooled:
+        everything = slice(0, len(layout.passage_ids))
+        yield _Target(f"{code}-{POOL}", everything, everything, None)
