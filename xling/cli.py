@@ -245,9 +245,12 @@ def _checks(config: CellConfig) -> Iterable[tuple[str, str]]:
     from xling.data import registry
     from xling.model import presets as known
 
-    yield from ((f"data.train.{field}", text) for field, text in registry.problems(config.data.train, "train"))
-    for number, entry in enumerate(config.data.evaluate):
-        problems = registry.problems(entry, "evaluate")
+    several = isinstance(config.data.train, tuple)
+    for number, entry in enumerate(config.data.training_sets):
+        path = f"data.train.{number}" if several else "data.train"
+        yield from ((f"{path}.{field}", text) for field, text in registry.problems(entry, "train"))
+    for number, scored in enumerate(config.data.evaluate):
+        problems = registry.problems(scored, "evaluate")
         yield from ((f"data.evaluate.{number}.{field}", text) for field, text in problems)
     preset = config.model.preset
     if preset is not None and preset not in known.names():

@@ -1,11 +1,13 @@
 """Plans small enough to walk, for the tests of this folder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from xling.batching.plan import Plan
+from xling.batching.sources import SetShare
 from xling.config.schema import MixConfig
 
 LANGUAGES = ("ar", "de", "en")
@@ -16,7 +18,9 @@ def passages(items: int, languages: int = 3, per_passage: int = 1) -> np.ndarray
     return (np.arange(items) // per_passage)[:, None] * languages + np.arange(languages)
 
 
-def make(passages_IL: np.ndarray, *, batch_size: int = 4, seed: int = 0, **mix: Any) -> Plan:
+def make(
+    passages_IL: np.ndarray, *, batch_size: int = 4, seed: int = 0, sets: Sequence[SetShare] = (), **mix: Any
+) -> Plan:
     return Plan(
         item_ids=[f"q{i}" for i in range(len(passages_IL))],
         languages=LANGUAGES[: passages_IL.shape[1]],
@@ -24,6 +28,7 @@ def make(passages_IL: np.ndarray, *, batch_size: int = 4, seed: int = 0, **mix: 
         mix=MixConfig(**mix),
         batch_size=batch_size,
         seed=seed,
+        sets=sets,
     )
 
 

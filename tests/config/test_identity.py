@@ -357,3 +357,15 @@ def test_a_group_tells_an_optional_section_from_none(one_cell):
 def test_a_tuned_section_is_left_out_whole(one_cell):
     text = "name: a\ndata: {train: {dataset: geo}}\nmodel: {preset: tiny}\n"
     assert group(one_cell(text), "train") == group(one_cell(text, "train.batch_size=32"), "train")
+
+
+def several(*weights: float) -> CellConfig:
+    listed = [{"dataset": "mkqa", "path": str(number), "weight": weight} for number, weight in enumerate(weights)]
+    return cell(data={"train": listed})
+
+
+def test_weights_of_training_sets_are_part_of_the_identity_by_their_ratios():
+    assert id_of(several(1.0, 2.0)) == id_of(several(0.5, 1.0)) != id_of(several(2.0, 1.0))
+    assert id_of(several(3.0, 3.0)) == id_of(several(1.0, 1.0)) == id_of(cell()), "the data come in by fingerprint"
+    assert warm_of(several(1.0, 2.0)) == warm_of(several(1.0, 1.0))
+    assert training_key(several(1.0, 2.0)) != training_key(several(1.0, 1.0)) == training_key(several(2.0, 2.0))

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from xling.config.document import parse_value
 from xling.config.dotted import known_paths
 from xling.config.load import load_sweep
-from xling.config.schema import SweepConfig
+from xling.config.schema import CellConfig, SweepConfig
 from xling.errors import ConfigError
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
@@ -179,7 +180,7 @@ def test_all_problems_come_at_once_each_with_its_line(sweeps):
         "set it or write the path out",
         "s.yaml:4: data.train.languages is 'en', must be a list; write [en]",
         "s.yaml:6: data.evaluate.0.dataset is missing, must be given: "
-        "name of a registered data set (`xling datasets` lists them)",
+        "name of a registered data set (`xling data list` lists them)",
         "s.yaml:9: model.dropout is 1.5, must be at least 0 and below 1",
         "s.yaml:10: mix.monolingual is 1.4, must be within 0..1",
         "s.yaml:12: train.batch_size is 'many', must be a whole number",
@@ -371,3 +372,61 @@ def test_what_was_read_is_kept(sweeps):
     assert loaded.source == Path("s.yaml")
     assert loaded.overrides == ("seed=3",)
     assert loaded.config.seed == 3
+
+
+# several training sets
+
+SEVERAL = """name: s
+data:
+  train:
+    - {dataset: geo, languages: [de, en]}
+    - {dataset: mkqa, path: rows.jsonl, weight: 2}
+model: {preset: tiny}
+"""
+
+
+def test_training_data_may_be_one_mapping_or_a_list(one_cell, sweeps):
+    config = one_cell(SEVERAL)
+    assert [entry.dataset for entry in config.data.training_sets] == ["geo", "mkqa"]
+    assert [entry.weight for entry in config.data.training_sets] == [1, 2]
+    assert config.data.training_sets[1].path == os.path.abspath("rows.jsonl")
+    assert config.data.training_name == "geo + mkqa"
+    assert CellConfig.model_validate_json(config.model_dump_json()) == config
+    alone = one_cell(sweeps.base)
+    assert alone.data.training_sets == (alone.data.train,)
+    assert CellConfig.model_validate_json(alone.model_dump_json()) == alone
+
+
+def test_a_value_of_one_training_set_can_be_overridden_and_swept(sweeps):
+    config = sweeps.load(SEVERAL, "data.train.1.weight=0.5", "data.train.0.languages=[de, no]").cells[0].config
+    assert config.data.training_sets[1].weight == 0.5
+    assert config.data.training_sets[0].languages == ("de", "no")
+    swept = sweeps.load(SEVERAL + "grid:\n  - data.train.1.weight: [1, 3]\n").cells
+    assert [cell.config.data.training_sets[1].weight for cell in swept] == [1, 3]
+    assert [cell.label for cell in swept] == ["weight1", "weight3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("weight: 2", "weight: 0", "s.yaml:5: data.train.1.weight is 0, must be above 0"),
+        ("weight: 2", "weight: many", "s.yaml:5: data.train.1.weight is 'many', must be a number"),
+        ("weight: 2", "wieght: 2", "s.yaml:5: data.train.1.wieght is not a known setting; did you mean "),
+        ("dataset: mkqa, path: rows.jsonl", "dataset: geo, languages: [de, en]",
+         "s.yaml:2: data: train.0 and train.1 are the same, must differ in more than the weight; keep one"),
+        ("    - {dataset: geo, languages: [de, en]}\n", "",
+         "s.yaml:2: data: train has the weight 2, must be one of several sets to have one; remove it"),
+        ("{dataset: geo, languages: [de, en]}", "geo",
+         "s.yaml:4: data.train.0 is 'geo', must be a section with keys such as dataset, path, "),
+        ("dataset: mkqa, ", "", "s.yaml:5: data.train.1.dataset is missing, must be given: name of a "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_one_of_several_sets_is_said_of_it(sweeps, old, new, problem):
+    assert old in SEVERAL
+    (found,) = sweeps.problems(SEVERAL.replace(old, new))
+    assert found.startswith(problem)
+
+
+def test_an_empty_list_of_training_sets_is_refused(sweeps):
+    (found,) = sweeps.problems("name: s\ndata: {train: []}\nmodel: {preset: tiny}\n")
+    assert found == "s.yaml:2: data: train is an empty list, must name at least one data set"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fixtures import FIXTURES
+
 from xling.config.schema import DatasetConfig
 
 
@@ -170,13 +172,21 @@ def geo(folder: Path) -> DatasetConfig:
     return DatasetConfig(dataset="geo", languages=("de", "en"))
 
 
+def fixture(name: str) -> Callable[[Path], DatasetConfig]:
+    return lambda folder: FIXTURES[name].write(folder, name)
+
+
 SAMPLES: dict[str, Callable[[Path], DatasetConfig]] = {
     "beir": beir,
     "geo": geo,
     "miracl": miracl,
+    "mkqa": fixture("mkqa"),
     "mlqa-r": lareqa("mlqa-r"),
+    "mmarco": fixture("mmarco"),
     "mr-tydi": mr_tydi,
     "parallel-jsonl": parallel_jsonl,
+    "squad": fixture("squad"),
+    "squad-translate-train": fixture("squad-translate-train"),
     "tydiqa-goldp": tydiqa_goldp,
     "xor-retrieve": xor_retrieve,
     "xquad-r": lareqa("xquad-r"),

@@ -39,8 +39,9 @@ def each(names: list[str]) -> pytest.MarkDecorator:
 def test_an_adapter_says_what_it_is(config: DatasetConfig) -> None:
     adapter = registry.get(config.dataset)
     assert adapter.name == config.dataset
-    assert adapter.summary.strip() == adapter.summary != ""
-    assert "\n" not in adapter.summary
+    for text in (adapter.summary, adapter.licence, adapter.files):
+        assert text.strip() == text != ""
+        assert "\n" not in text
     assert adapter.options <= DatasetConfig.model_fields.keys() - {"dataset", "split"}
     assert adapter.can_train or adapter.splits
     assert bool(adapter.path_needed) <= ("path" in adapter.options)
@@ -110,7 +111,16 @@ def test_languages_restrict_an_evaluation_set(config: DatasetConfig) -> None:
     part = adapter.load_evaluation(config.model_copy(update={"languages": (first,)}))
     assert [language for language in part.languages if part.queries[language]] == [first]
     assert {query.id for query in part.queries[first]} == {query.id for query in whole.queries[first]}
-    assert part.fingerprint != whole.fingerprint
+    assert (part.fingerprint == whole.fingerprint) == (whole.languages == (first,))
+
+
+@each([name for name in TRAINED if "languages" in registry.get(name).options])
+def test_languages_restrict_a_training_set(config: DatasetConfig) -> None:
+    adapter = registry.get(config.dataset)
+    last = adapter.load_training(config).languages[-1]
+    training = adapter.load_training(config.model_copy(update={"languages": (last,)}))
+    assert training.languages == (last,)
+    assert {code for item in training.items for code in item.texts} == {last}
 
 
 @each(TRAINED)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from xling.config.schema import DatasetConfig
-from xling.data.parallel_jsonl import ParallelJsonl, dev_articles, read_items
+from xling.data.dev_split import dev_articles
+from xling.data.parallel_jsonl import ParallelJsonl, read_items
 from xling.data.records import ParallelItem, sorted_passages
 from xling.errors import DataError
 

@@ -21,6 +21,16 @@ class SourceCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCounts:
+    """What one of several training sets gave within the steps counted."""
+
+    items: int  # its size
+    weight: float
+    batches: int
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Composition:
     """Realised counts over the steps [start, stop)."""
 
@@ -30,6 +40,7 @@ class Composition:
     kinds: Mapping[str, int]  # batches by kind
     sources: Mapping[str, SourceCounts]  # by label
     excluded: Mapping[str, int]  # items of the sources too small for a batch, by label
+    sets: Mapping[str, SetCounts]  # by name, where there are several training sets
 
     @property
     def conflicts(self) -> int:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from xling.batching.composition import Composition, SourceCounts
+from xling.batching.composition import Composition, SetCounts, SourceCounts
 from xling.batching.counter_hash import UInt64Array, counter_hash, hash_texts, uniform
 from xling.batching.epoch import Epoch
 from xling.batching.passages import passage_keys_for
 from xling.batching.schedule import Schedule
-from xling.batching.sources import DRAWN, KINDS, Source, divide
+from xling.batching.sources import DRAWN, KINDS, SetShare, Source, divide
 from xling.config.schema import MixConfig
 from xling.data.records import TrainingSet
 from xling.errors import DataError
@@ -60,6 +60,7 @@ class Plan:
         mix: MixConfig,
         batch_size: int,
         seed: int,
+        sets: Sequence[SetShare] = (),
     ) -> None:
         """
         Args:
@@ -70,21 +71,24 @@ class Plan:
             mix: shares of the kinds.
             batch_size: pairs a step, over all ranks.
             seed: any integer, taken modulo 2^64.
+            sets: where the items are of several training sets: these, in the items' order.
 
         Raises:
             DataError: ids repeat, or a kind with a share has no source of ``batch_size`` items.
         """
         assert passages_IL.shape == (len(item_ids), len(languages)), "passages_IL is not items x languages"
         assert batch_size > 0
+        assert not sets or sum(share.items for share in sets) == len(item_ids), "sets do not add up to the items"
         self.item_ids = item_ids
         self.languages = tuple(languages)
         self.mix = mix
         self.batch_size = batch_size
         self.seed = seed
+        self.sets = tuple(sets)
         self._passages_IL = passages_IL.astype(np.int64, copy=False)
         self._has_IL = self._passages_IL >= 0
         self._ids_I = _hash_ids(item_ids)
-        self.sources, excluded = divide(self._has_IL, self.languages, mix, batch_size)
+        self.sources, excluded = divide(self._has_IL, self.languages, mix, batch_size, self.sets)
         self.excluded: tuple[tuple[str, int], ...] = tuple((source.label, source.items) for source in excluded)
         self._source_words = [int(word) for word in hash_texts(source.label for source in self.sources)]
         self._schedule = Schedule(seed=seed, mix=mix, sources=self.sources)
@@ -120,7 +124,13 @@ class Plan:
             first, count = int(before_S[index]), int(within_S[index])
             kinds[source.kind] += count
             sources[source.label] = self._count(index, first, first + count)
-        return Composition(start, stop, self.batch_size, kinds, sources, dict(self.excluded))
+        batches = Counter({source.set: 0 for source in self.sources})
+        for source in self.sources:
+            batches[source.set] += sources[source.label].batches
+        sets = {
+            s.name: SetCounts(s.items, s.weight, batches[s.name], batches[s.name] * self.batch_size) for s in self.sets
+        }
+        return Composition(start, stop, self.batch_size, kinds, sources, dict(self.excluded), sets)
 
     def _count(self, index: int, first: int, end: int) -> SourceCounts:
         """Counts over the batches ``first`` to ``end - 1`` of a source."""
@@ -174,8 +184,18 @@ class Plan:
         return _nth_language(has_BL, query_B), _nth_language(has_BL, passage_B)
 
 
-def plan_for(training: TrainingSet, mix: MixConfig, batch_size: int, seed: int, names: bool = False) -> Plan:
+def plan_for(
+    training: TrainingSet,
+    mix: MixConfig,
+    batch_size: int,
+    seed: int,
+    names: bool = False,
+    weights: Sequence[float] | None = None,
+) -> Plan:
     """The plan over a training set's items, or over its parallel names.
+
+    Args:
+        weights: of the sets that ``training`` was merged from, all 1 by default; names have none.
 
     Raises:
         DataError: as :class:`Plan`; or ``names`` is asked for and the set has none.
@@ -186,6 +206,7 @@ def plan_for(training: TrainingSet, mix: MixConfig, batch_size: int, seed: int, 
             f"remove model.warm_start or train on a data set with names"
         )
     items = training.names if names else training.items
+    sets = () if names else training.sets
     return Plan(
         item_ids=[item.id for item in items],
         languages=training.languages,
@@ -193,6 +214,7 @@ def plan_for(training: TrainingSet, mix: MixConfig, batch_size: int, seed: int, 
         mix=mix,
         batch_size=batch_size,
         seed=seed,
+        sets=[SetShare(*of, weight) for of, weight in zip(sets, weights or [1.0] * len(sets), strict=True)],
     )
 
 

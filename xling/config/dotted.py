@@ -45,9 +45,9 @@ class Slot:
 
     @property
     def section(self) -> type[BaseModel] | None:
-        """The section that stands here, if one does."""
-        plain = _without_none(self.annotation)
-        return plain if isinstance(plain, type) and issubclass(plain, BaseModel) else None
+        """The section that stands here, or may stand here, if one does."""
+        options = _options(self.annotation)
+        return next((plain for plain in options if isinstance(plain, type) and issubclass(plain, BaseModel)), None)
 
 
 def slot_at(model: type[BaseModel], parts: Parts) -> Slot | None:
@@ -62,10 +62,14 @@ def slot_at(model: type[BaseModel], parts: Parts) -> Slot | None:
 
 
 def _step(slot: Slot, part: str | int) -> Slot | None:
-    if slot.section is not None:
-        field = slot.section.model_fields.get(str(part))
+    below = (_step_into(plain, part) for plain in _options(slot.annotation))
+    return next((found for found in below if found is not None), None)
+
+
+def _step_into(plain: Any, part: str | int) -> Slot | None:
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        field = plain.model_fields.get(str(part))
         return None if field is None else _field_slot(field)
-    plain = _without_none(slot.annotation)
     arguments = get_args(plain)
     if get_origin(plain) is dict:
         return Slot(arguments[1])
@@ -90,11 +94,13 @@ def _element_slot(annotation: Any) -> Slot:
     return Slot(plain, tuple(constraint for constraints in fields for constraint in constraints))
 
 
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        options = [option for option in get_args(annotation) if option is not type(None)]
-        return options[0] if len(options) == 1 else annotation
-    return annotation
+def _options(annotation: Any) -> list[Any]:
+    """What may stand at a place, null aside: several where a section may also be a list of such."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return [annotation]
+    return [plain for option in get_args(annotation) if option is not type(None) for plain in _options(option)]
 
 
 def known_paths(model: type[BaseModel], start: Parts = ()) -> list[str]:

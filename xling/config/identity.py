@@ -74,7 +74,14 @@ def train_id(config: CellConfig, *, training_fingerprint: str, weights_digest: s
         training=training_fingerprint,
         weights=weights_digest,
         warm=warm_id,
+        **_weights(config),
     )
+
+
+def _weights(config: CellConfig) -> dict[str, list[float]]:
+    """Of several training sets, relative to the largest; nothing where all are equal, as with a single one."""
+    weights = [entry.weight for entry in config.data.training_sets]
+    return {} if len(set(weights)) == 1 else {"set_weights": [weight / max(weights) for weight in weights]}
 
 
 def warm_id(model: ModelConfig, *, names_fingerprint: str, training_fingerprint: str, weights_digest: str) -> str:
@@ -134,6 +141,7 @@ def comparison_group(
         weights=weights_digest,
         warm=warm_id,
         dev=dev_fingerprint,
+        **_weights(config),
     )
 
 
@@ -148,7 +156,8 @@ def _leaves(value: Any, parts: tuple[str, ...]) -> Iterator[tuple[list[str], Any
 
 def training_key(config: CellConfig) -> str:
     """Equal for two configurations that train the same, as far as shows without reading data or weights."""
-    named = {"train": config.data.train.model_dump(), "path": config.model.path, "revision": config.model.revision}
+    sets = [entry.model_dump(exclude={"weight"}) for entry in config.data.training_sets]
+    named = {"train": sets, **_weights(config), "path": config.model.path, "revision": config.model.revision}
     return canonical_json({"config": identity_fields(config), **named})
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from xling.config import dotted
+from xling.config.data_sets import CHOICES
 from xling.config.dotted import Parts, Slot
 
 _MUST_BE = {
@@ -49,7 +50,7 @@ def about(parts: Parts, text: str) -> str:
 
 def sentence(error: ErrorDetails, schema: type[BaseModel]) -> tuple[Parts, str]:
     """The path an error belongs to and the sentence that says it."""
-    parts: Parts = error["loc"]
+    parts: Parts = tuple(part for part in error["loc"] if part not in CHOICES)
     kind, value = error["type"], error["input"]
     slot = dotted.slot_at(schema, parts)
     if kind == "extra_forbidden" or slot is None:

@@ -9,49 +9,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-def identity(description: str, **constraints: Any) -> Any:
-    """A pydantic field whose value is part of a cell's identity.
-
-    ``identity_default`` is the value that ids leave out, the field's default unless given. When a
-    default changes, give the old one here: what was trained keeps its id, and means what it meant.
-    ``tuning=True`` marks what one tries several values of to find the best: early stopping compares
-    cells that differ in such fields alone.
-    """
-    marks: dict[str, Any] = {"identity": True, "tuning": constraints.pop("tuning", False)}
-    if "identity_default" in constraints:
-        marks["identity_default"] = constraints.pop("identity_default")
-    return Field(description=description, json_schema_extra=marks, **constraints)
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, values cannot be changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False, allow_inf_nan=False)
-
-
-class DatasetConfig(Section):
-    """Which data, from where. What its content is enters the identity by its fingerprint."""
-
-    dataset: str = Field(description="Name of a registered data set (`xling datasets` lists them).")
-    path: str | None = Field(None, description="Local file or folder in the data set's documented format.")
-    languages: tuple[str, ...] | None = Field(
-        None, description="Only these languages; all that the set has by default."
-    )
-    titles: tuple[str, ...] | None = Field(None, description="Only articles with these titles.")
-    split: str | None = Field(None, description="Which split to score: the data set's test split by default.")
-    bad_rows: Literal["stop", "skip"] = Field("stop", description="Stop at a row that breaks the format, or count it.")
-
-
-class DataConfig(Section):
-    """What is trained on, what is scored."""
-
-    train: DatasetConfig = Field(description="Parallel items to fine-tune on.")
-    evaluate: tuple[DatasetConfig, ...] = Field((), description="Retrieval sets every trained model is scored on.")
-    zero_shot: bool = Field(True, description="Claim that no evaluation article, paragraph or question is trained on.")
-    allow_overlap: bool = Field(False, description="Start although that claim fails; the overlap is tracked and shown.")
+from xling.config.data_sets import DataConfig as DataConfig
+from xling.config.data_sets import DatasetConfig as DatasetConfig
+from xling.config.data_sets import TrainingEntry as TrainingEntry
+from xling.config.section import Section as Section
+from xling.config.section import identity as identity
 
 
 class WarmStartConfig(Section):

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +27,7 @@ SHOWN_CHARACTERS = 60  # of a wrong value
 
 _BUFFER_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with _open(path) as file:
+        with open_bytes(path) as file:
             while line := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(line) > LONGEST_LINE:
@@ -113,7 +113,7 @@ def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                         f"{path}:{number}: the line is longer than {LONGEST_LINE >> 20} MB; is the file one row a line?"
                     )
                 if number == 1:
-                    line = line.removeprefix(_BYTE_ORDER_MARK)
+                    line = line.removeprefix(BYTE_ORDER_MARK)
                 yield number, line.rstrip(b"\r\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
@@ -130,7 +130,7 @@ def read_text(path: Path) -> str:
         DataError: as :func:`open_lines`, or it is not UTF-8.
     """
     try:
-        with _open(path) as file:
+        with open_bytes(path) as file:
             return file.read().decode("utf-8-sig")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip stream is cut short or damaged ({error}); copy the file again") from error
@@ -165,13 +165,18 @@ def read_jsonl(path: Path, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]
         yield number, row
 
 
-def read_tsv(path: Path, columns: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+def read_tsv(
+    path: Path, columns: int, bad: BadRows, *, only: Container[bytes] | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """Rows of a tab-separated file without a header or quotes; blank lines are passed over.
 
     A line that is not UTF-8, has another number of columns, or an empty one, is a bad row.
+
+    Args:
+        only: pass over lines whose first column is not among these, without checking them further.
     """
     for number, line in open_lines(path):
-        if not line or line.isspace():
+        if not line or line.isspace() or (only is not None and line.partition(b"\t")[0] not in only):
             continue
         try:
             row = _columns(line, columns)
@@ -272,7 +277,8 @@ def _why(error: UnicodeDecodeError) -> str:
     return f"byte 0x{error.object[error.start]:02x} at {error.start}: {error.reason}"
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
+    """A plain or gzipped file, unzipped. Raises OSError, and as it is read whatever ``gzip`` raises."""
     with path.open("rb") as start:
         zipped = start.read(2) == _GZIP_MAGIC
     if not zipped:

@@ -35,6 +35,8 @@ class Geo(Adapter):
 
     name: ClassVar[str] = "geo"
     summary: ClassVar[str] = "Embedded facts of the CLDR in eight languages: no download, for demos and tests"
+    licence: ClassVar[str] = "Unicode licence (the CLDR, as Babel ships it)"
+    files: ClassVar[str] = "none: made from the CLDR that Babel brings"
     options: ClassVar[frozenset[str]] = frozenset({"languages"})
     splits: ClassVar[tuple[str, ...]] = ("test", "dev")
     can_train: ClassVar[bool] = True

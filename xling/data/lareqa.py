@@ -29,6 +29,7 @@ class Lareqa(Adapter):
     options: ClassVar[frozenset[str]] = frozenset({"path", "languages", "titles"})
     splits: ClassVar[tuple[str, ...]] = ("test",)
     can_train: ClassVar[bool] = False
+    files: ClassVar[str] = f"{{language}}.json of {SOURCE}"
     all_languages: ClassVar[tuple[str, ...]]
 
     def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
@@ -119,6 +120,7 @@ class XquadR(Lareqa):
     name: ClassVar[str] = "xquad-r"
     summary: ClassVar[str] = "XQuAD-R: sentence retrieval over 1,190 questions in 11 languages (CC BY-SA 4.0)"
     all_languages: ClassVar[tuple[str, ...]] = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+    licence: ClassVar[str] = "CC BY-SA 4.0"
     path_needed: ClassVar[str] = f"the folder with LAReQA's xquad-r files ar.json … zh.json, from {SOURCE}"
 
 
@@ -129,6 +131,7 @@ class MlqaR(Lareqa):
     name: ClassVar[str] = "mlqa-r"
     summary: ClassVar[str] = "MLQA-R: sentence retrieval, 500 to 1,148 questions in 7 languages (CC BY-NC 4.0)"
     all_languages: ClassVar[tuple[str, ...]] = ("ar", "de", "en", "es", "hi", "vi", "zh")
+    licence: ClassVar[str] = "CC BY-NC 4.0; may not be passed on"
     path_needed: ClassVar[str] = f"the folder with LAReQA's mlqa-r files ar.json … zh.json, from {SOURCE}"
 
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
 from xling.errors import DataError
 
 LEVELS = ("article", "paragraph", "question")
@@ -111,3 +111,25 @@ def _key(language: str, text: str) -> Key:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a set holds out, as normalised keys by level: articles, paragraphs, questions."""
+
+    keys: Mapping[str, frozenset[Key]]
+
+    @classmethod
+    def of(cls, dev: RetrievalSet) -> HeldOut:
+        """What the queries and candidates of a dev split are about."""
+        found = {level: frozenset(_key(*text) for text in _evaluation_texts(dev, level)) for level in LEVELS}
+        return cls(found)
+
+    def touches(self, item: ParallelItem) -> bool:
+        """Whether an item has the article, a paragraph or a question of what is held out."""
+        if item.article and _key("", item.article) in self.keys["article"]:
+            return True
+        return any(
+            _key(code, pair.question) in self.keys["question"] or _key(code, pair.passage) in self.keys["paragraph"]
+            for code, pair in item.texts.items()
+        )

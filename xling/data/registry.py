@@ -24,8 +24,12 @@ MODULES = (
     "xling.data.geo",
     "xling.data.lareqa",
     "xling.data.miracl",
+    "xling.data.mkqa",
+    "xling.data.mmarco",
     "xling.data.mr_tydi",
     "xling.data.parallel_jsonl",
+    "xling.data.squad",
+    "xling.data.squad_translated",
     "xling.data.tydiqa",
     "xling.data.xor_retrieve",
 )
@@ -38,7 +42,9 @@ class Adapter(ABC):
     """Reads one data set from its documented files into the shapes of ``records``."""
 
     name: ClassVar[str]
-    summary: ClassVar[str]  # one line, shown by `xling datasets`
+    summary: ClassVar[str]  # one line, shown by `xling data list`
+    licence: ClassVar[str]  # of the data, as its source states it
+    files: ClassVar[str]  # the files it reads, and where they come from
     options: ClassVar[frozenset[str]]  # DatasetConfig fields it takes; `split` is governed by `splits` alone
     splits: ClassVar[tuple[str, ...]]  # evaluation splits, the default first; () = cannot be evaluated on
     can_train: ClassVar[bool]
@@ -148,8 +154,8 @@ def _option_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:
     taken = ", ".join(sorted(adapter.options - {"split"})) or "none"
     return [
         (field, f"is given, but {adapter.name} does not take it; remove it (it takes: {taken})")
-        for field, unset in (("path", None), ("languages", None), ("titles", None), ("bad_rows", "stop"))
-        if getattr(config, field) != unset and field not in adapter.options
+        for field, about in DatasetConfig.model_fields.items()
+        if field not in {"dataset", "split", *adapter.options} and getattr(config, field) != about.default
     ]
 
 

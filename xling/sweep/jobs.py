@@ -14,8 +14,17 @@ from typing import Literal
 from xling.config.grid import Cell, alpha_of, size_of
 from xling.config.identity import comparison_group, eval_id, train_id, warm_id
 from xling.config.labels import make_unique
-from xling.config.schema import BudgetConfig, CellConfig, DatasetConfig, MixConfig, TrainConfig
+from xling.config.schema import (
+    BudgetConfig,
+    CellConfig,
+    DataConfig,
+    DatasetConfig,
+    MixConfig,
+    TrainConfig,
+    TrainingEntry,
+)
 from xling.data import registry
+from xling.data.merge import load_dev, load_training
 from xling.data.overlap import Overlap, find_overlap, overlap_message
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import DataError
@@ -96,29 +105,31 @@ class _Data:
     """Loads each data set once."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, str], TrainingSet | RetrievalSet] = {}
+        self._trainings: dict[str, TrainingSet] = {}
+        self._retrievals: dict[tuple[str, str], RetrievalSet] = {}
 
-    def _once(
-        self, what: Literal["training", "dev", "evaluation"], config: DatasetConfig
-    ) -> TrainingSet | RetrievalSet:
-        key = (what, config.model_dump_json())
-        if key not in self._loaded:
-            adapter = registry.get(config.dataset)
-            if what == "training":
-                self._loaded[key] = adapter.load_training(config)
-            else:
-                self._loaded[key] = adapter.load_dev(config) if what == "dev" else adapter.load_evaluation(config)
-        return self._loaded[key]
+    def training(self, config: DataConfig) -> TrainingSet:
+        key = _without_weights(config.training_sets)
+        if key not in self._trainings:
+            self._trainings[key] = load_training(config.training_sets)
+        return self._trainings[key]
 
-    def training(self, config: DatasetConfig) -> TrainingSet:
-        loaded = self._once("training", config)
-        assert isinstance(loaded, TrainingSet)
-        return loaded
+    def dev(self, config: DataConfig) -> RetrievalSet:
+        key = ("dev", _without_weights(config.training_sets))
+        if key not in self._retrievals:
+            self._retrievals[key] = load_dev(config.training_sets)
+        return self._retrievals[key]
 
-    def retrieval(self, what: Literal["dev", "evaluation"], config: DatasetConfig) -> RetrievalSet:
-        loaded = self._once(what, config)
-        assert isinstance(loaded, RetrievalSet)
-        return loaded
+    def evaluation(self, config: DatasetConfig) -> RetrievalSet:
+        key = ("evaluation", config.model_dump_json())
+        if key not in self._retrievals:
+            self._retrievals[key] = registry.get(config.dataset).load_evaluation(config)
+        return self._retrievals[key]
+
+
+def _without_weights(entries: Sequence[TrainingEntry]) -> str:
+    """What decides the content of the sets together."""
+    return "\n".join(entry.model_dump_json(exclude={"weight"}) for entry in entries)
 
 
 def build_study(cells: Sequence[Cell]) -> Study:
@@ -130,11 +141,11 @@ def build_study(cells: Sequence[Cell]) -> Study:
     data = _Data()
     overlaps = _check_claims(data, cells)
     jobs = [_cell_job(data, cell) for cell in cells]
-    trainings = {(s := data.training(cell.config.data.train)).fingerprint: s for cell in cells}
+    trainings = {(s := data.training(cell.config.data)).fingerprint: s for cell in cells}
     retrievals = {}
     for cell in cells:
-        dev = data.retrieval("dev", cell.config.data.train)
-        scored = [data.retrieval("evaluation", config) for config in cell.config.data.evaluate]
+        dev = data.dev(cell.config.data)
+        scored = [data.evaluation(config) for config in cell.config.data.evaluate]
         retrievals.update({found.fingerprint: found for found in (dev, *scored)})
     return Study(
         cells=tuple(jobs),
@@ -148,10 +159,10 @@ def build_study(cells: Sequence[Cell]) -> Study:
 
 def _cell_job(data: _Data, cell: Cell) -> Job:
     config = cell.config
-    training = data.training(config.data.train)
+    training = data.training(config.data)
     if config.model.warm_start is not None and not training.names:
         raise DataError(
-            f"model.warm_start needs a data set with parallel names, {config.data.train.dataset!r} has none; "
+            f"model.warm_start needs a data set with parallel names, {config.data.training_name!r} has none; "
             "remove it, or train on one that has them (geo)"
         )
     digest = weights_digest(config.model)
@@ -164,7 +175,7 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
             training_fingerprint=training.fingerprint,
         )
     identity = train_id(config, training_fingerprint=training.fingerprint, weights_digest=digest, warm_id=warm)
-    dev = data.retrieval("dev", config.data.train).fingerprint
+    dev = data.dev(config.data).fingerprint
     group = comparison_group(
         config,
         cell.tuned,
@@ -200,7 +211,7 @@ def _variant(cell: Cell) -> str:
 def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evaluation, ...]:
     found = []
     for entry, name in _named(config.data.evaluate):
-        retrieval = data.retrieval("evaluation", entry)
+        retrieval = data.evaluation(entry)
         eval_identity = eval_id(identity, retrieval.fingerprint, config.evaluation)
         found.append(Evaluation(eval_identity, name, retrieval.fingerprint))
     return tuple(found)
@@ -214,7 +225,7 @@ def _named(entries: Sequence[DatasetConfig]) -> list[tuple[DatasetConfig, str]]:
 
 def _baseline_job(cell: Job) -> Job:
     train = TrainConfig(budget=BudgetConfig(steps=0), batch_size=cell.config.train.batch_size)
-    config = cell.config.model_copy(update={"train": train, "mix": MixConfig()})
+    config = cell.config.model_copy(update={"train": train, "mix": MixConfig(), "data": _unweighted(cell.config.data)})
     identity = train_id(config, training_fingerprint=cell.texts, weights_digest=cell.weights, warm_id=cell.warm)
     evaluations = tuple(
         Evaluation(eval_id(identity, e.fingerprint, config.evaluation), e.dataset, e.fingerprint)
@@ -236,6 +247,13 @@ def _baseline_job(cell: Job) -> Job:
     )
 
 
+def _unweighted(config: DataConfig) -> DataConfig:
+    """Without weights, which nothing that is not trained depends on."""
+    if not isinstance(config.train, tuple):
+        return config
+    return config.model_copy(update={"train": tuple(e.model_copy(update={"weight": 1.0}) for e in config.train)})
+
+
 def _warm_job(data: _Data, cell: Job) -> Job:
     warm = cell.config.model.warm_start
     assert warm is not None
@@ -250,7 +268,7 @@ def _warm_job(data: _Data, cell: Job) -> Job:
         size=cell.size,
         alpha=float("nan"),
         config=config,
-        training=data.training(cell.config.data.train).names_fingerprint,
+        training=data.training(cell.config.data).names_fingerprint,
         texts=cell.texts,
         weights=cell.weights,
     )
@@ -270,7 +288,7 @@ def _check_claims(data: _Data, cells: Sequence[Cell]) -> tuple[tuple[str, Overla
     problems: list[str] = []
     for config in {cell.config.data.model_dump_json(): cell.config.data for cell in cells}.values():
         for entry, name in _named(config.evaluate):
-            training, evaluation = data.training(config.train), data.retrieval("evaluation", entry)
+            training, evaluation = data.training(config), data.evaluation(entry)
             overlap = find_overlap(training, evaluation)
             if not overlap.any:
                 continue

@@ -52,7 +52,7 @@ class CellRecord:
         about = {"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)}
         self._tracker.open({**about, "xling.state": CellState.RUNNING, "xling.reason": ""})
         self._tracker.log_params(_params(job))
-        self._tracker.log_inputs(job.config.data.train.dataset, job.training)
+        self._tracker.log_inputs(job.config.data.training_name, job.training)
         for evaluation in job.evaluations:
             self._tracker.log_inputs(evaluation.dataset, evaluation.fingerprint, context="evaluation")
         self._tracker.log_points(_points(stored_steps(self._folder.storage)))
@@ -190,7 +190,7 @@ def _params(job: Job) -> dict[str, Any]:
     )
     return {
         **config,
-        "data.train": job.config.data.train.dataset,
+        "data.train": job.config.data.training_name,
         "size": job.size,
         "alpha": job.alpha if job.kind == "cell" else START,
     }

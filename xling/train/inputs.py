@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from xling.batching.passages import all_passage_keys
 from xling.batching.plan import Plan
+from xling.batching.sources import SetShare
 from xling.config.schema import CellConfig, ModelConfig
 from xling.data.records import TrainingSet
 from xling.data.training_tokens import TrainingRows, TrainingTokens, open_training, tokenize_training
@@ -36,6 +38,7 @@ class Inputs:
 
     plan: Plan
     tokens: TrainingTokens
+    negative_keys_N: npt.NDArray[np.int64]  # passage keys of ``tokens.rows.negatives_N``, as the plan's
 
 
 def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, names: bool = False) -> TrainingTokens:
@@ -53,6 +56,9 @@ def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, na
             "queries_IL": tokens.rows.queries_IL,
             "passages_IL": tokens.rows.passages_IL,
         }
+        if training.sets and not names:
+            arrays["sets"] = np.array([name for name, _ in training.sets])
+            arrays["set_items"] = np.array([count for _, count in training.sets])
         if training.negatives:
             arrays |= {"negatives_N": tokens.rows.negatives_N, "offsets": tokens.rows.offsets}
             arrays["negative_keys_N"] = keys.negatives_N
@@ -81,8 +87,17 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
         mix=config.mix,
         batch_size=config.train.batch_size,
         seed=config.seed,
+        sets=_shares(arrays, config),
     )
-    return Inputs(plan, tokens)
+    return Inputs(plan, tokens, arrays.get("negative_keys_N", np.zeros(0, np.int64)))
+
+
+def _shares(arrays: dict[str, Any], config: CellConfig) -> list[SetShare]:
+    """Of several training sets: what was stored of them, with the weights of this cell."""
+    if "sets" not in arrays:
+        return []
+    weights = [entry.weight for entry in config.data.training_sets]
+    return [SetShare(*of) for of in zip(arrays["sets"].tolist(), arrays["set_items"].tolist(), weights, strict=True)]
 
 
 def load_start_model(root: Storage, config: CellConfig, *, texts: str, weights: str, warm: str | None) -> LoadedModel:

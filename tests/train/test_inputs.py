@@ -1,0 +1,60 @@
+"""What workers read of several training sets, and of hard negatives."""
+
+from pathlib import Path
+
+import numpy as np
+from small_jobs import LANGUAGES, config, training_set
+
+from xling.config.schema import CellConfig
+from xling.data.fingerprint import fingerprint_items
+from xling.data.records import ParallelItem, TextPair, TrainingSet
+from xling.model.tokenizer import ensure_tokenizer
+from xling.storage import Storage
+from xling.train.inputs import load_inputs, load_untrained, store_inputs
+
+
+def several() -> TrainingSet:
+    """Two sets of 30 and 12 items, with a hard negative each."""
+    made = [
+        ParallelItem(
+            f"{name}/{item.id}",
+            item.article,
+            {
+                code: TextPair(p.question, p.passage, f"{name}/{p.passage_id}", (f"{name}/{code}/n{number % 5}",))
+                for code, p in item.texts.items()
+            },
+        )
+        for name, count in (("one", 30), ("two", 12))
+        for number, item in enumerate(training_set(count).items)
+    ]
+    negatives = {key: f"Not this {key}." for item in made for pair in item.texts.values() for key in pair.negatives}
+    digest = fingerprint_items(LANGUAGES, made, negatives)
+    return TrainingSet("one + two", LANGUAGES, made, digest, negatives=negatives, sets=(("one", 30), ("two", 12)))
+
+
+def weighted(*weights: float) -> CellConfig:
+    train = [{"dataset": "mkqa", "path": str(number), "weight": weight} for number, weight in enumerate(weights)]
+    cell = config().model_dump(mode="json")
+    return CellConfig.model_validate({**cell, "data": {"train": train}})
+
+
+def test_sets_and_negatives_reach_the_workers(tmp_path: Path):
+    root, training = Storage(str(tmp_path)), several()
+    ensure_tokenizer(root, training)
+    start = load_untrained(root, config().model, 0, training.fingerprint, "preset:tiny")
+    store_inputs(root, training, start)
+    shares = {}
+    for weights in ((1.0, 1.0), (1.0, 9.0)):
+        inputs = load_inputs(root, training.fingerprint, start, weighted(*weights))
+        assert [(share.name, share.items, share.weight) for share in inputs.plan.sets] == [
+            ("one", 30, weights[0]),
+            ("two", 12, weights[1]),
+        ]
+        shares[weights] = inputs.plan.composition(0, 2000).sets["two"].batches / 2000
+    assert shares[1.0, 1.0] < 0.4
+    assert shares[1.0, 9.0] > 0.6
+    tokens = inputs.tokens
+    (negative,) = tokens.negatives(31, 1)
+    assert "this" in "".join(start.tokenizer.decode(negative, skip_special_tokens=True).split())
+    assert len(np.unique(tokens.rows.negatives_N)) == len(training.negatives) == 30
+    assert load_inputs(root, training.fingerprint, start, weighted(1.0, 1.0)).negative_keys_N.shape == (42 * 3,)

@@ -1,0 +1,110 @@
+"""Data sets to train on: their items are read once, a part is held out as dev, the rest is trained on."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, overload
+
+from xling.config.schema import DatasetConfig
+from xling.data.dev_split import as_retrieval, dev_articles
+from xling.data.fingerprint import fingerprint_items
+from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
+from xling.data.registry import Adapter
+from xling.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What a data set's files hold, dev articles included."""
+
+    languages: tuple[str, ...]
+    items: Sequence[ParallelItem]  # sorted by id, so that the order of rows in a file changes nothing
+    negatives: Mapping[str, str] = field(default_factory=dict)  # texts of hard negatives by passage id
+
+
+class ItemAdapter(Adapter):
+    """An adapter that only has to read items; see ``dev_split`` for what is held out."""
+
+    splits: ClassVar[tuple[str, ...]] = ("dev",)
+    can_train: ClassVar[bool] = True
+    largest_dev: ClassVar[int | None] = 1000  # questions; whole articles, so at least one
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Items] | None = None
+
+    @abstractmethod
+    def read_items(self, config: DatasetConfig) -> Items:
+        """All items, after ``languages`` and ``titles``. Raises DataError when the files are wrong."""
+
+    def load_training(self, config: DatasetConfig) -> TrainingSet:
+        found = self._items(config)
+        held_out = dev_articles(found.items, self.largest_dev)
+        kept = _chosen(found.items, [i for i, item in enumerate(found.items) if item.article not in held_out])
+        if not kept:
+            raise DataError(
+                f"{config.path or self.name}: all rows are of one article, which the dev split holds out whole; "
+                "give rows of at least two articles (`title`)"
+            )
+        present = tuple(language for language in found.languages if any(language in item.texts for item in kept))
+        digest = fingerprint_items(present, kept, found.negatives)
+        return TrainingSet(self.name, present, kept, digest, negatives=found.negatives)
+
+    def load_dev(self, config: DatasetConfig) -> RetrievalSet:
+        found = self._items(config)
+        held_out = dev_articles(found.items, self.largest_dev)
+        dev = [item for item in found.items if item.article in held_out]
+        return as_retrieval(f"{self.name}-dev", found.languages, dev)
+
+    def load_evaluation(self, config: DatasetConfig) -> RetrievalSet:
+        return self.load_dev(config)
+
+    def _items(self, config: DatasetConfig) -> Items:
+        """What was read last is kept: the training set and its dev split are asked for one after the other."""
+        key = (config.model_dump_json(exclude={"weight"}), _state(config.path))
+        if self._last is None or self._last[0] != key:
+            self._last = None  # frees the old one before the new is read
+            self._last = (key, self.read_items(config))
+        return self._last[1]
+
+
+class _Chosen(Sequence[ParallelItem]):
+    """Some of the items of a sequence that makes them when they are asked for."""
+
+    def __init__(self, items: Sequence[ParallelItem], indices: Sequence[int]) -> None:
+        self._items, self._indices = items, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> ParallelItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ParallelItem]: ...
+    def __getitem__(self, index: int | slice) -> ParallelItem | Sequence[ParallelItem]:
+        if isinstance(index, slice):
+            return _Chosen(self._items, self._indices[index])
+        return self._items[self._indices[index]]
+
+
+def _chosen(items: Sequence[ParallelItem], indices: list[int]) -> Sequence[ParallelItem]:
+    return [items[i] for i in indices] if isinstance(items, list) else _Chosen(items, indices)
+
+
+def _state(path: str | None) -> object:
+    """What shows that files have changed: names, sizes and times of a file or all below a folder."""
+    if path is None:
+        return None
+    root = Path(path).expanduser()
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file in files if (stat := _stat(file)) is not None]
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:  # a broken link, or gone meanwhile
+        return None
