@@ -51,7 +51,10 @@ def write_squad(path: Path, articles: dict[str, dict[str, list[tuple[str, str, s
 
 
 TYDI = {
-    "arabic": {"نهر": {"النيل نهر طويل.": [("arabic-12-0", "ما هو النيل؟", "نهر")]}},
+    "arabic": {
+        "نهر": {"النيل نهر طويل.": [("arabic-12-0", "ما هو النيل؟", "نهر")]},
+        "جبل": {"سيناء جبل في مصر.": [("arabic-13-0", "أين سيناء؟", "مصر")]},
+    },
     "finnish": {
         "Nokia": {
             "Nokia on kaupunki. Se on Pirkanmaalla.": [
@@ -96,14 +99,16 @@ def mr_tydi(folder: Path) -> DatasetConfig:
             write_table(below / "ir-format-data" / f"topics.{split}.txt", TOPICS[code])
             judged = [(query, "Q0", docid, grade) for query, docid, grade in QRELS[code] if grade]
             write_table(below / "ir-format-data" / f"qrels.{split}.txt", judged)
+        judged_ones = {query: docid for query, docid, grade in QRELS[code] if grade}
+        asked = [(query, text, judged_ones[query]) for query, text in TOPICS[code]]
         rows = [
             {
                 "query_id": query,
                 "query": text,
-                "positive_passages": [texts[docid] for asked, docid, grade in QRELS[code] if asked == query and grade],
-                "negative_passages": [texts[CORPUS[code][-1]["docid"]]],
+                "positive_passages": [texts[positive]],
+                "negative_passages": [row for row in CORPUS[code] if row["docid"] != positive],
             }
-            for query, text in TOPICS[code]
+            for query, text, positive in [*asked, ("99", "?", CORPUS[code][-1]["docid"])]
         ]
         write_jsonl(below / "train.jsonl.gz", rows)
     return DatasetConfig(dataset="mr-tydi", path=str(folder))

@@ -12,9 +12,9 @@ from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.collection import body, read_beir_qrels, read_qrels
 from xling.data.corpus import Corpus
-from xling.data.files import BadRows, read_tsv
+from xling.data.files import BadRows, read_jsonl, read_tsv
 from xling.data.miracl import SHARDS
-from xling.data.records import RetrievalSet
+from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import DataError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -186,6 +186,69 @@ def test_mr_tydi_takes_anserinis_names_and_splits(tmp_path: Path) -> None:
         "is 'train', must be one of test, dev"
         in dict(registry.problems(config.model_copy(update={"split": "train"}), "evaluate"))["split"]
     )
+
+
+def train(config: DatasetConfig, **changes: Any) -> TrainingSet:
+    return registry.get("mr-tydi").load_training(config.model_copy(update=changes))
+
+
+def test_mr_tydi_is_trained_on_with_hard_negatives(tmp_path: Path) -> None:
+    config = SAMPLES["mr-tydi"](tmp_path)
+    training = train(config, hard_negatives=5)
+    items = {item.id: item for item in training.items}
+    assert all(list(item.texts) == [key.partition("/")[0]] for key, item in items.items())
+    dev = registry.get("mr-tydi").load_dev(config)
+    asked = {query.id.partition("/")[2] for queries in dev.queries.values() for query in queries}
+    assert {*items, *asked} == {"sw/3", "sw/1", "sw/99", "bn/5", "bn/99"}
+    texts = {
+        f"{code}/{row['docid']}": f"{row['title']} {row['text']}".strip() for code in CORPUS for row in CORPUS[code]
+    }
+    for key, item in items.items():
+        pair = item.texts[key[:2]]
+        assert pair.passage == texts[pair.passage_id]
+        assert set(pair.negatives) == {name for name in texts if name.startswith(key[:3]) and name != pair.passage_id}
+    assert all(training.negatives[name] == texts[name] for name in training.negatives)
+    assert {len(item.texts[key[:2]].negatives) for key, item in {i.id: i for i in train(config).items}.items()} == {1}
+    assert not train(config, hard_negatives=0).negatives
+
+
+def test_mr_tydi_without_corpora_can_be_trained_on_but_not_scored(tmp_path: Path) -> None:
+    config = SAMPLES["mr-tydi"](tmp_path)
+    for code in ("swahili", "bengali"):
+        (tmp_path / f"mrtydi-v1.1-{code}" / "corpus.jsonl.gz").unlink()
+    assert registry.problems(config, "train") == []
+    assert train(config).languages
+    with pytest.raises(DataError, match="holds no corpus of mr-tydi"):
+        load(config)
+    with pytest.raises(DataError, match=r"has no mrtydi-v1\.1-bengali/corpus\.jsonl\.gz|holds no corpus"):
+        load(config, languages=("bn",))
+    with pytest.raises(DataError, match=r"has no mrtydi-v1\.1-thai/train\.jsonl\.gz"):
+        train(config, languages=("th",))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"positive_passages": []}, "`positive_passages` is empty"),
+        ({"positive_passages": [{"docid": "1#0", "title": "", "text": ""}]}, "passage '1#0' has no text"),
+        ({"negative_passages": None}, "`negative_passages` is null, must be a list of objects"),
+        ({"query": ""}, "`query` is"),
+        ({"query_id": "3"}, "which an earlier row has too"),
+    ],
+)
+def test_wrong_training_rows(tmp_path: Path, change: dict[str, Any], rule: str) -> None:
+    config = SAMPLES["mr-tydi"](tmp_path)
+    path = tmp_path / "mrtydi-v1.1-swahili" / "train.jsonl.gz"
+    rows = [row for _, row in read_jsonl(path, BadRows(strict=True))]
+    write_jsonl(path, [*rows, rows[0] | {"query_id": "100"} | change])
+    with pytest.raises(DataError) as caught:
+        train(config)
+    assert str(caught.value).startswith(f"{path}:4: ")
+    assert rule in str(caught.value)
+    write_jsonl(path, rows)
+    whole = train(config)
+    write_jsonl(path, [*rows, rows[0] | {"query_id": "100"} | change])
+    assert train(config, bad_rows="skip").fingerprint == whole.fingerprint
 
 
 def test_beir_scores_the_queries_of_its_split_alone(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from samples import miracl
 
 from xling.config.schema import DatasetConfig
 from xling.data.lareqa import XquadR
+from xling.data.miracl import Miracl
 from xling.data.overlap import find_overlap, require_zero_shot
 from xling.data.parallel_jsonl import ParallelJsonl, read_items
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet
@@ -102,6 +104,21 @@ def test_five_examples_are_shown_of_many() -> None:
     assert (overlap.counts["article"], overlap.totals["article"]) == (8, 9)
     assert len(overlap.examples["article"]) == 5
     assert str(overlap).endswith("article_4, …)")
+
+
+def test_of_a_big_corpus_only_what_answers_a_query_is_compared(tmp_path: Path) -> None:
+    scored = Miracl().load_evaluation(miracl(tmp_path))
+    relevant, other = "Nairobi Nairobi ni mji mkuu wa Kenya.", "Bila kichwa."
+    assert {relevant, other} < {passage.text for passage in scored.passages["sw"]}
+
+    def trained_on(passage: str) -> TrainingSet:
+        items = [ParallelItem("1", "Nairobi", {"sw": TextPair("?", passage, "sw/1")})]
+        return TrainingSet("trained", ("sw",), items, "")
+
+    overlap = find_overlap(trained_on(relevant), scored)
+    assert overlap.counts == {"paragraph": 1, "question": 0}  # its article is Wikipedia's
+    assert overlap.totals["paragraph"] == 3
+    assert not find_overlap(trained_on(other), scored).any
 
 
 @pytest.mark.skipif(not (REAL / "xquad-r").exists(), reason="needs the real data files beside the repository")

@@ -28,7 +28,7 @@ def test_candidates_are_the_distinct_contexts_of_a_language(tmp_path: Path) -> N
     retrieval = load(tmp_path)
     assert retrieval.languages == ("ar", "fi")
     assert not retrieval.cross_lingual
-    assert {code: len(found) for code, found in retrieval.passages.items()} == {"ar": 1, "fi": 3}
+    assert {code: len(found) for code, found in retrieval.passages.items()} == {"ar": 2, "fi": 3}
     assert len(retrieval.queries["fi"]) == 4
     one, other = (retrieval.qrels[f"fi/{key}"] for key in ("finnish--5-1", "finnish-7-2"))
     assert one == other
@@ -95,6 +95,26 @@ def test_languages_and_places_are_checked(tmp_path: Path) -> None:
         load(empty)
     found = dict(registry.problems(DatasetConfig(dataset="tydiqa-goldp", path=str(empty)), "evaluate"))
     assert "holds no GoldP file" in found["path"]
+
+
+def test_the_train_split_is_trained_on_with_articles_held_out(tmp_path: Path) -> None:
+    config = tydiqa_goldp(tmp_path)
+    training, dev = TydiqaGoldp().load_training(config), TydiqaGoldp().load_dev(config)
+    asked = {item.id for item in training.items} | {
+        query.id.partition("/")[2] for queries in dev.queries.values() for query in queries
+    }
+    assert asked == {key for articles in TYDI.values() for paragraphs in articles.values()
+                     for questions in paragraphs.values() for key, _, _ in questions}  # fmt: skip
+    assert len(training.items) < len(asked)
+    assert all(len(item.texts) == 1 for item in training.items)
+    (item,) = [item for item in training.items if item.id == "finnish-7-2"]
+    assert item.article == "Nokia"
+    assert item.texts["fi"].passage == "Nokia on kaupunki. Se on Pirkanmaalla."
+    (tmp_path / "tydiqa-goldp-v1.1-dev.json").unlink()
+    assert registry.problems(config, "train") == []
+    assert TydiqaGoldp().load_training(config).fingerprint == training.fingerprint
+    with pytest.raises(DataError, match="holds no GoldP file of split dev"):
+        load(tmp_path)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the TyDi QA samples beside the repository")

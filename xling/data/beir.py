@@ -38,7 +38,7 @@ class Beir(CollectionAdapter):
     )
     measures: ClassVar[tuple[str, ...]] = ("nDCG@10", "R@100")
 
-    def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
+    def with_corpus(self, config: DatasetConfig) -> tuple[str, ...]:
         if config.path is None:
             return ()
         if _is_single(config):
@@ -56,7 +56,7 @@ class Beir(CollectionAdapter):
         return super().chosen_languages(config)
 
     def has_language(self, config: DatasetConfig, language: str) -> bool:
-        return language in self.available_languages(config)
+        return language in self.with_corpus(config)
 
     def locate(self, config: DatasetConfig, language: str, split: str) -> CollectionFiles:
         folder = Path(str(config.path)).expanduser() if _is_single(config) else _folders(config)[language]

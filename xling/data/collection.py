@@ -68,6 +68,10 @@ class CollectionAdapter(Adapter):
         return "docid", passage_reader(language, "docid")
 
     def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
+        return self.with_corpus(config)
+
+    def with_corpus(self, config: DatasetConfig) -> tuple[str, ...]:
+        """The languages there is a corpus of; all where the hub has them."""
         if config.path is None:
             return self.all_languages
         return tuple(language for language in self.all_languages if self.has_language(config, language))
@@ -113,7 +117,7 @@ class CollectionAdapter(Adapter):
 
     def chosen_languages(self, config: DatasetConfig) -> tuple[str, ...]:
         """The languages to load. One that is asked for by name although its files are missing stays among them."""
-        available = self.available_languages(config)
+        available = self.with_corpus(config)
         if not available:
             raise DataError(f"{config.path}: holds no corpus of {self.name}; it must be {self.path_needed}")
         known = self.all_languages or available

@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
+from xling.data.corpus import Corpus
+from xling.data.records import ParallelItem, Passage, RetrievalSet, TrainingSet
 from xling.errors import DataError
 
 LEVELS = ("article", "paragraph", "question")
@@ -47,7 +48,9 @@ def find_overlap(training: TrainingSet, evaluation: RetrievalSet) -> Overlap:
     Articles are compared by title (underscores as spaces), paragraphs by a candidate's context,
     or its text where it has none, with the training passages of its language, and questions by
     text within a language; all after NFKC, case folding and collapsing white space. Short
-    parallel names (``training.names``) are not compared.
+    parallel names (``training.names``) are not compared. Of a big corpus, all of Wikipedia as a
+    rule, only the passages that are relevant to a query are compared: what else was trained on
+    answers nothing.
     """
     counts: dict[str, int] = {}
     totals: dict[str, int] = {}
@@ -95,11 +98,19 @@ def _evaluation_texts(evaluation: RetrievalSet, level: str) -> Iterable[Key]:
         if level == "question":
             yield from ((language, query.text) for query in evaluation.queries[language])
             continue
-        for passage in evaluation.passages[language]:
+        for passage in _compared(evaluation, language):
             if level == "paragraph":
                 yield language, passage.context or passage.text
             elif passage.article:
                 yield "", passage.article
+
+
+def _compared(evaluation: RetrievalSet, language: str) -> Iterable[Passage]:
+    passages = evaluation.passages[language]
+    if not isinstance(passages, Corpus):
+        return passages
+    relevant = {name for row in evaluation.qrels.values() for name, grade in row.items() if grade >= 1}
+    return (passages[position] for position in sorted(passages.positions(relevant).values()))
 
 
 def _key(language: str, text: str) -> Key:

@@ -59,6 +59,10 @@ class Adapter(ABC):
         """Problems only this set can see, found without loading it. The path is known to exist."""
         return []
 
+    def check_for(self, role: Role, config: DatasetConfig) -> list[Problem]:
+        """As :meth:`check`, for sets whose files to train on are others than those to score on."""
+        return self.check(config)
+
     def load_training(self, config: DatasetConfig) -> TrainingSet:
         """The items to train on, without the dev split. Raises DataError when the files are wrong."""
         raise ConfigError(f"dataset {self.name!r} cannot be trained on, it holds evaluation data only")
@@ -129,7 +133,7 @@ def problems(config: DatasetConfig, role: Role) -> list[Problem]:
     if found or path_problems:
         return [*found, *path_problems]
     try:
-        return [*_language_problems(adapter, config), *adapter.check(config)]
+        return [*_language_problems(adapter, config), *adapter.check_for(role, config)]
     except XlingError as error:  # a file so broken that not even its languages can be read
         return [("path" if config.path else "dataset", str(error))]
 

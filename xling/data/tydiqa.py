@@ -6,6 +6,8 @@ The task has no official retrieval form; this one is ours:
   they stand (no stripping, no folding);
 - the queries are the split's questions, the one relevant passage of each is its own context.
 
+Trained on is the train split: a question with its context, each item in one language.
+
 Files are SQuAD-shaped: the gold passages of all languages in one (``tydiqa-goldp-v1.1-dev.json``),
 one a language (``tydiqa-goldp-dev-arabic.json``; XTREME's ``tydiqa.goldp.ar.dev.json``), or the
 hub's flat rows (``secondary_task/validation-…parquet``). A question's language is the full name
@@ -14,7 +16,6 @@ its id begins with (``arabic-2387…``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,9 +23,11 @@ from xling.config.schema import DatasetConfig
 from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint, fingerprint_retrieval
 from xling.data.hub import fetch, find
+from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.records import Passage, Query, RetrievalSet, sorted_passages
-from xling.data.registry import Adapter, Problem, register, unknown
-from xling.data.squad_format import SquadQuestion, read_squad, read_squad_parquet
+from xling.data.registry import Problem, Role, register, unknown
+from xling.data.squad import items_of, read_questions
+from xling.data.squad_format import SquadQuestion
 from xling.errors import DataError
 from xling.languages import normalise
 
@@ -37,8 +40,11 @@ _HUB_SPLITS = {"dev": "validation", "train": "train"}
 
 
 @register
-class TydiqaGoldp(Adapter):
-    """Its dev split (the hub's validation split), by our definition of retrieval."""
+class TydiqaGoldp(ItemAdapter):
+    """Its dev split (the hub's validation split) scored by our definition of retrieval, its train split trained on.
+
+    What is held out of the train split to measure on while training is not the published dev split.
+    """
 
     name: ClassVar[str] = "tydiqa-goldp"
     summary: ClassVar[str] = "TyDi QA GoldP: questions against the split's paragraphs, within each of 9 languages"
@@ -46,7 +52,6 @@ class TydiqaGoldp(Adapter):
     files: ClassVar[str] = f"tydiqa-goldp-v1.1-dev.json, XTREME's tydiqa.goldp.*.dev.json, or {HUB}"
     options: ClassVar[frozenset[str]] = frozenset({"path", "languages", "bad_rows"})
     splits: ClassVar[tuple[str, ...]] = ("dev",)
-    can_train: ClassVar[bool] = False
     path_needed: ClassVar[str] = (
         "tydiqa-goldp-v1.1-dev.json or a folder with it, or one with tydiqa-goldp-dev-arabic.json … "
         "or tydiqa.goldp.ar.dev.json …"
@@ -54,14 +59,21 @@ class TydiqaGoldp(Adapter):
     path_optional: ClassVar[bool] = True
 
     def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
-        return _languages_found(config, "dev")
+        found = {*_languages_found(config, "dev"), *_languages_found(config, "train")}
+        return tuple(code for code in LANGUAGES if code in found)
 
-    def check(self, config: DatasetConfig) -> list[Problem]:
-        if not _languages_found(config, "dev"):
-            return [
-                ("path", f"is {config.path!r}, which holds no GoldP file of split dev; it must name {self.path_needed}")
-            ]
+    def check_for(self, role: Role, config: DatasetConfig) -> list[Problem]:
+        split = "dev" if role == "evaluate" else "train"
+        if not _languages_found(config, split):
+            text = f"is {config.path!r}, which holds no GoldP file of split {split}; it must name {self.path_needed}"
+            return [("path", text)]
         return []
+
+    def read_items(self, config: DatasetConfig) -> Items:
+        bad = BadRows.of(config)
+        questions = read_split(config, "train", bad)
+        bad.tell(self.name)
+        return Items(tuple(questions), items_of(questions, config))
 
     def load_evaluation(self, config: DatasetConfig) -> RetrievalSet:
         """Queries ``ar/<question id>``, passages ``ar/<digest of the context>``.
@@ -70,7 +82,7 @@ class TydiqaGoldp(Adapter):
             DataError: a file is missing or wrong (which file, where).
         """
         bad = BadRows.of(config)
-        questions = read_questions(config, "dev", bad)
+        questions = read_split(config, "dev", bad)
         bad.tell(self.name)
         languages = tuple(questions)
         queries: dict[str, list[Query]] = {}
@@ -93,7 +105,7 @@ class TydiqaGoldp(Adapter):
         return RetrievalSet(self.name, languages, queries, passages, qrels, digest, cross_lingual=False)
 
 
-def read_questions(config: DatasetConfig, split: str, bad: BadRows) -> dict[str, list[SquadQuestion]]:
+def read_split(config: DatasetConfig, split: str, bad: BadRows) -> dict[str, list[SquadQuestion]]:
     """A split's questions by language, in the order of ``LANGUAGES``; those without an answer are left out.
 
     Raises:
@@ -104,7 +116,7 @@ def read_questions(config: DatasetConfig, split: str, bad: BadRows) -> dict[str,
             raise DataError(f"{config.dataset}: `languages` {unknown(code, LANGUAGES)}")
     found: dict[str, list[SquadQuestion]] = {}
     for path, expected in _files(config, split).items():
-        for question in _read(path, bad):
+        for question in read_questions(path, bad):
             try:
                 language = normalise(question.id.partition("-")[0])
             except ValueError:
@@ -120,10 +132,6 @@ def read_questions(config: DatasetConfig, split: str, bad: BadRows) -> dict[str,
     if not found:
         raise DataError(f"{config.path or HUB}: holds no question with an answer")
     return {language: found[language] for language in LANGUAGES if language in found}
-
-
-def _read(path: Path, bad: BadRows) -> Iterator[SquadQuestion]:
-    return (read_squad_parquet if path.suffix == ".parquet" else read_squad)(path, bad)
 
 
 def _files(config: DatasetConfig, split: str) -> dict[Path, str]:
