@@ -20,7 +20,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "ui", "datasets", "presets", "track"),
+    *("results", "evaluate", "score", "compare", "ui", "datasets", "presets", "track"),
 ]
 GOOD = """\
 name: small

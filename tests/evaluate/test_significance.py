@@ -16,7 +16,7 @@ from xling.evaluate.significance import Comparison, compare
 def table(values: np.ndarray, languages: list[str], **more: np.ndarray) -> pa.Table:
     """Per-query values, QPP by question, query and passage language; NaN where there is no row."""
     rows = [
-        {"query": f"{l1}/{q}", "query_language": l1, "passage_language": l2, "mAP": float(values[q, i, j])}
+        {"query": f"{l1}/{q}", "query_language": l1, "passage_language": l2, "n_rel": 1, "mAP": float(values[q, i, j])}
         for q in range(len(values))
         for i, l1 in enumerate(languages)
         for j, l2 in enumerate(languages)
@@ -152,7 +152,7 @@ def test_pairs_are_corrected_by_holm_together_and_pools_by_themselves() -> None:
     rng = np.random.default_rng(3)
     a, b = simulated(rng, 30, 0.3)
     pools = [
-        {"query": f"{l1}/{q}", "query_language": l1, "passage_language": "*", "mAP": float(rng.random())}
+        {"query": f"{l1}/{q}", "query_language": l1, "passage_language": "*", "n_rel": 1, "mAP": float(rng.random())}
         for q in range(30)
         for l1 in LANGUAGES
     ]
@@ -189,7 +189,7 @@ def test_a_question_is_the_id_without_its_own_language_in_front() -> None:
     assert question_of("ar/56be", "de") == "ar/56be"
     assert question_of("mkqa-17", "ar") == "mkqa-17"
     rows = [
-        {"query": name, "query_language": code, "passage_language": code, "mAP": 0.5}
+        {"query": name, "query_language": code, "passage_language": code, "n_rel": 1, "mAP": 0.5}
         for name, code in [("ar/1", "ar"), ("de/1", "de"), ("de/2", "de")]
     ]
     paired = pair_up(pa.Table.from_pylist(rows), pa.Table.from_pylist(rows), "mAP")

@@ -8,7 +8,7 @@ Shapes: C questions, P cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,9 @@ from xling.errors import DataError
 from xling.evaluate.measures import Values
 from xling.evaluate.result import POOL_LANGUAGE
 from xling.evaluate.runfile import POOL
+from xling.languages import check_language
 
+ALL = "-"  # in place of both languages, for a run of no known pair
 _KEY = ("query", "query_language", "passage_language")
 _SHOWN = 3
 
@@ -38,15 +40,23 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.query}-{POOL if self.is_pool else self.passage}"
+        return "all" if self.query == ALL else f"{self.query}-{POOL if self.is_pool else self.passage}"
+
+
+def macro_groups(cells: Iterable[Cell]) -> Mapping[str, tuple[Cell, ...]]:
+    """The cells that each macro mean (Mo, Cr, Mul) is over; without those over none."""
+    named = [cell for cell in cells if cell.query != ALL]
+    groups = {
+        "Mo": tuple(cell for cell in named if cell.query == cell.passage),
+        "Cr": tuple(cell for cell in named if cell.query != cell.passage and not cell.is_pool),
+        "Mul": tuple(cell for cell in named if cell.is_pool),
+    }
+    return {name: members for name, members in groups.items() if members}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedValues:
-    """Differences a - b summed over each question's queries, by cell; ``a_P`` and ``b_P`` are the cells' means.
-
-    ``groups`` holds the cells that each macro mean (Mo, Cr, Mul) is over.
-    """
+    """Differences a - b summed over each question's queries, by cell; ``a_P`` and ``b_P`` are the cells' means."""
 
     measure: str
     questions: tuple[str, ...]
@@ -58,17 +68,24 @@ class PairedValues:
 
     @property
     def groups(self) -> Mapping[str, tuple[Cell, ...]]:
-        groups = {
-            "Mo": tuple(cell for cell in self.cells if cell.query == cell.passage),
-            "Cr": tuple(cell for cell in self.cells if cell.query != cell.passage and not cell.is_pool),
-            "Mul": tuple(cell for cell in self.cells if cell.is_pool),
-        }
-        return {name: cells for name, cells in groups.items() if cells}
+        """The cells that each macro mean is over."""
+        return macro_groups(self.cells)
 
 
 def question_of(query: str, language: str) -> str:
-    """The question that a query asks in its language: its id without the language in front (``ar/``)."""
-    return query.removeprefix(f"{language}/")
+    """The question that a query asks in its language: its id without the language in front (``ar/``).
+
+    In a run of no known pair that is whatever language code stands there.
+    """
+    code, slash, rest = query.partition("/")
+    return rest if slash and code in (language, _code_or_nothing(code) if language == ALL else language) else query
+
+
+def _code_or_nothing(text: str) -> str | None:
+    try:
+        return check_language(text)
+    except ValueError:
+        return None
 
 
 def pair_up(a: pa.Table, b: pa.Table, measure: str, names: tuple[str, str] = ("A", "B")) -> PairedValues:
@@ -87,6 +104,7 @@ def pair_up(a: pa.Table, b: pa.Table, measure: str, names: tuple[str, str] = ("A
     extra = len(keys_b) - (len(keys_a) - missing)
     if missing or extra:
         raise DataError(_differ(keys_a, keys_b, names))
+    _same_judgements(of_a, of_b.take(place), names)
     values_a = of_a[measure].to_numpy()
     values_b = of_b[measure].to_numpy()[place.to_numpy()]
     return _summed(of_a, values_a, values_b, measure)
@@ -99,10 +117,20 @@ def _known(table: pa.Table, measure: str, name: str) -> pa.Table:
         raise DataError(
             f"{name} has no values of {measure}, only of {', '.join(have)}: name one of these with --measure"
         )
-    kept = table.select([*_KEY, measure]).filter(pc.is_valid(table[measure]))
+    kept = table.select([*_KEY, "n_rel", measure]).filter(pc.is_valid(table[measure]))
     if not len(kept):
         raise DataError(f"{name} has no query with a value of {measure}: there is nothing to compare")
     return kept
+
+
+def _same_judgements(of_a: pa.Table, of_b: pa.Table, names: tuple[str, str]) -> None:
+    """Raises DataError where the same queries have other numbers of relevant passages."""
+    other = of_a.filter(pc.not_equal(of_a["n_rel"], of_b["n_rel"]))
+    if len(other):
+        raise DataError(
+            f"{names[0]} and {names[1]} were judged differently: query {other['query'][0]} has another number of"
+            f" relevant passages in each ({len(other)} such queries); score both by the same qrels"
+        )
 
 
 def _keys(table: pa.Table) -> pa.Array:

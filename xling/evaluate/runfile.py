@@ -11,14 +11,22 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+
+from xling.data.files import open_lines
+from xling.errors import DataError
 from xling.evaluate.layout import Indices
 from xling.evaluate.ranks import Scores
 from xling.storage import Storage
 
 POOL = "pool"
 TAG = "xling"
+_LARGEST = float(np.finfo(np.float32).max)
+_Number = TypeVar("_Number", int, float)
 
 
 class RunFile:
@@ -54,3 +62,75 @@ def write_qrels(storage: Storage, name: str, judgements: Iterable[tuple[str, str
     """Write ``name.qrels`` from (query id, passage id, grade)."""
     lines = [f"{query} 0 {passage} {grade}\n" for query, passage, grade in judgements]
     storage.write(f"{name}.qrels", "".join(lines).encode())
+
+
+def read_run(path: Path) -> dict[str, dict[bytes, float]]:
+    """Scores by query and passage id of a run: ``qid Q0 docid rank score tag`` a line, plain or gzipped.
+
+    As in trec_eval, ranks and the order of lines count for nothing, the scores decide.
+
+    Raises:
+        DataError: the file cannot be read, a line has other columns, a score is no finite number (in
+            float32, which trec_eval compares), or a query has a passage twice; file and line are named.
+    """
+    run: dict[str, dict[bytes, float]] = {}
+    for line, (query, _, passage, _, text, _) in _rows(path, "qid Q0 docid rank score tag"):
+        score = _number(path, line, "score", text, float)
+        if not abs(score) <= _LARGEST:  # NaN too
+            raise DataError(f"{path}:{line}: the score is {_shown(text)}, must be a finite number (in 32 bits)")
+        _enter(run, path, line, query, passage, score, "twice in the run")
+    return run
+
+
+def read_qrels(path: Path) -> dict[str, dict[bytes, int]]:
+    """Grades by query and passage id: ``qid 0 docid grade`` a line, plain or gzipped. Raises as :func:`read_run`."""
+    qrels: dict[str, dict[bytes, int]] = {}
+    for line, (query, _, passage, grade) in _rows(path, "qid 0 docid grade"):
+        _enter(qrels, path, line, query, passage, _number(path, line, "grade", grade, int), "judged twice")
+    if not qrels:
+        raise DataError(f"{path}: holds no judgement, must have lines of qid 0 docid grade")
+    return qrels
+
+
+def _rows(path: Path, columns: str) -> Iterator[tuple[int, list[bytes]]]:
+    count = len(columns.split())
+    for line, text in open_lines(path):
+        row = text.split()
+        if len(row) == count:
+            yield line, row
+        elif row:
+            raise DataError(
+                f"{path}:{line}: has {len(row)} columns, must have {count}: {columns}; ids hold no white space"
+            )
+
+
+def _number(path: Path, line: int, what: str, text: bytes, kind: type[_Number]) -> _Number:
+    try:
+        if b"_" in text:  # Python would take 1_000
+            raise ValueError
+        return kind(text)
+    except ValueError:
+        rule = "a number" if kind is float else "a whole number"
+        raise DataError(f"{path}:{line}: the {what} is {_shown(text)}, must be {rule}") from None
+
+
+def _enter(
+    into: dict[str, dict[bytes, _Number]],
+    path: Path,
+    line: int,
+    query: bytes,
+    passage: bytes,
+    value: _Number,
+    twice: str,
+) -> None:
+    try:
+        of_query = into.setdefault(query.decode(), {})
+    except UnicodeDecodeError:
+        raise DataError(f"{path}:{line}: the query id {_shown(query)} is not UTF-8; convert the file") from None
+    if passage in of_query:
+        raise DataError(f"{path}:{line}: passage {_shown(passage)} of query {_shown(query)} stands {twice}; leave one")
+    of_query[passage] = value
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:60].decode(errors="replace"))

@@ -84,17 +84,17 @@ def stratum_keys(rows: Sequence[ScoreRow]) -> list[str]:
 
 def matrix(values_LL: NDArray[np.float64], languages: Sequence[str]) -> Grid:
     """A figure for each pair, the query's language down, the passage's across."""
-    body = [[language, *(_number(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
+    body = [[language, *(number(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
     return ["", *languages], body
 
 
 def scores(headline_of: Mapping[str, float]) -> Grid:
     """One model's headline: a row a measure, a column a macro mean."""
     measures = list(dict.fromkeys(name.partition("/")[0] for name in headline_of if "/" in name))
-    body = [[m, *(_number(headline_of.get(f"{m}/{mean}", math.nan), 3) for _, mean in MEANS)] for m in measures]
+    body = [[m, *(number(headline_of.get(f"{m}/{mean}", math.nan), 3) for _, mean in MEANS)] for m in measures]
     for name, digits in (("rank_distance", 1), ("own_language_share", 3), ("own_language_share_expected", 3)):
         if name in headline_of:
-            body.append([name.replace("_", " "), "", "", _number(headline_of[name], digits)])
+            body.append([name.replace("_", " "), "", "", number(headline_of[name], digits)])
     return ["measure", *(title for title, _ in MEANS)], body
 
 
@@ -166,11 +166,12 @@ def _alpha(alpha: float | None) -> str:
 def _text(mean: Mean | None, digits: int) -> str:
     if mean is None:
         return "–"
-    spread = f"±{_number(mean.spread, digits)}" if mean.spread is not None else ""
-    return _number(mean.value, digits) + spread
+    spread = f"±{number(mean.spread, digits)}" if mean.spread is not None else ""
+    return number(mean.value, digits) + spread
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """``.123``, without the zero in front; a dash for NaN."""
     if math.isnan(value):
         return "–"
     text = f"{value:.{digits}f}"

@@ -10,8 +10,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 
+from xling.cli import measured
+from xling.cli.options import Json, StorageOption
+from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
 
 if TYPE_CHECKING:
@@ -30,12 +32,12 @@ app = typer.Typer(
 )
 track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
 app.add_typer(track, name="track")
+app.command()(measured.score)
+app.command()(measured.compare)
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
 Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
 Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
-Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
-StorageOption = Annotated[str, typer.Option(help="Folder or URL that holds the results.")]
 SweepStorage = Annotated[Optional[str], typer.Option(help="Its folder or URL; runs, or what the file says.")]  # noqa: UP045
 Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its file.")]
 
@@ -233,11 +235,6 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise UserInterrupt
-
-
-def _console() -> Console:
-    """Prints texts as they are: paths and messages may hold what rich takes for markup."""
-    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _checks(config: CellConfig) -> Iterable[tuple[str, str]]:
