@@ -110,7 +110,7 @@ def test_a_file_there_is_not(xling, command):
     [
         ("name: [", "small.yaml:1: is not YAML at column 8: "),
         ("", "small.yaml: is empty"),
-        (GOOD.replace("geo", "goe", 1), "small.yaml:2: data.train.dataset is 'goe', must be one of geo, "),
+        (GOOD.replace("geo", "goe", 1), "small.yaml:2: data.train.dataset is 'goe', must be one of beir, geo, "),
         (GOOD.replace("preset: tiny", "preset: tinny"), "model.preset is 'tinny', must be one of "),
         (GOOD + "mix: {monolingual: 1.4}\n", "small.yaml:4: mix.monolingual is 1.4, must be within 0..1"),
         (GOOD.replace("[de, en]", "[de, xx]", 1), "small.yaml:2: data.train.languages is 'xx', must be one of "),
