@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from xling import cli
+from xling.data import registry
 from xling.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -20,7 +21,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "score", "compare", "ui", "datasets", "presets", "track"),
+    *("results", "evaluate", "score", "compare", "ui", "data", "presets", "track"),
 ]
 GOOD = """\
 name: small
@@ -65,10 +66,14 @@ def refused(result):
 
 def test_all_commands_are_known():
     known = {command.callback.__name__ for command in cli.app.registered_commands}
-    assert known | {"track"} == set(COMMANDS)
+    assert known | {"data", "track"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [[], ["track", "sync"], *([name] for name in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [[], ["track", "sync"], ["data", "list"], ["data", "show"], ["data", "check"], *([name] for name in COMMANDS)],
+    ids=" ".join,
+)
 def test_every_command_explains_itself(xling, command):
     status, out, err = xling(*command, "--help")
     assert (status, err) == (0, "")
@@ -223,11 +228,9 @@ def test_debug_shows_where_an_error_comes_from(xling, arguments):
 
 
 def test_data_sets_and_presets_are_listed(xling):
-    status, out, _ = xling("datasets")
+    status, out, _ = xling("data", "list")
     assert status == 0
-    listed = [line.split()[0] for line in out.splitlines()]
-    assert listed == sorted(listed)
-    assert {"geo", "mlqa-r", "parallel-jsonl", "xquad-r"} <= set(listed)
+    assert [line.split()[0] for line in out.splitlines()] == registry.names()
     status, out, _ = xling("presets")
     assert status == 0
     assert {"tiny", "mini", "mid", "small", "base", "large"} <= {line.split()[0] for line in out.splitlines()}
@@ -301,7 +304,7 @@ def test_the_script_and_the_module_are_the_same_command(tmp_path):
     script = Path(sys.executable).parent / "xling"
     if not script.is_file():
         pytest.skip("xling is not installed beside this Python")
-    for arguments, status in ((["datasets"], 0), (["plan", "gone.yaml"], 2)):
+    for arguments, status in ((["data", "list"], 0), (["plan", "gone.yaml"], 2)):
         by_module = run(sys.executable, "-m", "xling", *arguments, cwd=tmp_path)
         assert by_module[0] == status
         assert run(script, *arguments, cwd=tmp_path) == by_module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from xling.cli import measured
+from xling.cli.data_sets import data
 from xling.cli.options import Json, StorageOption
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
-    from xling.config.schema import CellConfig
     from xling.sweep.jobs import Job
     from xling.sweep.live import Display
     from xling.sweep.selection import Selection
@@ -34,6 +34,7 @@ track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
 app.add_typer(track, name="track")
 app.command()(measured.score)
 app.command()(measured.compare)
+app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
 Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
@@ -199,15 +200,6 @@ def track_sync(storage: StorageOption = "runs") -> None:
 
 
 @app.command()
-def datasets() -> None:
-    """List the data sets."""
-    from xling.data import registry
-
-    for name in registry.names():
-        typer.echo(f"{name:16s} {registry.get(name).summary}")
-
-
-@app.command()
 def presets() -> None:
     """List the model presets."""
     from xling.model import presets as known
@@ -237,27 +229,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise UserInterrupt
 
 
-def _checks(config: CellConfig) -> Iterable[tuple[str, str]]:
-    """What only the registries know: data sets, their options and languages, presets."""
-    from xling.data import registry
-    from xling.model import presets as known
-
-    several = isinstance(config.data.train, tuple)
-    for number, entry in enumerate(config.data.training_sets):
-        path = f"data.train.{number}" if several else "data.train"
-        yield from ((f"{path}.{field}", text) for field, text in registry.problems(entry, "train"))
-    for number, scored in enumerate(config.data.evaluate):
-        problems = registry.problems(scored, "evaluate")
-        yield from ((f"data.evaluate.{number}.{field}", text) for field, text in problems)
-    preset = config.model.preset
-    if preset is not None and preset not in known.names():
-        yield "model.preset", registry.unknown(preset, known.names())
-
-
 def _load(file: Path, overrides: list[str] | None) -> LoadedSweep:
     from xling.config.load import load_sweep
+    from xling.sweep.registered import check_registered
 
-    return load_sweep(file, overrides or (), [_checks])
+    return load_sweep(file, overrides or (), [check_registered])
 
 
 def _is_file(name: str) -> bool:

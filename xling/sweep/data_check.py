@@ -1,0 +1,241 @@
+"""``xling data``: which data sets there are, what one is, and what is in the files that a user names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from xling.config.load import LoadedSweep
+from xling.config.schema import DataConfig, DatasetConfig, ModelConfig, TrainingEntry
+from xling.data import registry
+from xling.data.merge import load_dev, load_training
+from xling.data.overlap import find_overlap
+from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.summary import PERCENTILES, CountTokens, describe_retrieval, describe_training
+from xling.errors import ConfigError
+
+OPTION_NAMES = {"titles": "title"}  # fields whose option has another name
+
+
+def list_sets(console: Console, *, as_json: bool) -> None:
+    """Every data set with what it is for."""
+    adapters = [registry.get(name) for name in registry.names()]
+    if as_json:
+        console.print_json(json.dumps([_about(adapter) for adapter in adapters]))
+        return
+    width = max(len(adapter.name) for adapter in adapters)
+    for adapter in adapters:
+        use = {(True, True): "train, score", (True, False): "train", (False, True): "score"}
+        role = use[adapter.can_train, bool(adapter.splits)]
+        console.print(f"{adapter.name:{width}s}  {role:12s}  {adapter.summary}", soft_wrap=True)
+
+
+def show_set(name: str, console: Console, *, as_json: bool) -> None:
+    """Files, licence, languages, options and an example. Raises ConfigError for an unknown name."""
+    about = _about(registry.get(name))
+    if as_json:
+        console.print_json(json.dumps(about))
+        return
+    console.print(f"{about['name']}: {about['summary']}", soft_wrap=True)
+    for title in ("licence", "files", "path", "languages", "options", "splits"):
+        value = about[title]
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text:
+            console.print(f"  {title:9s} {text}", soft_wrap=True)
+    console.print("\n" + about["example"], soft_wrap=True)
+
+
+def check_sweep(loaded: LoadedSweep, console: Console, *, rows: int, as_json: bool) -> None:
+    """Load all data that a sweep's cells name. Raises DataError for what is wrong with them."""
+    data: dict[str, tuple[DataConfig, ModelConfig]] = {}
+    for cell in loaded.cells:
+        data.setdefault(cell.config.data.model_dump_json(), (cell.config.data, cell.config.model))
+    reports = [_check(config, model, rows) for config, model in data.values()]
+    _print_reports(reports, console, as_json)
+
+
+def check_set(config: DatasetConfig, model: str | None, console: Console, *, rows: int, as_json: bool) -> None:
+    """Load one data set, for whatever it is good for. Raises ConfigError or DataError for what is wrong."""
+    adapter = registry.get(config.dataset)
+    trains = adapter.can_train and config.split is None
+    scores = bool(adapter.splits) and not (trains and adapter.splits[0] == "dev")
+    problems: dict[registry.Problem, None] = {}
+    for role, wanted in (("train", trains), ("evaluate", scores)):
+        if wanted:
+            problems.update(dict.fromkeys(registry.problems(config, "train" if role == "train" else "evaluate")))
+    if problems:
+        options = [(OPTION_NAMES.get(field, field).replace("_", "-"), text) for field, text in problems]
+        raise ConfigError([f"--{option} {text}" for option, text in options])
+    fields = config.model_dump()
+    entry = TrainingEntry.model_validate(fields) if trains else None
+    report = _report((entry,) if entry else (), (config,) if scores else (), _model(model), rows)
+    _print_reports([report], console, as_json)
+
+
+def _check(config: DataConfig, model: ModelConfig, rows: int) -> dict[str, Any]:
+    return _report(config.training_sets, config.evaluate, model, rows)
+
+
+def _report(
+    train: Sequence[TrainingEntry], evaluate: Sequence[DatasetConfig], model: ModelConfig | None, rows: int
+) -> dict[str, Any]:
+    """What the sets hold, what they share, and what was left out in reading them."""
+    with _notes() as notes:
+        training = load_training(train) if train else None
+        dev = load_dev(train) if train else None
+        scored = [registry.get(entry.dataset).load_evaluation(entry) for entry in evaluate]
+        with _token_counter(model, training) as count_tokens:
+            sets = [describe_training(training, rows, count_tokens)] if training is not None else []
+            sets += [describe_retrieval(dev, "dev", rows, count_tokens)] if dev is not None else []
+            sets += [describe_retrieval(retrieval, "evaluation", rows, count_tokens) for retrieval in scored]
+        overlaps = {} if training is None else _overlaps(training, scored)
+    return {"sets": sets, "overlaps": overlaps, "left_out": notes}
+
+
+def _overlaps(training: TrainingSet, scored: Sequence[RetrievalSet]) -> dict[str, str]:
+    return {retrieval.name: str(find_overlap(training, retrieval)) for retrieval in scored}
+
+
+@contextmanager
+def _notes() -> Iterator[list[str]]:
+    """What the data room logs meanwhile: rows and items left out."""
+    notes: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    log, handler = logging.getLogger("xling.data"), Keep(logging.WARNING)
+    propagates, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
+
+
+@contextmanager
+def _token_counter(model: ModelConfig | None, training: TrainingSet | None) -> Iterator[CountTokens | None]:
+    """Counts by the model's tokenizer; a built preset's is learnt from the training text, so it needs some."""
+    if model is None:
+        yield None
+        return
+    from xling.model.presets import BuiltPreset, get
+    from xling.model.source import load_start
+    from xling.model.tokenizer import ensure_tokenizer
+    from xling.storage import Storage
+
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+        if model.preset is not None and isinstance(get(model.preset), BuiltPreset):
+            if training is None:
+                raise ConfigError(f"--model {model.preset} learns its tokenizer from training text, this set has none")
+            tokenizer: Any = ensure_tokenizer(Storage(scratch), training)
+        else:
+            tokenizer = load_start(model, seed=0).tokenizer
+
+        def count(texts: Sequence[str]) -> list[int]:
+            return list(map(len, tokenizer(list(texts), verbose=False)["input_ids"])) if texts else []
+
+        yield count
+
+
+def _model(name: str | None) -> ModelConfig | None:
+    """A preset, a folder, or an id on the hub."""
+    if name is None:
+        return None
+    from xling.model import presets
+
+    if name in presets.names():
+        return ModelConfig(preset=name)
+    if Path(name).expanduser().is_dir():
+        return ModelConfig(path=str(Path(name).expanduser()))
+    if name.startswith((".", "/", "~")):
+        raise ConfigError(f"--model is {name!r}, a folder that does not exist; name a preset, a folder or a hub id")
+    return ModelConfig(hub=name)
+
+
+def _about(adapter: registry.Adapter) -> dict[str, Any]:
+    languages = list(adapter.available_languages(DatasetConfig(dataset=adapter.name)))
+    return {
+        "name": adapter.name,
+        "summary": adapter.summary,
+        "trains": adapter.can_train,
+        "splits": list(adapter.splits),
+        "licence": adapter.licence,
+        "files": adapter.files,
+        "path": adapter.path_needed + (" (without it, the hub)" if adapter.path_optional else ""),
+        "languages": languages,
+        "options": sorted(adapter.options),
+        "example": _example(adapter, languages),
+    }
+
+
+def _example(adapter: registry.Adapter, languages: Sequence[str]) -> str:
+    """A piece of a sweep file."""
+    given = [f"dataset: {adapter.name}"]
+    if adapter.path_needed:
+        given.append(f"path: data/{adapter.name}")
+    if "languages" in adapter.options:
+        given.append(f"languages: [{', '.join(languages[:3]) or 'en, de'}]")
+    text = "{" + ", ".join(given) + "}"
+    return f"data:\n  train: {text}" if adapter.can_train else f"data:\n  evaluate:\n    - {text}"
+
+
+def _print_reports(reports: Sequence[dict[str, Any]], console: Console, as_json: bool) -> None:
+    if as_json:
+        console.print_json(json.dumps(reports[0] if len(reports) == 1 else reports))
+        return
+    for report in reports:
+        for described in report["sets"]:
+            _print_set(described, console)
+        for name, text in report["overlaps"].items():
+            console.print(f"Shared by the training data and {name}: {text}", soft_wrap=True)
+        for note in report["left_out"]:
+            console.print(f"Left out: {note}", soft_wrap=True)
+
+
+def _print_set(described: dict[str, Any], console: Console) -> None:
+    counted = ("items", "items_in_several_languages", "hard_negatives", "names", "judgements")
+    figures = [f"{described[key]:,} {key.replace('_', ' ')}" for key in counted if described.get(key)]
+    figures += [f"{name}: {count:,}" for name, count in described.get("sets", {}).items()]
+    console.print(f"{described['name']} ({described['role']}): {', '.join(figures)}", soft_wrap=True)
+    languages = described["languages"]
+    counts = {code: [f"{row['items']:,}", f"{row['passages']:,}"] for code, row in languages.items()}
+    _print_lengths("characters", languages, counts, console)
+    if any("query_tokens" in row for row in languages.values()):
+        _print_lengths("tokens", languages, {code: [] for code in languages}, console)
+    for row in described["rows"]:
+        console.print(f"  {row['id']}  {row.get('article', '')}", soft_wrap=True)
+        for code, texts in row.get("texts", {}).items():
+            console.print(f"    {code}  {texts['question']}\n        {texts['passage']}", soft_wrap=True)
+        if "question" in row:
+            console.print(f"    {row['language']}  {row['question']}", soft_wrap=True)
+            for passage in row["relevant"]:
+                console.print(f"        {passage['language']}  {passage['passage']}", soft_wrap=True)
+    console.print()
+
+
+def _print_lengths(
+    unit: str, languages: dict[str, dict[str, Any]], counts: dict[str, list[str]], console: Console
+) -> None:
+    """A row a language: its counts, then the lengths of questions and passages at PERCENTILES."""
+    at = "/".join(map(str, PERCENTILES))
+    table = Table("language", caption=f"{unit} at {at} %", caption_justify="left", caption_style="")
+    for title in ("questions", "passages") if any(counts.values()) else ():
+        table.add_column(title, justify="right", no_wrap=True)
+    for side in ("a question", "a passage"):
+        table.add_column(f"{unit} of\n{side}", no_wrap=True)
+    for code, row in languages.items():
+        table.add_row(
+            code, *counts[code], *("/".join(map(str, row[f"{side}_{unit}"])) for side in ("query", "passage"))
+        )
+    console.print(table)
