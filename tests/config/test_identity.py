@@ -48,11 +48,12 @@ def warm_of(config: CellConfig, names: str = "n", training: str = "t", weights: 
 
 def test_ids_are_what_they_always_were():
     assert identity.TRAINING_VERSION == 1, "a new version: put the new ids here"
+    assert identity.EVALUATION_VERSION == 2, "a new version: put the new id here"
     plain = CellConfig(data=DataConfig.model_validate({"train": {"dataset": "geo"}}), model=ModelConfig(preset="tiny"))
     assert id_of(plain) == "3f1ea30589f78b1a019b"
     assert id_of(cell()) == "cbd9e23dd81f9879de0a"
     assert warm_of(cell()) == "c9afa980209ac4d730d0"
-    assert eval_id(id_of(cell()), "def", EvaluationConfig()) == "73f5ae2f013cbe8034e9"
+    assert eval_id(id_of(cell()), "def", EvaluationConfig()) == "3de22ff544b104ccd6db"
 
 
 def test_what_is_hashed_is_what_it_always_was():
@@ -197,7 +198,7 @@ def test_a_new_version_changes_the_ids(monkeypatch):
     assert id_of(cell()) != trained
     assert warm_of(cell()) != warmed
     scored = eval_id("x", "y", EvaluationConfig())
-    monkeypatch.setattr(identity, "EVALUATION_VERSION", 2)
+    monkeypatch.setattr(identity, "EVALUATION_VERSION", 3)
     assert eval_id("x", "y", EvaluationConfig()) != scored
 
 
@@ -262,7 +263,7 @@ def test_scores_depend_on_the_model_and_the_set_but_not_on_how_they_are_computed
     once = eval_id("model", "set", EvaluationConfig())
     assert eval_id("other", "set", EvaluationConfig()) != once
     assert eval_id("model", "other", EvaluationConfig()) != once
-    assert eval_id("model", "set", EvaluationConfig(batch_size=3, run_files=True, run_depth=7)) == once
+    assert eval_id("model", "set", EvaluationConfig(batch_size=3, batch_tokens=9, run_files=True, run_depth=7)) == once
 
 
 # Spelling

@@ -33,7 +33,7 @@ def test_local_evaluation_is_encoding_and_scoring_with_run_files_that_agree(tmp_
         toy_model(), retrieval, tokens, settings, run_folder=Storage(str(tmp_path)), progress=seen.append
     )
     flat = FlatTokens.of_retrieval(build_layout(retrieval), tokens)
-    vectors = encode(toy_encoder(), flat, batch_size=8, pad_id=0)
+    vectors = encode(toy_encoder(), flat, batch_size=8, batch_tokens=settings.batch_tokens, pad_id=0)
     assert bits(result) == bits(score_vectors(retrieval, vectors))
     assert assert_equals_trec_eval(result, tmp_path) > 300
     assert seen[-1] == Progress("score", 12, 12)

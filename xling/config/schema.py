@@ -157,7 +157,12 @@ class TrainConfig(Section):
 class EvaluationConfig(Section):
     """How retrieval is scored."""
 
-    batch_size: int = Field(64, ge=1, description="Texts encoded at once.")
+    batch_size: int = Field(64, ge=1, description="Most texts encoded at once.")
+    batch_tokens: int = Field(
+        4096,
+        ge=1,
+        description="Most tokens encoded at once, padding included. More suits GPUs, with a larger `batch_size`.",
+    )
     run_files: bool = Field(False, description="Also write TREC run files and qrels.")
     run_depth: int = Field(1000, ge=1, description="Passages a query in the run files.")
 

@@ -4,6 +4,7 @@ Shapes: X texts, B texts of a batch, T tokens, D embedding.
 
 Batches are cut from the whole list before any work is shared out, and shares are whole batches:
 padding changes the last bits of a vector, so a text must be padded alike however many encode.
+Texts of the same tokens are encoded once.
 """
 
 from __future__ import annotations
@@ -67,14 +68,51 @@ class FlatTokens:
         return np.diff(self.offsets)
 
 
-def plan_batches(lengths_X: Indices, batch_size: int) -> list[Indices]:
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """What is encoded together.
+
+    ``batches`` hold text numbers; of texts with the same tokens only the first is in one.
+    ``first_X`` names it for every text.
+    """
+
+    batches: list[Indices]
+    first_X: Indices
+
+    @property
+    def texts(self) -> int:
+        """How many are encoded."""
+        return sum(len(batch) for batch in self.batches)
+
+    def in_text_order(self, vectors: Embeddings) -> Embeddings:
+        """A vector for every text, from those in the order of the batches."""
+        row_X = np.zeros(len(self.first_X), np.int64)
+        if self.batches:
+            row_X[np.concatenate(self.batches)] = np.arange(len(vectors))
+        return vectors[row_X[self.first_X]]
+
+
+def plan_batches(tokens: FlatTokens, batch_size: int, batch_tokens: int) -> BatchPlan:
     """Cut texts into batches of like length, longest first, so that little is padded.
 
-    Returns:
-        Text numbers a batch. They depend on nothing but the arguments.
+    The plan depends on nothing but the arguments.
+
+    Args:
+        batch_size: most texts a batch.
+        batch_tokens: most tokens a batch, padding included; a longer text makes a batch alone.
     """
-    order = np.argsort(-lengths_X, kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    numbers: dict[bytes, int] = {}
+    first_X = np.array([numbers.setdefault(tokens[text].tobytes(), text) for text in range(len(tokens))], np.int64)
+    lengths_X = tokens.lengths
+    distinct = np.fromiter(numbers.values(), np.int64, len(numbers))
+    order = distinct[np.argsort(-lengths_X[distinct], kind="stable")]
+    batches = []
+    start = 0
+    while start < len(order):
+        size = max(1, min(batch_size, batch_tokens // max(1, int(lengths_X[order[start]]))))
+        batches.append(order[start : start + size])
+        start += size
+    return BatchPlan(batches, first_X)
 
 
 def share_batches(batches: Sequence[Indices], lengths_X: Indices, count: int) -> list[list[Indices]]:
@@ -92,7 +130,7 @@ def encode_batches(
     pad_id: int,
     progress: Callable[[int], None] | None = None,
 ) -> Embeddings:
-    """Encode whole batches on the encoder's device, without dropout.
+    """Encode whole batches on the encoder's device, without dropout; on a GPU in bf16 where it can.
 
     Args:
         progress: told the number of texts done so far after each batch.
@@ -106,7 +144,7 @@ def encode_batches(
     parts: list[Embeddings] = []
     done = 0
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), _autocast(device):
             for batch in batches:
                 ids_BT, mask_BT = pad([tokens[text] for text in batch.tolist()], pad_id)
                 vectors_BD = encoder(torch.from_numpy(ids_BT).to(device), torch.from_numpy(mask_BT).to(device))
@@ -119,25 +157,28 @@ def encode_batches(
     return np.concatenate(parts)
 
 
+def _autocast(device: torch.device) -> torch.autocast:
+    in_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)
+
+
 def encode(
     encoder: nn.Module,
     tokens: FlatTokens,
     *,
     batch_size: int,
+    batch_tokens: int,
     pad_id: int,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
-    """Encode all texts once.
+    """Encode all texts, the same ones once.
+
+    Args:
+        progress: told how many are done and how many there are, after each batch.
 
     Returns:
         Vectors XD in the order of ``tokens``, of unit length, float32.
     """
-    batches = plan_batches(tokens.lengths, batch_size)
-    return in_text_order(batches, encode_batches(encoder, tokens, batches, pad_id, progress))
-
-
-def in_text_order(batches: Sequence[Indices], vectors: Embeddings) -> Embeddings:
-    """Undo the order of the batches."""
-    ordered = np.empty_like(vectors)
-    ordered[np.concatenate(batches)] = vectors
-    return ordered
+    plan = plan_batches(tokens, batch_size, batch_tokens)
+    tell = None if progress is None else lambda done: progress(done, plan.texts)
+    return plan.in_text_order(encode_batches(encoder, tokens, plan.batches, pad_id, tell))

@@ -29,7 +29,6 @@ from xling.evaluate.encode import (
     TextTokens,
     encode,
     encode_batches,
-    in_text_order,
     plan_batches,
     share_batches,
 )
@@ -86,8 +85,9 @@ def evaluate_local(
         loaded.encoder,
         flat,
         batch_size=settings.batch_size,
+        batch_tokens=settings.batch_tokens,
         pad_id=_pad_id(loaded),
-        progress=lambda done: tell(Progress("encode", done, len(flat))),
+        progress=lambda done, total: tell(Progress("encode", done, total)),
     )
     require_finite(layout, vectors_XD)
     scores = []
@@ -131,8 +131,8 @@ def evaluate_model(
     flat = FlatTokens.of_retrieval(layout, tokens)
     place = _Place(cpus_per_task, gpus_per_task, tuple(held))
     tasks = task_count(len(flat.values), max_tasks, place.room())
-    batches = plan_batches(flat.lengths, settings.batch_size)
-    shares = share_batches(batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
+    plan = plan_batches(flat, settings.batch_size, settings.batch_tokens)
+    shares = share_batches(plan.batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
     model_url = Storage(model_url).url  # absolute: a worker's working folder is another
     # A folder's content can change between calls; a process keeps its model within one call only.
     call = uuid.uuid4().hex
@@ -148,8 +148,8 @@ def evaluate_model(
     for number, vectors in _stream(jobs, tasks):
         parts[number] = vectors
         done += len(vectors)
-        tell(Progress("encode", done, len(flat)))
-    vectors_XD = in_text_order(batches, np.concatenate([parts[number] for number in range(len(shares))]))
+        tell(Progress("encode", done, plan.texts))
+    vectors_XD = plan.in_text_order(np.concatenate([parts[number] for number in range(len(shares))]))
     parts.clear()
     require_finite(layout, vectors_XD)
     scores = _score_on_cluster(layout, vectors_XD, _runs(settings, run_folder), tasks, place, tell)

@@ -33,7 +33,8 @@ class DevScorer:
         tokens = tokenize_retrieval(root, model.tokenizer, digest, self._retrieval, model.settings)
         self._layout = build_layout(self._retrieval)
         self._tokens = FlatTokens.of_retrieval(self._layout, tokens)
-        self._batches = plan_batches(self._tokens.lengths, EvaluationConfig().batch_size)
+        defaults = EvaluationConfig()
+        self._plan = plan_batches(self._tokens, defaults.batch_size, defaults.batch_tokens)
         self._model = model
         self._rank, self._world_size = rank, world_size
 
@@ -44,7 +45,7 @@ class DevScorer:
             at_work: called after each batch.
         """
         device = next(iter(self._model.encoder.parameters())).device
-        mine = self._batches[self._rank :: self._world_size]
+        mine = self._plan.batches[self._rank :: self._world_size]
         vectors_XD = np.zeros((len(self._tokens), self._model.encoder.dimension), np.float32)
         if mine:
             pad_id = self._model.tokenizer.pad_token_id
@@ -55,6 +56,7 @@ class DevScorer:
             shared_XD = torch.from_numpy(vectors_XD).to(device)
             dist.all_reduce(shared_XD)
             vectors_XD = shared_XD.cpu().numpy()
+        vectors_XD = vectors_XD[self._plan.first_X]
         require_finite(self._layout, vectors_XD)  # on every rank, so that all of them stop
         value = torch.zeros(1, dtype=torch.float64, device=device)
         if self._rank == 0:
