@@ -5,6 +5,7 @@ import json
 import pickle
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,16 @@ def test_a_damaged_file_in_the_cache_is_built_again(tmp_path: Path) -> None:
     assert len(build(file)) == 50
     (built.parent / "corpus.json").write_text("{")
     assert len(build(file)) == 50
+
+
+def test_several_may_build_it_at_once(tmp_path: Path) -> None:
+    rows = some_rows(2000)
+    file = write(tmp_path / "a.gz", rows)
+    with ThreadPoolExecutor(4) as pool:
+        corpora = list(pool.map(lambda _: build(file), range(4)))
+    assert {corpus.file for corpus in corpora} == {corpora[0].file}
+    assert all(list(corpus) == sorted_passages(as_passages(rows)) for corpus in corpora)
+    assert len(list((cache_folder() / "corpora").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,13 +97,7 @@ def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: Ba
             size = (finished / "passages.arrow").stat().st_size
             about = {"digest": digest, "size": size, "bad_rows": bad.count, "examples": bad.examples}
             (finished / "corpus.json").write_text(json.dumps(about))
-            shutil.rmtree(folder, ignore_errors=True)
-            # Another process may have been first: what it built of the same files is as good.
-            try:
-                os.rename(finished, folder)
-            except OSError:
-                if _about(folder) is None:
-                    raise
+            _publish(finished, folder)
     except OSError as error:
         raise ResourceError(
             f"the corpus of {name} cannot be built below {folder.parent}: {error.strerror or error}; "
@@ -112,6 +106,18 @@ def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: Ba
     finally:
         meter.end()
     return about
+
+
+def _publish(finished: Path, folder: Path) -> None:
+    """Move a built corpus to its place, unless another process was first: its own is as good."""
+    if _about(folder) is not None:
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # one that was cut since
+    try:
+        os.rename(finished, folder)
+    except OSError:
+        if _about(folder) is None:
+            raise
 
 
 def _runs(scratch: Path, files: Sequence[Path], read: Reader, bad: BadRows, meter: _Meter) -> Iterator[Path]:
