@@ -203,7 +203,9 @@ def test_layout_is_that_of_the_passages_in_memory(tmp_path: Path, prefixes: tupl
 def test_stored_and_loaded_it_is_the_same_set(tmp_path: Path, any_storage: Storage) -> None:
     corpus = build(write(tmp_path / "a.gz", some_rows(100)))
     plain = sorted_passages(as_passages(some_rows(60, "zz"), "zz"))
-    retrieval = replace(as_set({"xx": corpus, "zz": plain}), measures=("nDCG@10",), answers={"xx/q1": ("a", "b")})
+    retrieval = replace(
+        as_set({"xx": corpus, "zz": plain}), measures=("nDCG@10",), answers={"xx/q1": ("a", "b")}, pooled=False
+    )
     store_retrieval(any_storage, retrieval)
     loaded = load_retrieval(any_storage, retrieval.fingerprint)
     assert isinstance(loaded.passages["xx"], Corpus)
@@ -211,6 +213,7 @@ def test_stored_and_loaded_it_is_the_same_set(tmp_path: Path, any_storage: Stora
     assert loaded.passages["zz"] == plain
     assert (loaded.measures, dict(loaded.answers)) == (("nDCG@10",), {"xx/q1": ("a", "b")})
     assert loaded.qrels == retrieval.qrels
+    assert not loaded.pooled
     again = fingerprint_retrieval(loaded.languages, loaded.queries, loaded.passages, loaded.qrels)
     assert again == retrieval.fingerprint
     assert same_layout(build_layout(loaded), build_layout(retrieval))

@@ -12,6 +12,7 @@ from xling.data import registry
 from xling.data.collection import body
 from xling.data.files import BadRows
 from xling.data.records import RetrievalSet
+from xling.data.selected import parse_pairs, select_pairs
 from xling.data.xor_retrieve import QUESTIONS, XorRetrieve, read_questions
 from xling.errors import DataError
 
@@ -33,6 +34,12 @@ def test_questions_have_answers_and_english_candidates(tmp_path: Path) -> None:
     assert retrieval.passages["en"][1].text == 'Nairobi Nairobi is the "capital" of Kenya.'
     assert body(retrieval.passages["en"][1]) == 'Nairobi is the "capital" of Kenya.'
     assert not retrieval.passages["ar"]
+    with pytest.raises(DataError, match="names none with questions"):
+        load(tmp_path, languages=("en",))
+    assert load(tmp_path, languages=("fi", "en")).fingerprint == load(tmp_path, languages=("fi",)).fingerprint
+    pairs = select_pairs(retrieval, parse_pairs("fi-en"))
+    assert (pairs.languages, pairs.answers, len(pairs.passages["en"])) == (("fi", "en"), {"fi/11": ["yes"]}, 2)
+    assert pairs.fingerprint == load(tmp_path, languages=("fi",)).fingerprint
     part = load(tmp_path, languages=("fi",))
     assert (part.languages, list(part.answers)) == (("fi", "en"), ["fi/11"])
 
@@ -103,8 +110,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no corpus; put one of psgs_w100\.tsv, corpus\.jsonl"):
         load(tmp_path)
     assert "has no corpus" in dict(registry.problems(config, "evaluate"))["path"]
-    with pytest.raises(DataError, match="is 'en', must be one of ar"):
-        load(tmp_path, languages=("en",))
+    with pytest.raises(DataError, match="is 'de', must be one of ar"):
+        load(tmp_path, languages=("de",))
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the XOR-Retrieve questions beside the repository")

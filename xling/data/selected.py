@@ -50,8 +50,10 @@ def select_pairs(retrieval: RetrievalSet, pairs: Sequence[LangPair]) -> Retrieva
     languages = tuple(code for code in retrieval.languages if code in languages_of(pairs))
     queries = {code: retrieval.queries[code] if code in wanted else () for code in languages}
     passages = {code: retrieval.passages[code] if code in candidates else () for code in languages}
-    qrels = {query.id: dict(retrieval.qrels.get(query.id, {})) for code in wanted for query in queries[code]}
-    if retrieval.cross_lingual:  # else all judgements are on passages of the query's own language
+    asked = [query.id for code in wanted for query in queries[code]]
+    qrels = {query: dict(retrieval.qrels.get(query, {})) for query in asked if retrieval.qrels}
+    answers = {query: retrieval.answers[query] for query in asked if query in retrieval.answers}
+    if retrieval.cross_lingual and any(qrels.values()):  # else all are on passages of the query's own language
         language_of = {passage.id: code for code in candidates for passage in passages[code]}
         for code, targets in wanted.items():
             for query in queries[code]:
@@ -63,6 +65,7 @@ def select_pairs(retrieval: RetrievalSet, pairs: Sequence[LangPair]) -> Retrieva
         queries=queries,
         passages=passages,
         qrels=qrels,
-        fingerprint=fingerprint_retrieval(languages, queries, passages, qrels),
+        fingerprint=fingerprint_retrieval(languages, queries, passages, qrels, answers),
+        answers=answers,
         pooled=False,
     )

@@ -51,6 +51,7 @@ def store_retrieval(storage: Storage, retrieval: RetrievalSet) -> None:
         "zero_shot_levels": retrieval.zero_shot_levels,
         "cross_lingual": retrieval.cross_lingual,
         "measures": retrieval.measures,
+        "pooled": retrieval.pooled,
         "answers": {query: list(texts) for query, texts in retrieval.answers.items()},
         "corpora": {code: {"digest": corpus.digest, "size": _size(corpus.file)} for code, corpus in corpora.items()},
     }
@@ -87,7 +88,9 @@ def load_retrieval(storage: Storage, fingerprint: str) -> RetrievalSet:
         fingerprint=fingerprint,
         zero_shot_levels=tuple(about["zero_shot_levels"]),
         cross_lingual=about["cross_lingual"],
+        # What older sets on storage lack:
         measures=tuple(about.get("measures", ())),
+        pooled=about.get("pooled", True),
         answers={query: tuple(texts) for query, texts in about.get("answers", {}).items()},
     )
 

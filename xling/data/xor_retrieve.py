@@ -48,8 +48,8 @@ class XorRetrieve(Adapter):
     path_needed: ClassVar[str] = f"a folder with {QUESTIONS} and the English corpus, one of {', '.join(_CORPORA)}"
 
     def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
-        """Those of the questions; the English passages come along."""
-        return LANGUAGES
+        """Those of the questions, and that of the passages, which come along whether it is asked for or not."""
+        return (*LANGUAGES, CORPUS_LANGUAGE)
 
     def check(self, config: DatasetConfig) -> list[Problem]:
         try:
@@ -60,12 +60,15 @@ class XorRetrieve(Adapter):
 
     def load_evaluation(self, config: DatasetConfig) -> RetrievalSet:
         """Queries ``ar/<id>``, passages ``en/<id>``. Raises DataError when the files are wrong (which line)."""
+        known = self.available_languages(config)
         for code in config.languages or ():
-            if code not in LANGUAGES:
-                raise DataError(f"{self.name}: `languages` {unknown(code, LANGUAGES)}")
+            if code not in known:
+                raise DataError(f"{self.name}: `languages` {unknown(code, known)}")
         questions, corpus_file = _files(config)
         bad = BadRows.of(config)
         chosen = tuple(code for code in LANGUAGES if config.languages is None or code in config.languages)
+        if not chosen:
+            raise DataError(f"{self.name}: `languages` names none with questions; add one of {', '.join(LANGUAGES)}")
         corpus = ensure_corpus(f"{self.name} 100w", CORPUS_LANGUAGE, [corpus_file], _read_passages, bad)
         languages = (*chosen, CORPUS_LANGUAGE)
         queries: dict[str, list[Query]] = {language: [] for language in languages}
