@@ -10,7 +10,7 @@ from toy_sets import runs_in, score_vectors, tied_vectors, toy_set
 
 from xling.errors import ConfigError
 from xling.evaluate.layout import build_layout
-from xling.sweep.score import score_files
+from xling.sweep.score import score_files, score_xor
 
 
 def scored(*arguments, names=None, per_query=None, as_json=True):
@@ -58,6 +58,24 @@ def test_values_of_every_query_are_written(runs, tmp_path):
     table = pq.read_table(tmp_path / "below" / "values.parquet")
     assert table.column_names == ["query", "query_language", "passage_language", "n_rel", "nDCG@3"]
     assert table.num_rows == result.per_query.num_rows
+
+
+def test_predictions_of_xor_retrieve_are_scored_by_its_questions(tmp_path):
+    rows = [
+        {"id": "1", "question": "?", "answers": ["Portland"], "lang": " ar"},
+        {"id": "2", "question": "?", "answers": ["no"], "lang": "te"},
+        {"id": "3", "question": "?", "answers": ["Rome"], "lang": "te"},
+    ]
+    questions, predictions = tmp_path / "questions.jsonl", tmp_path / "predictions.json"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predictions.write_text(json.dumps([{"id": "1", "lang": "ar", "ctxs": ["He lives in Portland."]}]))
+    console = Console(file=io.StringIO(), width=80)
+    score_xor(predictions, questions, console, as_json=True)
+    found = json.loads(console.file.getvalue())
+    assert found["questions"] == {"ar": 1, "te": 1}
+    assert (found["means"], found["unanswered"]) == ({"R@2kt": 0.5, "R@5kt": 0.5}, 1)
+    score_xor(predictions, questions, console, as_json=False)
+    assert "1 questions have no prediction: they count as missed" in console.file.getvalue()
 
 
 def test_a_measure_that_there_is_not_is_refused(runs):

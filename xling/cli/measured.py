@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from xling.cli.options import Json, StorageOption, console
+from xling.errors import ConfigError
 
 Measures = Annotated[Optional[str], typer.Option(help="With commas: mAP,nDCG@10,R@100.")]  # noqa: UP045 - typer reads it
 
@@ -16,12 +17,20 @@ def score(
     run: Annotated[Path, typer.Argument(help="A TREC run, plain or .gz, or a folder of runs, one a pair.")],
     qrels: Annotated[Optional[Path], typer.Argument(help="Its qrels or their folder; beside it if not given.")] = None,  # noqa: UP045
     measures: Measures = None,
+    xor: Annotated[Optional[Path], typer.Option(help="XOR-Retrieve's questions: RUN is a predictions JSON.")] = None,  # noqa: UP045
     per_query: Annotated[Optional[Path], typer.Option(help="Parquet file for the values of every query.")] = None,  # noqa: UP045
     json: Json = False,
 ) -> None:
-    """Measure TREC runs as trec_eval does; unanswered queries count 0."""
-    from xling.sweep.score import score_files
+    """Measure TREC runs as trec_eval does, or XOR-Retrieve's predictions; unanswered queries count 0."""
+    from xling.sweep.score import score_files, score_xor
 
+    if xor is not None:
+        if qrels is not None or measures is not None or per_query is not None:
+            raise ConfigError(
+                "--xor has measures and answers of its own: give it without QRELS, --measures, --per-query"
+            )
+        score_xor(run, xor, console(), as_json=json)
+        return
     score_files(run, qrels, measures, per_query, console(), as_json=json)
 
 

@@ -92,6 +92,29 @@ def _measure(
     )
 
 
+def collect_answers(layout: Layout, answered: Sequence[Mapping[str, Values]]) -> QueryValues:
+    """The values of a set that is judged by answers: each language's queries against the one corpus.
+
+    Args:
+        answered: by query language, a value a query and measure; NaN where no answer counts.
+    """
+    target = int(np.argmax(np.diff(layout.passage_offsets)))
+    names = list(answered[0])
+    rows = [np.flatnonzero(~np.isnan(values[names[0]])) for values in answered]
+    values = {
+        name: np.concatenate([of_language[name][rows_P] for of_language, rows_P in zip(answered, rows, strict=True)])
+        for name in names
+    }
+    count = sum(len(rows_P) for rows_P in rows)
+    return QueryValues(
+        languages_P=np.repeat(np.arange(len(answered)), [len(rows_P) for rows_P in rows]),
+        targets_P=np.full(count, target),
+        rows_P=np.concatenate(rows),
+        relevant_P=np.zeros(count, np.int64),
+        values=values | {name: np.full(count, np.nan) for name in POOL_FIGURES},
+    )
+
+
 def means(layout: Layout, queries: QueryValues, selected_P: Selection | None = None) -> Means:
     """Mean over the (selected) queries of each query language and target."""
     size = len(layout.languages)

@@ -21,6 +21,7 @@ from xling.data.records import Query, RetrievalSet
 from xling.errors import DataError
 
 Indices = NDArray[np.int64]
+ANSWER_DEPTH = 200  # passages read a query where answers are looked for: 5,000 tokens are some 45 of 100 words
 
 
 class PassageIds(Sequence[str]):
@@ -78,6 +79,7 @@ class Layout:
     queries: tuple[JudgedQueries, ...]
     cross_lingual: bool
     pooled: bool  # whether there is an all-language pool to score against
+    answer_depth: int = 0  # passages to find a query, whose texts are looked through for answers
 
     @property
     def query_count(self) -> int:
@@ -117,7 +119,9 @@ def build_layout(retrieval: RetrievalSet) -> Layout:
     judged = tuple(
         _judge(retrieval, list(retrieval.queries[language]), column_of, target_of) for language in retrieval.languages
     )
-    if not any(len(queries.rows_R) for queries in judged):
+    if retrieval.answers:
+        _require_one_corpus(retrieval, offsets)
+    elif not any(len(queries.rows_R) for queries in judged):
         raise DataError(f"{retrieval.name}: no query has a relevant passage; there is nothing to score")
     return Layout(
         languages=retrieval.languages,
@@ -127,7 +131,18 @@ def build_layout(retrieval: RetrievalSet) -> Layout:
         queries=judged,
         cross_lingual=retrieval.cross_lingual,
         pooled=retrieval.pooled and retrieval.cross_lingual and len(retrieval.languages) > 1,
+        answer_depth=ANSWER_DEPTH if retrieval.answers else 0,
     )
+
+
+def _require_one_corpus(retrieval: RetrievalSet, offsets: Sequence[int]) -> None:
+    """What is judged by answers has passages in one language, and no other judgements."""
+    filled = [code for code, (start, stop) in zip(retrieval.languages, pairwise(offsets), strict=True) if stop > start]
+    if len(filled) != 1 or retrieval.qrels:
+        raise DataError(
+            f"{retrieval.name} is judged by answers and has passages in {', '.join(filled) or 'no language'} and"
+            f" {len(retrieval.qrels)} judged queries; it must have passages in one language, and no judgements"
+        )
 
 
 def _judge(

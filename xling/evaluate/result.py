@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xling.config.identity import EVALUATION_VERSION
+from xling.data.collection import body
 from xling.data.records import RetrievalSet
 from xling.errors import DataError
-from xling.evaluate.aggregates import QueryValues, collect, headline, means, strata
+from xling.evaluate.aggregates import QueryValues, collect, collect_answers, headline, means, strata
 from xling.evaluate.bias import expected_share
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
 from xling.evaluate.scoring import LanguageScores
+from xling.evaluate.xor import TOKENS, hit_values
 from xling.languages import LangPair
 from xling.storage import Storage
 
@@ -168,12 +170,17 @@ class EvaluationResult:
 
 def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores]) -> EvaluationResult:
     """Measure and average; ``scores`` has one entry a query language, in the set's order."""
-    wanted = measures(retrieval.measures)
-    queries = collect(layout, scores, wanted)
+    wanted: Collection[str]
+    if retrieval.answers:
+        wanted = tuple(TOKENS)
+        queries = collect_answers(layout, [_answered(retrieval, layout, scores, code) for code in layout.languages])
+    else:
+        of_ranks = measures(retrieval.measures)
+        wanted, queries = tuple(of_ranks), collect(layout, scores, of_ranks)
     overall = means(layout, queries)
     pool = None
     of_all = headline(layout, overall)
-    if layout.pooled:
+    if layout.pooled and not retrieval.answers:
         expected_L = expected_share(layout.passage_offsets)
         counted_L = overall.queries[:, -1] > 0
         of_all["own_language_share_expected"] = float(expected_L[counted_L].mean())
@@ -201,8 +208,24 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
         pool=pool,
         strata=groups,
         per_query=_table(layout, queries),
-        published=retrieval.measures,
+        published=tuple(wanted) if retrieval.answers else retrieval.measures,
     )
+
+
+def _answered(
+    retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores], language: str
+) -> dict[str, Values]:
+    """Of a set that is judged by answers, whether one is in the first tokens that each query found."""
+    number = layout.languages.index(language)
+    found_QK = scores[number].found_QK
+    corpus = next(code for code in layout.languages if len(retrieval.passages[code]))
+    first = layout.columns(layout.languages.index(corpus)).start
+
+    def texts(row: int) -> Iterator[str]:
+        assert found_QK is not None, "a set that is judged by answers is scored with the passages that were found"
+        return (body(retrieval.passages[corpus][column - first]) for column in found_QK[row].tolist())
+
+    return hit_values(layout.queries[number].ids, texts, retrieval.answers)
 
 
 def dev_measure(result: EvaluationResult) -> float:

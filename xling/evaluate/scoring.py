@@ -42,6 +42,7 @@ class LanguageScores:
     pair_ranks_R: Indices
     pool_ranks_R: Indices
     own_share_Q: Values  # NaN without a pool
+    found_QK: Indices | None = None  # columns of the best passages, where their texts are looked through for answers
 
 
 def require_finite(layout: Layout, vectors_XD: Embeddings) -> None:
@@ -78,6 +79,7 @@ class _Block:
     pair_ranks_R: Indices
     pool_ranks_R: Indices
     own_share_B: Values
+    found_BK: Indices
     top: tuple[tuple[Indices, Scores], ...]
 
 
@@ -124,6 +126,7 @@ class _Language:
         self._judged = layout.queries[language]
         self._own = layout.columns(language)
         self._runs = runs
+        self._answered = layout.answer_depth > 0
         columns = slice(0, len(layout.passage_ids)) if layout.cross_lingual else self._own
         self._first = columns.start
         self._passages_ND = vectors_XD[layout.query_count :][columns]
@@ -150,8 +153,9 @@ class _Language:
         own_share_B = np.full(stop - start, np.nan)
         if self._layout.pooled:
             own_share_B = own_language_share(nearest(scores_BN, self._tie_order_N, NEIGHBOURS), self._own)
+        found_BK = nearest(scores_BN, self._tie_order_N, self._layout.answer_depth) + self._first
         top = tuple(self._top(scores_BN, target) for target in self._targets)
-        return _Block(pair_ranks_R, pool_ranks_R, own_share_B, top)
+        return _Block(pair_ranks_R, pool_ranks_R, own_share_B, found_BK, top)
 
     def _entries(self, start: int, stop: int) -> slice:
         return slice(*np.searchsorted(self._judged.rows_R, (start, stop)))
@@ -172,6 +176,7 @@ class _Language:
             pair_ranks_R=np.concatenate([block.pair_ranks_R for block in blocks] or [self._columns_R]),
             pool_ranks_R=np.concatenate([block.pool_ranks_R for block in blocks] or [self._columns_R]),
             own_share_Q=np.concatenate([np.empty(0), *(block.own_share_B for block in blocks)]),
+            found_QK=np.concatenate([block.found_BK for block in blocks]) if self._answered and blocks else None,
         )
 
     def _save_run(self, storage: Storage, target: _Target, top: Sequence[tuple[Indices, Scores]]) -> None:

@@ -110,19 +110,22 @@ class CellRecord:
         self._headlines[evaluation.dataset] = {"id": evaluation.id, **dict(result.headline)}
         at, step = self._point_of(evaluation)
         name = evaluation.dataset
-        figures = {metric_name(name, key): result.headline[key] for key in HEADLINE if key in result.headline}
+        published = [key for key in result.headline if key.partition("/")[0] in result.published]
+        wanted = dict.fromkeys((*HEADLINE, *published))
+        figures = {metric_name(name, key): result.headline[key] for key in wanted if key in result.headline}
+        lead = "mAP" if "mAP" in result.measures else result.measures[0]
         for query in result.languages:
             for passage in result.languages:
                 pair = LangPair(query, passage)
-                value = result.pair("mAP", pair)
+                value = result.pair(lead, pair)
                 if value == value:  # no query is used for a NaN
-                    figures[metric_name(name, "mAP", pair)] = value
+                    figures[metric_name(name, lead, pair)] = value
         self._tracker.log_points(MetricPoint(key, value, step, at) for key, value in figures.items())
-        matrix = result.pair_values["mAP"]
-        title = f"{self._job.label} on {name}: mAP"
-        self._tracker.log_figure(pair_heatmap(matrix, result.languages, title), f"{name}-mAP.png")
+        matrix, file = result.pair_values[lead], lead.replace("@", "_at_")
+        title = f"{self._job.label} on {name}: {lead}"
+        self._tracker.log_figure(pair_heatmap(matrix, result.languages, title), f"{name}-{file}.png")
         rows = [[q, *map(float, matrix[i])] for i, q in enumerate(result.languages)]
-        self._tracker.log_table(["query \\ passage", *result.languages], rows, f"{name}-mAP.json")
+        self._tracker.log_table(["query \\ passage", *result.languages], rows, f"{name}-{file}.json")
         with folder.local_copy("per_query.parquet") as parquet:
             self._tracker.log_artifact(parquet, f"eval/{name}")
         if self._job.config.evaluation.run_files and folder.list("run"):

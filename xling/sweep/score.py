@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from xling.data.files import BadRows
+from xling.data.xor_retrieve import read_questions
 from xling.errors import ConfigError
 from xling.evaluate.measures import Measure, measure, measures
 from xling.evaluate.paired import Cell, macro_groups
 from xling.evaluate.run_values import RunValues, find_runs, measure_runs
+from xling.evaluate.xor import Gold, read_predictions, score_predictions
 from xling.report.tables import as_rich, number, scores
 from xling.storage import Storage
 
@@ -38,6 +42,30 @@ def score_files(
         console.print_json(json.dumps(_record(run, values, pairs, means)))
         return
     _show(run, values, pairs, means, console)
+
+
+def score_xor(predictions: Path, questions: Path, console: Console, *, as_json: bool) -> None:
+    """Measure XOR-Retrieve's predictions and print. Raises DataError for what is wrong with the files."""
+    gold = {
+        query.id.partition("/")[2]: Gold(query.language, tuple(answers))
+        for query, answers in read_questions(questions, BadRows(strict=True))
+    }
+    found = score_predictions(read_predictions(predictions), gold)
+    if as_json:
+        console.print_json(json.dumps({"predictions": str(predictions), **asdict(found)}))
+        return
+    body = [
+        [code, str(count), *(number(of[code], 4) for of in found.by_language.values())]
+        for code, count in found.questions.items()
+    ]
+    body.append(["mean", str(sum(found.questions.values())), *(number(mean, 4) for mean in found.means.values())])
+    console.print(as_rich((["", "questions", *found.means], body), str(predictions), lead=1))
+    for count, what in (
+        (found.unanswered, "questions have no prediction: they count as missed"),
+        (found.unknown, "predictions are for no question of the file: left out"),
+    ):
+        if count:
+            console.print(f"{count} {what}")
 
 
 def _wanted(names: str | None) -> dict[str, Measure]:
