@@ -140,7 +140,8 @@ class _Language:
 
     def score(self, start: int, stop: int) -> _Block:
         """A block of queries."""
-        scores_BN = self._queries_QD[start:stop] @ self._passages_ND.T
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            scores_BN = self._queries_QD[start:stop] @ self._passages_ND.T
         entries = self._entries(start, stop)
         pool_ranks_R, pair_ranks_R = rank_relevant(
             scores_BN,
