@@ -1,6 +1,12 @@
 import numpy as np
 
-from xling.evaluate.bias import expected_share, own_language_share, rank_distance
+from xling.evaluate.bias import (
+    expected_share,
+    languages_at_ranks,
+    own_language_share,
+    rank_distance,
+    rank_distance_within,
+)
 from xling.evaluate.measures import UNRANKED, RelevantRanks
 
 
@@ -22,3 +28,16 @@ def test_own_language_share_counts_columns_of_the_language() -> None:
 
 def test_expected_share_is_the_share_of_candidates() -> None:
     assert expected_share((0, 1, 4, 4)).tolist() == [0.25, 0.75, 0.0]
+
+
+def test_languages_are_counted_at_each_rank() -> None:
+    nearest = np.array([[0, 4, 9], [1, 9, 3]])
+    assert languages_at_ranks(nearest, (0, 4, 4, 9, 10)).tolist() == [[2, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]]
+
+
+def test_rank_distance_within_a_group_is_over_queries_with_two_of_it() -> None:
+    rows, ranks = np.array([0, 0, 0, 1, 1, 2]), np.array([7, 30, 3, 5, 9, 1])
+    members = np.array([True, False, True, True, False, True])
+    assert rank_distance_within(rows, ranks, members) == 4
+    assert rank_distance_within(rows, ranks, np.ones(6, bool)) == (27 + 4) / 2
+    assert np.isnan(rank_distance_within(rows, ranks, rows == 2))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xling.evaluate.bias import POOL_FIGURES, rank_distance
+from xling.evaluate.bias import POOL_FIGURES, rank_distance, rank_distance_within
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Measure, RelevantRanks, Values
 from xling.evaluate.scoring import LanguageScores
-from xling.languages import LangPair
+from xling.languages import LangPair, script_of
 
 Selection = NDArray[np.bool_]
 
@@ -127,6 +127,33 @@ def means(layout: Layout, queries: QueryValues, selected_P: Selection | None = N
         cell_means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         values[name] = cell_means.reshape(size, size + 1)
     return Means(counts.reshape(size, size + 1), values)
+
+
+def language_shares(layout: Layout, scores: Sequence[LanguageScores]) -> Values | None:
+    """By query language and rank the share of passages in each language, L x K x L; NaN where no query counts."""
+    counts = [of_language.languages_KL for of_language in scores]
+    depth = max((len(of) for of in counts if of is not None), default=0)
+    if not depth:
+        return None
+    empty = np.zeros((depth, len(layout.languages)), np.int64)
+    counts_LKL = np.stack([empty if of is None else of for of in counts])
+    totals = counts_LKL.sum(axis=2, keepdims=True)
+    shares_LKL: Values = np.divide(counts_LKL, totals, out=np.full(counts_LKL.shape, np.nan), where=totals > 0)
+    return shares_LKL
+
+
+def script_distance(layout: Layout, scores: Sequence[LanguageScores], *, same: bool) -> Values:
+    """Rank distance between relevant passages in (not in) the query language's script, by query language."""
+    scripts = np.array([script_of(language) for language in layout.languages])
+    return np.array(
+        [
+            rank_distance_within(
+                judged.rows_R, of_language.pool_ranks_R, (scripts[judged.targets_R] == scripts[language]) == same
+            )
+            for language, (judged, of_language) in enumerate(zip(layout.queries, scores, strict=True))
+        ],
+        np.float64,
+    )
 
 
 def headline(layout: Layout, of_pairs: Means) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Language bias: whether the pool's ranking prefers some languages over others.
 
-Shapes: Q queries, K depth, L languages.
+Shapes: Q queries, K depth, L languages, R relevant entries.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xling.evaluate.layout import Indices
 from xling.evaluate.measures import UNRANKED, RelevantRanks, Values
@@ -23,6 +24,32 @@ def rank_distance(found: RelevantRanks) -> Values:
     last_Q = found.rank_R[found.ordinal_R == found.count_Q[found.query_R]]
     distance_Q = np.asarray(last_Q - found.rank_R[found.ordinal_R == 1], np.float64)
     return np.where(last_Q < UNRANKED, distance_Q, np.nan)
+
+
+def rank_distance_within(rows_R: Indices, pool_ranks_R: Indices, members_R: NDArray[np.bool_]) -> float:
+    """Mean rank distance between those relevant passages that are members, ranked in the whole pool.
+
+    Over queries that have two or more of them; NaN when none has.
+    """
+    rows_P, query_P, count_P = np.unique(rows_R[members_R], return_inverse=True, return_counts=True)
+    several_R = count_P[query_P] > 1
+    if not several_R.any():
+        return float("nan")
+    chosen, query_R = np.unique(rows_P[query_P][several_R], return_inverse=True)
+    ranks_R = pool_ranks_R[members_R][several_R]
+    return float(rank_distance(RelevantRanks.of(query_R, ranks_R, np.ones_like(ranks_R), len(chosen))).mean())
+
+
+def languages_at_ranks(columns_QK: Indices, passage_offsets: tuple[int, ...]) -> Indices:
+    """How many passages at each rank are in each language, K x L.
+
+    Args:
+        columns_QK: candidate columns of the nearest passages, best first.
+    """
+    depth, languages = columns_QK.shape[1], len(passage_offsets) - 1
+    language_QK = np.searchsorted(np.array(passage_offsets), columns_QK, side="right") - 1
+    cells_QK = language_QK + languages * np.arange(depth)
+    return np.bincount(cells_QK.ravel(), minlength=depth * languages).reshape(depth, languages)
 
 
 def own_language_share(columns_QK: Indices, own: slice) -> Values:

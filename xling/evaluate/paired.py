@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from xling.errors import DataError
 from xling.evaluate.measures import Values
-from xling.evaluate.result import POOL_LANGUAGE
+from xling.evaluate.per_query import POOL_LANGUAGE
 from xling.evaluate.runfile import POOL
 from xling.languages import check_language
 

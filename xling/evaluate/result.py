@@ -19,10 +19,19 @@ from xling.config.identity import EVALUATION_VERSION
 from xling.data.collection import body
 from xling.data.records import RetrievalSet
 from xling.errors import DataError
-from xling.evaluate.aggregates import QueryValues, collect, collect_answers, headline, means, strata
+from xling.evaluate.aggregates import (
+    collect,
+    collect_answers,
+    headline,
+    language_shares,
+    means,
+    script_distance,
+    strata,
+)
 from xling.evaluate.bias import expected_share
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
+from xling.evaluate.per_query import per_query_table
 from xling.evaluate.scoring import LanguageScores
 from xling.evaluate.xor import TOKENS, hit_values
 from xling.languages import LangPair
@@ -30,7 +39,10 @@ from xling.storage import Storage
 
 SUMMARY = "summary.json"
 PER_QUERY = "per_query.parquet"
-POOL_LANGUAGE = "*"  # in the per-query table, where a passage language would stand
+_POOL_ARRAYS = (
+    *("rank_distance", "own_language_share", "own_language_share_expected"),
+    *("languages_at_ranks", "rank_distance_same_script", "rank_distance_different_script"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,11 @@ class PoolResult:
     """Each query language against the all-language pool, L values everywhere.
 
     ``own_language_share`` is the share of the ten nearest passages in the query's own language,
-    ``own_language_share_expected`` that of a ranking blind to language.
+    ``own_language_share_expected`` that of a ranking blind to language: each language's share of the
+    candidates. ``languages_at_ranks`` (query language x rank x language) holds the share of the
+    passages at ranks 1 to 10 that are in each language, ``rank_distance_same_script`` and
+    ``rank_distance_different_script`` the distance between the relevant passages that are, and are
+    not, in the script of the query's language; None in results that were made before these were kept.
     """
 
     queries: Indices
@@ -54,6 +70,9 @@ class PoolResult:
     rank_distance: Values
     own_language_share: Values
     own_language_share_expected: Values
+    languages_at_ranks: Values | None = None
+    rank_distance_same_script: Values | None = None
+    rank_distance_different_script: Values | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,9 +154,7 @@ class EvaluationResult:
             else {
                 "queries": self.pool.queries.tolist(),
                 "values": _plain_all(self.pool.values),
-                "rank_distance": _plain(self.pool.rank_distance),
-                "own_language_share": _plain(self.pool.own_language_share),
-                "own_language_share_expected": _plain(self.pool.own_language_share_expected),
+                **{name: _plain(values) for name in _POOL_ARRAYS if (values := getattr(self.pool, name)) is not None},
             },
             "strata": {
                 label: {"queries": stratum.queries, "headline": dict(stratum.headline)}
@@ -190,6 +207,9 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
             rank_distance=overall.values["rank_distance"][:, -1],
             own_language_share=overall.values["own_language_share"][:, -1],
             own_language_share_expected=expected_L,
+            languages_at_ranks=language_shares(layout, scores),
+            rank_distance_same_script=script_distance(layout, scores, same=True),
+            rank_distance_different_script=script_distance(layout, scores, same=False),
         )
     groups = {}
     for label, selected_P in strata(layout, queries).items():
@@ -207,7 +227,7 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
         pair_values={name: overall.values[name][:, :-1] for name in wanted},
         pool=pool,
         strata=groups,
-        per_query=_table(layout, queries),
+        per_query=per_query_table(layout, queries),
         published=tuple(wanted) if retrieval.answers else retrieval.measures,
     )
 
@@ -232,29 +252,6 @@ def dev_measure(result: EvaluationResult) -> float:
     """The one number models are chosen by: the mean of ``mAP/Mo`` and ``mAP/Cr``, of those that exist."""
     known = [result.headline[name] for name in ("mAP/Mo", "mAP/Cr") if name in result.headline]
     return sum(known) / len(known)
-
-
-def _table(layout: Layout, queries: QueryValues) -> pa.Table:
-    ids = [name for judged in layout.queries for name in judged.ids]
-    first_L = np.array([layout.query_texts(language).start for language in range(len(layout.languages))])
-    text_P = first_L[queries.languages_P] + queries.rows_P
-    columns: dict[str, Any] = {
-        "query": pa.DictionaryArray.from_arrays(pa.array(text_P, pa.int32()), pa.array(ids, pa.string())),
-        "query_language": _named(queries.languages_P, layout.languages),
-        "passage_language": _named(queries.targets_P, (*layout.languages, POOL_LANGUAGE)),
-        "n_rel": pa.array(queries.relevant_P, pa.int32()),
-    }
-    for name, values_P in queries.values.items():
-        columns[name] = pa.array(values_P, pa.float64(), from_pandas=True)  # NaN becomes null
-    strata_of = [query for judged in layout.queries for query in judged.strata]
-    for key in sorted({key for query in strata_of for key in query}):
-        values = pa.array([query.get(key) for query in strata_of], pa.string())
-        columns[f"stratum.{key}"] = values.take(pa.array(text_P)).dictionary_encode()
-    return pa.table(columns)
-
-
-def _named(indices_P: Indices, names: tuple[str, ...]) -> Any:
-    return pa.DictionaryArray.from_arrays(pa.array(indices_P, pa.int32()), pa.array(names, pa.string()))
 
 
 def _plain(values: Values) -> Any:

@@ -18,7 +18,7 @@ from xling.errors import DataError
 from xling.evaluate.layout import Indices
 from xling.evaluate.measures import UNRANKED, Measure, RelevantRanks
 from xling.evaluate.paired import ALL
-from xling.evaluate.result import POOL_LANGUAGE
+from xling.evaluate.per_query import POOL_LANGUAGE
 from xling.evaluate.runfile import POOL, read_qrels, read_run
 from xling.languages import LangPair
 

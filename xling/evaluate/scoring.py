@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xling.errors import NonFiniteError
-from xling.evaluate.bias import NEIGHBOURS, own_language_share
+from xling.evaluate.bias import NEIGHBOURS, languages_at_ranks, own_language_share
 from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values
@@ -42,6 +42,7 @@ class LanguageScores:
     pair_ranks_R: Indices
     pool_ranks_R: Indices
     own_share_Q: Values  # NaN without a pool
+    languages_KL: Indices | None = None  # of the judged queries' nearest passages: how many at a rank are in a language
     found_QK: Indices | None = None  # columns of the best passages, where their texts are looked through for answers
 
 
@@ -79,6 +80,7 @@ class _Block:
     pair_ranks_R: Indices
     pool_ranks_R: Indices
     own_share_B: Values
+    languages_KL: Indices | None
     found_BK: Indices
     top: tuple[tuple[Indices, Scores], ...]
 
@@ -152,11 +154,15 @@ class _Language:
             self._stops_R[entries],
         )
         own_share_B = np.full(stop - start, np.nan)
+        languages_KL = None
         if self._layout.pooled:
-            own_share_B = own_language_share(nearest(scores_BN, self._tie_order_N, NEIGHBOURS), self._own)
+            nearest_BK = nearest(scores_BN, self._tie_order_N, NEIGHBOURS)
+            own_share_B = own_language_share(nearest_BK, self._own)
+            judged = np.unique(self._judged.rows_R[entries]) - start
+            languages_KL = languages_at_ranks(nearest_BK[judged], self._layout.passage_offsets)
         found_BK = nearest(scores_BN, self._tie_order_N, self._layout.answer_depth) + self._first
         top = tuple(self._top(scores_BN, target) for target in self._targets)
-        return _Block(pair_ranks_R, pool_ranks_R, own_share_B, found_BK, top)
+        return _Block(pair_ranks_R, pool_ranks_R, own_share_B, languages_KL, found_BK, top)
 
     def _entries(self, start: int, stop: int) -> slice:
         return slice(*np.searchsorted(self._judged.rows_R, (start, stop)))
@@ -177,6 +183,7 @@ class _Language:
             pair_ranks_R=np.concatenate([block.pair_ranks_R for block in blocks] or [self._columns_R]),
             pool_ranks_R=np.concatenate([block.pool_ranks_R for block in blocks] or [self._columns_R]),
             own_share_Q=np.concatenate([np.empty(0), *(block.own_share_B for block in blocks)]),
+            languages_KL=_total([block.languages_KL for block in blocks if block.languages_KL is not None]),
             found_QK=np.concatenate([block.found_BK for block in blocks]) if self._answered and blocks else None,
         )
 
@@ -190,6 +197,10 @@ class _Language:
         entries = zip(judged.rows_R[counted], judged.columns_R[counted], judged.grades_R[counted], strict=True)
         judgements = ((judged.ids[row], ids[column], int(grade)) for row, column, grade in entries)
         write_qrels(storage, target.name, judgements)
+
+
+def _total(counts: Sequence[Indices]) -> Indices | None:
+    return np.sum(counts, axis=0) if counts else None
 
 
 def _targets(layout: Layout, language: int, first: int) -> Iterator[_Target]:

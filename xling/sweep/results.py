@@ -11,6 +11,7 @@ from rich.console import Console
 
 from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
+from xling.report.bias import bias_by_language, by_training_language
 from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
@@ -175,11 +176,29 @@ def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) 
         lead = result.measures[0]
         title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
         grids.append((title, matrix(result.pair_values[lead], result.languages)))
+        grids += _bias_grids(study, best, result)
     return grids
 
 
+def _bias_grids(study: Study, best: ScoreRow, result: EvaluationResult) -> list[tuple[str, Grid]]:
+    """Language bias of one cell, and its scores by which languages it was trained on."""
+    seen = study.trainings[_job_of(study, best).training].languages
+    grids = (
+        (
+            f"language bias of {best.label} (shares of the ten nearest over those expected)",
+            bias_by_language(result, seen),
+        ),
+        (f"{result.measures[0]} of {best.label}, by training language", by_training_language(result, seen)),
+    )
+    return [(title, grid) for title, grid in grids if grid is not None]
+
+
+def _job_of(study: Study, row: ScoreRow) -> Job:
+    return next(job for job in study.cells if job.label == row.label)
+
+
 def _result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
-    job = next(job for job in study.cells if job.label == row.label)
+    job = _job_of(study, row)
     evaluation = next(evaluation for evaluation in job.evaluations if evaluation.dataset == row.dataset)
     return EvaluationResult.load(root.child(f"{job.folder(sweep)}/eval/{evaluation.id}"))
 

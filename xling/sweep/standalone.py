@@ -23,6 +23,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest
+from xling.report.bias import nearest_languages
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
 from xling.sweep.jobs import Job
@@ -112,6 +113,11 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
     leading = result.measures[0]
     pairs = matrix(result.pair_values[leading], result.languages)
     console.print(as_rich(pairs, f"{leading} (query down, passage across)", lead=1))
+    nearest = nearest_languages(result)
+    if nearest is not None:
+        console.print()
+        title = "Language bias: the ten nearest passages of the pool by language (query down)"
+        console.print(as_rich(nearest, title, lead=1))
 
 
 def _sources(model: str, storage: str) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
