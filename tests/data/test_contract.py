@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +173,23 @@ def test_what_is_wrong_is_told_and_not_a_traceback(config: DatasetConfig, tmp_pa
     assert all(messages)
     assert error_of(loads[0], config) is None
     assert error_of(loads[0], config.model_copy(update={"path": str(tmp_path / "nowhere")}))
+
+
+@each([name for name in NAMES if "path" in registry.get(name).options])
+def test_byte_order_marks_and_foreign_line_ends_change_nothing(config: DatasetConfig) -> None:
+    adapter = registry.get(config.dataset)
+    loads = [
+        *([adapter.load_evaluation] if adapter.splits else []),
+        *([adapter.load_training] if adapter.can_train else []),
+    ]
+    before = [load(config).fingerprint for load in loads]
+    for path in [path for path in Path(str(config.path)).rglob("*") if path.is_file()] or [Path(str(config.path))]:
+        content = path.read_bytes()
+        zipped = content.startswith(b"\x1f\x8b")
+        text = gzip.decompress(content) if zipped else content
+        text = b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")
+        path.write_bytes(gzip.compress(text) if zipped else text)
+    assert [load(config).fingerprint for load in loads] == before
 
 
 def error_of(load: Callable[[DatasetConfig], object], config: DatasetConfig) -> str | None:

@@ -118,6 +118,12 @@ def test_the_train_split_is_trained_on_with_articles_held_out(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the TyDi QA samples beside the repository")
+def test_the_primary_task_is_not_taken_for_gold_passages() -> None:
+    with pytest.raises(DataError, match=r"tiny_dev\.jsonl\.gz:2: a second JSON document begins here"):
+        load(REAL.parent / "tiny_dev.jsonl.gz")
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="needs the TyDi QA samples beside the repository")
 def test_real_samples_are_read_in_nine_languages() -> None:
     retrieval = load(REAL)
     assert retrieval.languages == tuple(LANGUAGES)

@@ -97,6 +97,11 @@ def _document(path: Path) -> list[Any]:
     except RecursionError:
         raise DataError(f"{path}: is JSON nested too deeply to be in SQuAD's shape") from None
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise DataError(
+                f"{path}:{error.lineno}: a second JSON document begins here, must be one in SQuAD's shape; "
+                "is it JSON Lines?"
+            ) from None
         raise DataError(
             f"{path}:{error.lineno}: is not whole JSON ({error.msg} at character {error.pos}); is the file cut short?"
         ) from None
