@@ -27,6 +27,7 @@ CELL: dict[str, Any] = {
     "mix": {"monolingual": 0.25},
     "train": {"lr": 4e-3, "budget": {"steps": 30}, "betas": (0.8, 0.9)},
     "seed": 7,
+    "evaluation": {"index": {"kind": "ivf"}},
 }
 
 
@@ -264,6 +265,21 @@ def test_scores_depend_on_the_model_and_the_set_but_not_on_how_they_are_computed
     assert eval_id("other", "set", EvaluationConfig()) != once
     assert eval_id("model", "other", EvaluationConfig()) != once
     assert eval_id("model", "set", EvaluationConfig(batch_size=3, batch_tokens=9, run_files=True, run_depth=7)) == once
+
+
+def test_scores_depend_on_what_is_searched_and_how_deep():
+    ways = [
+        {},
+        {"index": {"kind": "flat"}},
+        {"index": {"kind": "ivf"}},
+        {"index": {"kind": "ivf", "nprobe": 8}},
+        {"depth": 100},
+        {"memory_budget": "2GiB"},
+        {"embedding_dtype": "float16"},
+    ]
+    ids = [eval_id("model", "set", EvaluationConfig.model_validate(way)) for way in ways]
+    assert len(set(ids)) == len(ways)
+    assert eval_id("model", "set", EvaluationConfig(memory_budget="4.0 GiB", keep_embeddings=False)) == ids[0]
 
 
 # Spelling

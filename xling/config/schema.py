@@ -14,6 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from xling.config.data_sets import DataConfig as DataConfig
 from xling.config.data_sets import DatasetConfig as DatasetConfig
 from xling.config.data_sets import TrainingEntry as TrainingEntry
+from xling.config.evaluation import EvaluationConfig as EvaluationConfig
+from xling.config.evaluation import IndexConfig as IndexConfig
 from xling.config.section import Section as Section
 from xling.config.section import identity as identity
 
@@ -154,19 +156,6 @@ class TrainConfig(Section):
         return self
 
 
-class EvaluationConfig(Section):
-    """How retrieval is scored."""
-
-    batch_size: int = Field(64, ge=1, description="Most texts encoded at once.")
-    batch_tokens: int = Field(
-        4096,
-        ge=1,
-        description="Most tokens encoded at once, padding included. More suits GPUs, with a larger `batch_size`.",
-    )
-    run_files: bool = Field(False, description="Also write TREC run files and qrels.")
-    run_depth: int = Field(1000, ge=1, description="Passages a query in the run files.")
-
-
 class ResourcesConfig(Section):
     """What one trial needs of the cluster."""
 
@@ -239,7 +228,7 @@ class CellConfig(Section):
 
 
 # What lies in a storage beside its sweeps.
-STORAGE_FOLDERS = frozenset({"data", "mlartifacts", "mlflow.db", "tokenizers", "tokens", "warm"})
+STORAGE_FOLDERS = frozenset({"data", "embeddings", "mlartifacts", "mlflow.db", "tokenizers", "tokens", "warm"})
 
 GridAxis = dict[str, tuple[Any, ...]]
 

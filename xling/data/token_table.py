@@ -68,6 +68,17 @@ class TokenTable:
         """Tokens of every text."""
         return self._lengths
 
+    def flat(self, start: int, stop: int) -> tuple[Int32Array, npt.NDArray[np.int64]]:
+        """Token ids of texts ``start`` to ``stop`` one after another, and where each begins, with the end."""
+        offsets = np.zeros(stop - start + 1, np.int64)
+        np.cumsum(self._lengths[start:stop], out=offsets[1:])
+        parts = [np.zeros(0, np.int32)]
+        for batch in range(start // ROWS, -(-stop // ROWS)):
+            first, last = max(start - batch * ROWS, 0), min(stop - batch * ROWS, ROWS)
+            of_batch = self._offsets[batch]
+            parts.append(self._values[batch][of_batch[first] : of_batch[last]])
+        return np.concatenate(parts), offsets
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSlice(Sequence[Int32Array]):
@@ -92,6 +103,11 @@ class TokenSlice(Sequence[Int32Array]):
         """Tokens of every text of the slice."""
         return self.table.lengths[self.start : self.stop]
 
+    def flat(self, start: int, stop: int) -> tuple[Int32Array, npt.NDArray[np.int64]]:
+        """As :meth:`TokenTable.flat`, counted from the slice's start."""
+        assert 0 <= start <= stop <= len(self), (start, stop, len(self))
+        return self.table.flat(self.start + start, self.start + stop)
+
 
 def ensure_table(storage: Storage, key: str, encoded: Callable[[], Iterable[Encoded]]) -> TokenTable:
     """The table stored under ``tokens/<key>``, built when it is not there or is damaged.
@@ -108,7 +124,7 @@ def ensure_table(storage: Storage, key: str, encoded: Callable[[], Iterable[Enco
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
         built = Path(scratch) / "tokens.arrow"
         truncated = _build(built, encoded())
-        meta = {"size": built.stat().st_size, "crc32": _crc32(built), "truncated": truncated}
+        meta = {"size": built.stat().st_size, "crc32": crc32_of(built), "truncated": truncated}
         storage.put(built, f"tokens/{key}/tokens.arrow")
         storage.write_json(f"tokens/{key}/meta.json", meta)
         file = _local_file(storage, key, meta)
@@ -172,10 +188,11 @@ def _local_file(storage: Storage, key: str, meta: dict[str, Any]) -> Path | None
 
 
 def _intact(file: Path, meta: dict[str, Any]) -> bool:
-    return file.is_file() and file.stat().st_size == meta["size"] and _crc32(file) == meta["crc32"]
+    return file.is_file() and file.stat().st_size == meta["size"] and crc32_of(file) == meta["crc32"]
 
 
-def _crc32(file: Path) -> int:
+def crc32_of(file: Path) -> int:
+    """Checksum of a file's content, read in pieces."""
     checksum = 0
     with file.open("rb") as source:
         while block := source.read(_READ_BYTES):

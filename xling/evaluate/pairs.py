@@ -1,7 +1,9 @@
 """Score one dual encoder on one retrieval set: in this process, or fanned out over a Ray cluster.
 
 Both ways encode the same batches and score the same blocks, so they give the same bits on the
-same kind of machine with the same number of threads.
+same kind of machine with the same number of threads. A set whose embeddings are too many for the
+memory budget, or one with an index, is encoded to shards and searched (sharded.py); any other is
+ranked whole.
 
 Shapes: X texts, D embedding.
 """
@@ -9,20 +11,20 @@ Shapes: X texts, D embedding.
 from __future__ import annotations
 
 import math
+import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import ray
 import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xling.config.schema import EvaluationConfig
+from xling.config.schema import EvaluationConfig, ModelConfig
 from xling.data.records import RetrievalSet
-from xling.errors import ResourceError, XlingError
+from xling.evaluate.blocks import Load, model_at, token_total
 from xling.evaluate.encode import (
     Embeddings,
     FlatTokens,
@@ -33,8 +35,13 @@ from xling.evaluate.encode import (
     share_batches,
 )
 from xling.evaluate.layout import Indices, Layout, build_layout
+from xling.evaluate.place import Cluster, Here, set_threads
+from xling.evaluate.progress import Progress as Progress
+from xling.evaluate.progress import Report as Report
 from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_languages
+from xling.evaluate.sharded import evaluate_by_shards
+from xling.evaluate.shards import ShardStore, block_key
 from xling.storage import Storage
 
 if TYPE_CHECKING:
@@ -47,15 +54,32 @@ SHARDS_A_TASK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an evaluation is: ``done`` of ``total`` texts encoded or pairs scored (pool rows included)."""
+class EmbeddingHome:
+    """Where a model's embeddings are kept (below ``embeddings/`` of ``storage``), and of what length they are."""
 
-    stage: str
-    done: int
-    total: int
+    storage: Storage
+    weights: str
+    dimension: int
+
+    @classmethod
+    def of(cls, storage: Storage, folder: Path, loaded: LoadedModel) -> EmbeddingHome:
+        """Args: folder: the local folder that ``loaded`` was read from."""
+        from xling.model.source import weights_digest
+
+        return cls(storage, weights_digest(ModelConfig(path=str(folder))), loaded.encoder.dimension)
+
+    def store(self, settings: EvaluationConfig, dtype: str, *, on_gpu: bool) -> ShardStore:
+        """The shards of the model as it computes now: how batches are cut and padded changes last bits, a GPU more."""
+        how = {"batch_size": settings.batch_size, "batch_tokens": settings.batch_tokens, "gpu": on_gpu}
+        return ShardStore.of(self.storage, self.weights, how, dtype)
 
 
-Report = Callable[[Progress], None]
+def is_searched_by_shards(retrieval: RetrievalSet, settings: EvaluationConfig, dimension: int) -> bool:
+    """Whether a set has an index, or its embeddings need more than half of the memory budget."""
+    texts = sum(
+        len(retrieval.queries[language]) + len(retrieval.passages[language]) for language in retrieval.languages
+    )
+    return settings.index is not None or texts * dimension * 4 > settings.memory_bytes // 2
 
 
 def evaluate_local(
@@ -65,12 +89,14 @@ def evaluate_local(
     settings: EvaluationConfig,
     *,
     run_folder: Storage | None = None,
+    store: ShardStore | None = None,
     progress: Report | None = None,
 ) -> EvaluationResult:
     """Encode and score in this process, on the model's device.
 
     Args:
         tokens: of the set's texts, by the model's tokenizer and settings.
+        store: shards of this very model, where the set is searched by shards; a temporary folder without.
         run_folder: where run files go, if ``settings.run_files`` asks for them; without it none
             are written (dev measurements).
 
@@ -78,8 +104,21 @@ def evaluate_local(
         DataError: the set's ids or judgements are inconsistent.
         NonFiniteError: the model gives NaN or infinite values.
     """
-    layout = build_layout(retrieval)
     tell = progress or _silent
+    if is_searched_by_shards(retrieval, settings, loaded.encoder.dimension):
+        with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+            return evaluate_by_shards(
+                retrieval,
+                tokens,
+                settings,
+                Here(torch.get_num_threads()),
+                store or ShardStore(scratch, settings.embedding_dtype),
+                lambda: loaded,
+                tasks=1,
+                runs=_runs(settings, run_folder),
+                tell=tell,
+            )
+    layout = build_layout(retrieval)
     flat = FlatTokens.of_retrieval(layout, tokens)
     vectors_XD = encode(
         loaded.encoder,
@@ -108,6 +147,7 @@ def evaluate_model(
     cpus_per_task: int = 1,
     gpus_per_task: float = 0,
     held: Sequence[str] = (),
+    home: EmbeddingHome | None = None,
     run_folder: Storage | None = None,
     progress: Report | None = None,
 ) -> EvaluationResult:
@@ -121,39 +161,65 @@ def evaluate_model(
         gpus_per_task: GPUs of an encoding task; it runs on the GPU when it gets one.
         held: ids of nodes where the caller holds a task's cores each and leaves them idle: the tasks
             run there, and ask Ray for none.
+        home: where embeddings are kept and found again; on a storage that every node reaches. Without
+            it none are, and the set is ranked whole whatever its size.
 
     Raises:
         ResourceError: no cluster is connected, or no node has room for a task.
         DataError, NonFiniteError, CheckpointError: as :func:`evaluate_local` and loading a model do.
     """
-    layout = build_layout(retrieval)
     tell = progress or _silent
-    flat = FlatTokens.of_retrieval(layout, tokens)
-    place = _Place(cpus_per_task, gpus_per_task, tuple(held))
-    tasks = task_count(len(flat.values), max_tasks, place.room())
-    plan = plan_batches(flat, settings.batch_size, settings.batch_tokens)
-    shares = share_batches(plan.batches, flat.lengths, tasks * (1 if gpus_per_task else SHARDS_A_TASK))
-    model_url = Storage(model_url).url  # absolute: a worker's working folder is another
+    place = Cluster(cpus_per_task, gpus_per_task, tuple(held))
+    tasks = task_count(token_total(tokens), max_tasks, place.room())
+    runs = _runs(settings, run_folder)
     # A folder's content can change between calls; a process keeps its model within one call only.
-    call = uuid.uuid4().hex
-    flat_ref = ray.put(flat)
-    jobs = [
-        lambda slot, share=share: place.task(_encode_share, slot, on_gpu=True).remote(
-            model_url, call, cpus_per_task, flat_ref, share
-        )
-        for share in shares
-    ]
+    load = partial(model_at, Storage(model_url).url, uuid.uuid4().hex)
+    assert home is not None or settings.index is None, "an index needs a home for the embeddings"
+    if home is not None and is_searched_by_shards(retrieval, settings, home.dimension):
+        store = home.store(settings, settings.embedding_dtype, on_gpu=gpus_per_task > 0)
+        result = evaluate_by_shards(retrieval, tokens, settings, place, store, load, tasks=tasks, runs=runs, tell=tell)
+        if not settings.keep_embeddings:
+            store.clear()
+        return result
+    layout = build_layout(retrieval)
+    flat = FlatTokens.of_retrieval(layout, tokens)
+    kept = None
+    if home is not None and settings.keep_embeddings:
+        kept = home.store(settings, "float32", on_gpu=gpus_per_task > 0)
+    vectors_XD = _encode_on_cluster(flat, settings, place, load, tasks, kept, tell)
+    require_finite(layout, vectors_XD)
+    scores = _score_on_cluster(layout, vectors_XD, runs, tasks, place, tell)
+    return build_result(retrieval, layout, scores)
+
+
+def _encode_on_cluster(
+    flat: FlatTokens,
+    settings: EvaluationConfig,
+    place: Cluster,
+    load: Load,
+    tasks: int,
+    kept: ShardStore | None,
+    tell: Report,
+) -> Embeddings:
+    """All vectors in text order: from storage where they are kept, else encoded, and kept where that is wanted."""
+    key = block_key(flat) if kept is not None else ""
+    if kept is not None and (shard := kept.find(key)) is not None:
+        tell(Progress("encode", len(flat), len(flat)))
+        return kept.vectors(shard)
+    plan = plan_batches(flat, settings.batch_size, settings.batch_tokens)
+    shares = share_batches(plan.batches, flat.lengths, tasks * (1 if place.gpus else SHARDS_A_TASK))
+    flat_ref = place.share(flat)
+    calls = ((load, place.threads, flat_ref, share) for share in shares)
     parts: dict[int, Embeddings] = {}
     done = 0
-    for number, vectors in _stream(jobs, tasks):
+    for number, vectors in place.run(_encode_share, calls, tasks, on_gpu=True):
         parts[number] = vectors
         done += len(vectors)
         tell(Progress("encode", done, plan.texts))
     vectors_XD = plan.in_text_order(np.concatenate([parts[number] for number in range(len(shares))]))
-    parts.clear()
-    require_finite(layout, vectors_XD)
-    scores = _score_on_cluster(layout, vectors_XD, _runs(settings, run_folder), tasks, place, tell)
-    return build_result(retrieval, layout, scores)
+    if kept is not None and np.isfinite(vectors_XD).all():
+        kept.write(key, vectors_XD, {"texts": len(flat)})
+    return vectors_XD
 
 
 def task_count(tokens: int, max_tasks: int, room: int) -> int:
@@ -166,27 +232,22 @@ def _score_on_cluster(
     vectors_XD: Embeddings,
     runs: RunRequest | None,
     tasks: int,
-    place: _Place,
+    place: Cluster,
     tell: Report,
 ) -> list[LanguageScores]:
-    layout_ref, vectors_ref = ray.put(layout), ray.put(vectors_XD)
-    jobs = [
-        lambda slot, language=language: place.task(_score_language, slot).remote(
-            place.cpus, layout_ref, language, vectors_ref, runs
-        )
-        for language in range(len(layout.languages))
-    ]
+    layout_ref, vectors_ref = place.share(layout), place.share(vectors_XD)
+    calls = ((place.threads, layout_ref, language, vectors_ref, runs) for language in range(len(layout.languages)))
     scores: dict[int, LanguageScores] = {}
-    for language, of_language in _stream(jobs, tasks):
+    for language, of_language in place.run(_score_language, calls, tasks):
         scores[language] = of_language
         tell(_scored(layout, len(scores)))
     return [scores[language] for language in range(len(layout.languages))]
 
 
-def _encode_share(model_url: str, call: str, threads: int, tokens: FlatTokens, batches: list[Indices]) -> Embeddings:
+def _encode_share(load: Load, threads: int, tokens: FlatTokens, batches: list[Indices]) -> Embeddings:
     """Ray task: encode whole batches."""
-    loaded = _model(model_url, call)
-    torch.set_num_threads(threads)
+    loaded = load()
+    set_threads(threads)
     return encode_batches(loaded.encoder, tokens, batches, _pad_id(loaded))
 
 
@@ -196,89 +257,6 @@ def _score_language(
     """Ray task: all targets of one query language."""
     (scores,) = score_languages(layout, (language,), vectors_XD, runs, threads)
     return scores
-
-
-@lru_cache(maxsize=1)
-def _model(model_url: str, call: str) -> LoadedModel:
-    # Imported here: only processes that encode pay for the model libraries.
-    from xling.model.source import load_folder
-
-    parent, _, name = model_url.rpartition("/")
-    with Storage(parent or "/").local_copy(name) as folder:
-        loaded = load_folder(folder)
-    if torch.cuda.is_available() and ray.get_gpu_ids():
-        loaded.encoder.to("cuda")
-    return loaded
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the tasks of one evaluation run."""
-
-    cpus: int
-    gpus: float
-    held: tuple[str, ...]
-
-    def room(self) -> int:
-        """How many run at once."""
-        return len(self.held) or _room(self.cpus, self.gpus)
-
-    def task(self, function: Callable[..., Any], slot: int, *, on_gpu: bool = False) -> Any:
-        """The function as a Ray task for one of the slots that :func:`_stream` counts."""
-        if self.held:
-            node = NodeAffinitySchedulingStrategy(self.held[slot % len(self.held)], soft=True)
-            return ray.remote(num_cpus=0)(function).options(scheduling_strategy=node)
-        # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
-        # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
-        gpus = self.gpus if on_gpu else 0
-        on_gpus = ray.remote(num_cpus=self.cpus, num_gpus=gpus) if gpus else ray.remote(num_cpus=self.cpus)
-        return on_gpus(function).options(scheduling_strategy="DEFAULT")
-
-
-def _stream(jobs: Iterable[Callable[[int], Any]], width: int) -> Iterator[tuple[int, Any]]:
-    """Run jobs, at most ``width`` at once, each in a slot 0 … width - 1; yield (number, value) as they finish.
-
-    A user's error raised in a task is raised here as itself.
-    """
-    waiting = iter(enumerate(jobs))
-    free = list(range(width))
-    running: dict[Any, tuple[int, int]] = {}  # number and slot
-    try:
-        while True:
-            while free and (job := next(waiting, None)) is not None:
-                slot = free.pop()
-                running[job[1](slot)] = job[0], slot
-            if not running:
-                return
-            (finished,), _ = ray.wait(list(running), num_returns=1)
-            value = ray.get(finished)
-            number, slot = running.pop(finished)
-            free.append(slot)
-            yield number, value
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, XlingError):
-            raise error.cause from None
-        raise
-    finally:
-        for reference in running:
-            ray.cancel(reference)
-
-
-def _room(cpus: int, gpus: float) -> int:
-    """How many tasks the cluster's nodes can hold at once."""
-    if not ray.is_initialized():
-        raise ResourceError("no Ray cluster is connected: connect to one, or evaluate in this process")
-    rooms = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            by_gpu = math.inf if gpus == 0 else has.get("GPU", 0) / gpus
-            rooms.append(int(min(has.get("CPU", 0) / cpus, by_gpu)))
-    if not any(rooms):
-        raise ResourceError(
-            f"an evaluation task needs {cpus} CPUs and {gpus:g} GPUs, which no node of the cluster has: ask for less"
-        )
-    return sum(rooms)
 
 
 def _runs(settings: EvaluationConfig, run_folder: Storage | None) -> RunRequest | None:

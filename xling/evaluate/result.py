@@ -33,6 +33,7 @@ from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
 from xling.evaluate.per_query import per_query_table
 from xling.evaluate.scoring import LanguageScores
+from xling.evaluate.search_record import SearchRecord
 from xling.evaluate.xor import TOKENS, hit_values
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -92,6 +93,8 @@ class EvaluationResult:
             passages: query, query_language, passage_language, n_rel, one column a measure,
             rank_distance and own_language_share (pool only), ``stratum.{key}`` columns.
         published: the measures that the set is published with; ``measures`` begins with them.
+        search: how passages were searched; None where all of them were ranked. ``headline`` then holds
+            ``search_depth``, and for an approximate index ``index_recall`` (at that depth).
     """
 
     dataset: str
@@ -104,6 +107,7 @@ class EvaluationResult:
     strata: Mapping[str, Stratum]
     per_query: pa.Table
     published: tuple[str, ...] = ()
+    search: SearchRecord | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -148,6 +152,7 @@ class EvaluationResult:
             "languages": list(self.languages),
             "published": list(self.published),
             "headline": dict(self.headline),
+            **({} if self.search is None else {"search": self.search.to_json()}),
             "pairs": {"queries": self.pair_queries.tolist(), "values": _plain_all(self.pair_values)},
             "pool": None
             if self.pool is None
@@ -182,10 +187,13 @@ class EvaluationResult:
             strata={label: Stratum(**stratum) for label, stratum in summary["strata"].items()},
             per_query=per_query,
             published=tuple(summary.get("published", ())),  # results of old lack it
+            search=SearchRecord.from_json(summary["search"]) if "search" in summary else None,
         )
 
 
-def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores]) -> EvaluationResult:
+def build_result(
+    retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores], *, search: SearchRecord | None = None
+) -> EvaluationResult:
     """Measure and average; ``scores`` has one entry a query language, in the set's order."""
     wanted: Collection[str]
     if retrieval.answers:
@@ -211,6 +219,10 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
             rank_distance_same_script=script_distance(layout, scores, same=True),
             rank_distance_different_script=script_distance(layout, scores, same=False),
         )
+    if search is not None:
+        of_all["search_depth"] = search.depth
+        if search.recall is not None:
+            of_all["index_recall"] = search.recall[max(search.recall)]
     groups = {}
     for label, selected_P in strata(layout, queries).items():
         chosen = np.stack([queries.languages_P, queries.rows_P])[:, selected_P]
@@ -229,6 +241,7 @@ def build_result(retrieval: RetrievalSet, layout: Layout, scores: list[LanguageS
         strata=groups,
         per_query=per_query_table(layout, queries),
         published=tuple(wanted) if retrieval.answers else retrieval.measures,
+        search=search,
     )
 
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from xling.errors import NonFiniteError
 from xling.evaluate.bias import NEIGHBOURS, languages_at_ranks, own_language_share
 from xling.evaluate.encode import Embeddings
-from xling.evaluate.layout import Indices, Layout
+from xling.evaluate.layout import Indices, JudgedQueries, Layout
 from xling.evaluate.measures import Values
 from xling.evaluate.nearest import nearest
 from xling.evaluate.ranks import Scores, block_edges, rank_relevant
@@ -188,15 +188,20 @@ class _Language:
         )
 
     def _save_run(self, storage: Storage, target: _Target, top: Sequence[tuple[Indices, Scores]]) -> None:
-        judged, ids = self._judged, self._layout.passage_ids
         file = RunFile(target.name)
         for (start, stop), (top_BK, scores_BK) in zip(pairwise(self.edges), top, strict=True):
-            file.add(judged.ids[start:stop], ids[target.columns], top_BK, scores_BK)
+            ids = self._layout.passage_ids[target.columns]
+            file.add(self._judged.ids[start:stop], ids, top_BK, scores_BK)
         file.save(storage)
-        counted = slice(None) if target.language is None else judged.targets_R == target.language
-        entries = zip(judged.rows_R[counted], judged.columns_R[counted], judged.grades_R[counted], strict=True)
-        judgements = ((judged.ids[row], ids[column], int(grade)) for row, column, grade in entries)
-        write_qrels(storage, target.name, judgements)
+        write_judgements(storage, target.name, self._layout, self._judged, target.language)
+
+
+def write_judgements(storage: Storage, name: str, layout: Layout, judged: JudgedQueries, target: int | None) -> None:
+    """Write a run's qrels: the judgements on passages of its target, a language or (None) the pool."""
+    counted = slice(None) if target is None else judged.targets_R == target
+    entries = zip(judged.rows_R[counted], judged.columns_R[counted], judged.grades_R[counted], strict=True)
+    judgements = ((judged.ids[row], layout.passage_ids[column], int(grade)) for row, column, grade in entries)
+    write_qrels(storage, name, judgements)
 
 
 def _total(counts: Sequence[Indices]) -> Indices | None:

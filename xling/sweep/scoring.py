@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from xling.data.stored import load_retrieval
 from xling.data.tokenize import tokenize_retrieval
-from xling.evaluate.pairs import Progress, evaluate_model
+from xling.evaluate.pairs import EmbeddingHome, Progress, evaluate_model
 from xling.evaluate.result import EvaluationResult
 from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
@@ -31,6 +31,7 @@ def score(
     retrieval = load_retrieval(root, evaluation.fingerprint)
     with root.local_copy(f"{path}/model") as folder:
         model = load_folder(folder)
+        home = EmbeddingHome.of(root, folder, model)
     tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
     folder_of_result = root.child(f"{path}/eval/{evaluation.id}")
     need = job.config.resources
@@ -43,6 +44,7 @@ def score(
         cpus_per_task=need.cpus_per_worker,
         gpus_per_task=need.gpus_per_worker,
         held=held,
+        home=home,
         run_folder=folder_of_result.child("run"),
         progress=progress,
     )

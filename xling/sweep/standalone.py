@@ -18,7 +18,7 @@ from xling.data.records import RetrievalSet
 from xling.data.selected import select_pairs
 from xling.data.tokenize import tokenize_retrieval
 from xling.errors import ConfigError
-from xling.evaluate.pairs import Progress, evaluate_model
+from xling.evaluate.pairs import EmbeddingHome, Progress, evaluate_model
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
@@ -95,8 +95,9 @@ def _score(
         loaded = load_folder(folder)
         digest = tokenizer_digest(loaded.tokenizer)
         tokens = tokenize_retrieval(Storage(scratch), loaded.tokenizer, digest, retrieval, loaded.settings)
+        home = EmbeddingHome.of(Storage(scratch), folder, loaded)
         return evaluate_model(
-            str(folder), retrieval, tokens, settings, max_tasks=workers, run_folder=runs, progress=tell
+            str(folder), retrieval, tokens, settings, max_tasks=workers, home=home, run_folder=runs, progress=tell
         )
 
 

@@ -1,0 +1,120 @@
+"""Search by shards on a Ray cluster, with a process killed under way."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy_sets import toy_set
+
+from xling.config.schema import EvaluationConfig, IndexConfig, ModelConfig
+from xling.data.tokenize import tokenize_retrieval
+from xling.evaluate.pairs import EmbeddingHome, Progress, evaluate_local, evaluate_model
+from xling.model.source import load_folder, load_start, save_folder
+from xling.model.tokenizer import tokenizer_digest, train_tokenizer
+from xling.storage import Storage
+
+
+@pytest.fixture
+def cluster():
+    if subprocess.run(["pgrep", "-f", "raylet"], capture_output=True).returncode == 0:
+        pytest.skip("another Ray cluster is running on this machine")
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The interpreter quoted: Ray hands it to a shell, and this folder may have a space in its name.
+    environment = {"py_executable": shlex.quote(sys.executable)}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    yield ray
+    ray.shutdown()
+
+
+def tasks_of(function: str) -> list[int]:
+    """Process ids of this user's Ray workers that run a function now."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [
+        int(line.split()[0]) for line in listed.splitlines() if line.split(None, 1)[1].startswith(f"ray::{function}")
+    ]
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
+    cluster, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("xling.evaluate.blocks.SHARD_TEXTS", 400)
+    monkeypatch.setattr("xling.evaluate.pairs.TOKENS_A_TASK", 500)
+    retrieval = toy_set(0, queries=60, passages=2000)
+    texts = [passage.text for of_language in retrieval.passages.values() for passage in of_language]
+    train_tokenizer(texts, vocab_size=100).save_pretrained(tmp_path / "tokenizer")
+    model = ModelConfig(preset="mid", max_query_tokens=16, max_passage_tokens=16)
+    folder = tmp_path / "model"
+    save_folder(folder, load_start(model, 0, tmp_path / "tokenizer"))
+    loaded = load_folder(folder)
+    storage = Storage(str(tmp_path))
+    tokens = tokenize_retrieval(
+        storage, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings
+    )
+    settings = EvaluationConfig(index=IndexConfig(kind="flat"), batch_size=16, depth=100)
+    home = EmbeddingHome.of(storage, folder, loaded)
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not killed:
+            for process in tasks_of("encode_block")[:1]:
+                time.sleep(0.3)
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+            time.sleep(0.05)
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    seen: list[Progress] = []
+    options = {"max_tasks": 2, "home": home, "progress": seen.append}
+    far = evaluate_model(str(folder), retrieval, tokens, settings, **options)
+    assert killed, "no process was found to kill"
+    torch.set_num_threads(1)
+    assert far.to_json() == evaluate_local(loaded, retrieval, tokens, settings).to_json()
+    assert [progress.done for progress in seen if progress.stage == "score"][-1] == 3 * 60 * 3 * 2000
+
+    shards = {file: file.stat().st_mtime_ns for file in (tmp_path / "embeddings").rglob("*.npy")}
+    assert len(shards) == 3 * (1 + 5)
+    approximate = settings.model_copy(update={"index": IndexConfig(kind="ivf", nlist=16)})
+    found = evaluate_model(str(folder), retrieval, tokens, approximate, **options)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "embeddings").rglob("*.npy")} == shards
+    assert found.search.recall[100] > 0.5
+
+    dropped = approximate.model_copy(update={"keep_embeddings": False})
+    evaluate_model(str(folder), retrieval, tokens, dropped, **options)
+    assert not list((tmp_path / "embeddings").rglob("*.npy"))
+
+
+@pytest.mark.slow
+def test_a_set_ranked_whole_keeps_its_embeddings_too(cluster, tmp_path: Path) -> None:
+    retrieval = toy_set(0)
+    texts = [passage.text for of_language in retrieval.passages.values() for passage in of_language]
+    train_tokenizer(texts, vocab_size=100).save_pretrained(tmp_path / "tokenizer")
+    folder = tmp_path / "model"
+    start = ModelConfig(preset="tiny", max_query_tokens=16, max_passage_tokens=16)
+    save_folder(folder, load_start(start, 0, tmp_path / "tokenizer"))
+    loaded = load_folder(folder)
+    storage = Storage(str(tmp_path))
+    tokens = tokenize_retrieval(
+        storage, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings
+    )
+    home = EmbeddingHome.of(storage, folder, loaded)
+    first = evaluate_model(str(folder), retrieval, tokens, EvaluationConfig(), max_tasks=2, home=home)
+    (kept,) = (tmp_path / "embeddings").rglob("*.npy")
+    # A file that says something else under the same name shows that the second time it is read.
+    before = kept.stat().st_mtime_ns
+    seen: list[Progress] = []
+    again = evaluate_model(
+        str(folder), retrieval, tokens, EvaluationConfig(), max_tasks=2, home=home, progress=seen.append
+    )
+    assert again.to_json() == first.to_json()
+    assert kept.stat().st_mtime_ns == before
+    assert len([progress for progress in seen if progress.stage == "encode"]) == 1

@@ -1,0 +1,179 @@
+"""Texts to shards on storage: a block at a time, in whatever process has room.
+
+A block whose shard is there whole is not encoded again, so an evaluation that was killed goes on
+where it was, and one of the same model on the same texts encodes nothing.
+
+Shapes: X texts, D embedding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import ray
+
+from xling.data.token_table import TokenSlice
+from xling.evaluate.encode import Embeddings, FlatTokens, TextTokens, encode
+from xling.evaluate.place import Call, Place, set_threads
+from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore, block_key
+from xling.storage import Storage
+
+if TYPE_CHECKING:
+    from xling.model.source import LoadedModel
+
+Role = Literal["queries", "passages"]
+Load = Callable[[], "LoadedModel"]
+Tell = Callable[[int, int, float | None], None]  # texts done, texts in all, seconds left
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Texts that make one shard: those from ``start`` to ``stop`` of a role and language."""
+
+    role: Role
+    language: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The most texts, and the most tokens with padding, that are encoded at once."""
+
+    texts: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of a block. ``broken`` is the first text whose vector is not finite; there is no shard then."""
+
+    shard: Shard | None
+    broken: int | None
+    is_new: bool
+
+
+def cut_blocks(role: Role, language: str, texts: int) -> list[Block]:
+    """The blocks of a language, in order."""
+    starts = range(0, texts, SHARD_TEXTS)
+    return [Block(role, language, start, min(start + SHARD_TEXTS, texts)) for start in starts]
+
+
+def block_tokens(tokens: TextTokens, block: Block) -> FlatTokens:
+    """The token ids of a block's texts; only these are read of a table on storage."""
+    texts = (tokens.queries if block.role == "queries" else tokens.passages)[block.language]
+    if isinstance(texts, TokenSlice):
+        return FlatTokens(*texts.flat(block.start, block.stop))
+    return FlatTokens.of(texts[block.start : block.stop])
+
+
+def token_total(tokens: TextTokens) -> int:
+    """Tokens of all texts."""
+    texts = [*tokens.queries.values(), *tokens.passages.values()]
+    return sum(int(some.lengths.sum()) if isinstance(some, TokenSlice) else sum(map(len, some)) for some in texts)
+
+
+def encode_blocks(
+    place: Place,
+    store: ShardStore,
+    load: Load,
+    tokens: TextTokens,
+    blocks: Sequence[Block],
+    *,
+    batches: Batches,
+    width: int,
+    broken: Callable[[Block, int], None],
+    tell: Tell,
+) -> list[Shard]:
+    """The shards of the blocks, those that are missing encoded.
+
+    Args:
+        load: gives the model, in the process of a task, which calls it once a task that encodes.
+        width: tasks at once.
+        broken: raises what is to be said of a text (its number in the language) whose vector is not finite.
+        tell: called after each block.
+    """
+
+    def calls() -> Iterator[Call]:
+        for block in blocks:
+            about = {"role": block.role, "language": block.language, "start": block.start, "stop": block.stop}
+            yield store, load, place.threads, block_tokens(tokens, block), batches, about
+
+    clock = _Clock(sum(block.stop - block.start for block in blocks))
+    shards: dict[int, Shard] = {}
+    for number, done in place.run(encode_block, calls(), width, on_gpu=True):
+        block = blocks[number]
+        if done.shard is None:
+            broken(block, block.start + done.broken)
+        shards[number] = done.shard
+        tell(*clock.after(block.stop - block.start, done.is_new))
+    return [shards[number] for number in range(len(blocks))]
+
+
+def encode_block(
+    store: ShardStore, load: Load, threads: int, tokens: FlatTokens, batches: Batches, about: dict[str, object]
+) -> Encoded:
+    """A task: the block's shard, encoded when it is not on storage whole."""
+    key = block_key(tokens)
+    shard = store.find(key)
+    if shard is not None:
+        return Encoded(shard, None, is_new=False)
+    set_threads(threads)
+    loaded = load()
+    vectors_XD: Embeddings = encode(
+        loaded.encoder,
+        tokens,
+        batch_size=batches.texts,
+        batch_tokens=batches.tokens,
+        pad_id=int(loaded.tokenizer.pad_token_id),
+    )
+    unfinite = np.flatnonzero(~np.isfinite(vectors_XD).all(axis=1))
+    if len(unfinite):
+        return Encoded(None, int(unfinite[0]), is_new=False)
+    return Encoded(store.write(key, vectors_XD, about), None, is_new=True)
+
+
+@lru_cache(maxsize=1)
+def model_at(model_url: str, call: str) -> LoadedModel:
+    """A task's model, loaded once a process and call.
+
+    Args:
+        call: names the evaluation: a folder's content can change between two, so a process keeps its
+            model within one only.
+    """
+    # Imported here: only processes that encode pay for the model libraries.
+    import torch
+
+    from xling.model.source import load_folder
+
+    parent, _, name = model_url.rpartition("/")
+    with Storage(parent or "/").local_copy(name) as folder:
+        loaded = load_folder(folder)
+    if torch.cuda.is_available() and ray.get_gpu_ids():
+        loaded.encoder.to("cuda")
+    return loaded
+
+
+@dataclass
+class _Clock:
+    """How long the rest will take, from the texts encoded so far: those found on storage cost next to nothing."""
+
+    total: int
+    done: int = 0
+    encoded: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def after(self, texts: int, is_new: bool) -> tuple[int, int, float | None]:
+        """Done, in all, and seconds left (None while nothing was encoded)."""
+        self.done += texts
+        self.encoded += texts if is_new else 0
+        left = self.total - self.done
+        if not left:
+            return self.done, self.total, 0.0
+        rate = self.encoded / max(time.monotonic() - self.started, 1e-9)
+        return self.done, self.total, left / rate if rate else None

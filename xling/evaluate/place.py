@@ -1,0 +1,148 @@
+"""Where the tasks of an evaluation run: in this process, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from xling.errors import ResourceError, XlingError
+
+Call = tuple[Any, ...]  # a task's arguments
+
+
+class Place(Protocol):
+    """Runs tasks and hands their values over as they come."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a task."""
+
+    def room(self) -> int:
+        """How many tasks run at once, at most."""
+
+    def share(self, value: Any) -> Any:
+        """A large argument of many tasks, sent once; to be given in its stead."""
+
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[Call], width: int, *, on_gpu: bool = False
+    ) -> Iterator[tuple[int, Any]]:
+        """Run ``function(*call)`` for every call, at most ``width`` at once; yield (number, value) as they finish.
+
+        Calls are taken when there is room for them, so that their arguments need not all be in memory.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """This process: one task after another."""
+
+    threads: int
+
+    def room(self) -> int:
+        return 1
+
+    def share(self, value: Any) -> Any:
+        return value
+
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[Call], width: int, *, on_gpu: bool = False
+    ) -> Iterator[tuple[int, Any]]:
+        for number, call in enumerate(calls):
+            yield number, function(*call)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The connected Ray cluster.
+
+    A task whose process or node dies is run again by Ray on another, three times at most.
+
+    Attributes:
+        threads: CPUs, and threads, of a task.
+        gpus: GPUs of a task that is run ``on_gpu``.
+        held: ids of nodes where the caller holds a task's cores each and leaves them idle: the tasks
+            run there, and ask Ray for none.
+    """
+
+    threads: int
+    gpus: float = 0
+    held: tuple[str, ...] = ()
+
+    def room(self) -> int:
+        """Raises ResourceError: no cluster is connected, or no node has room for a task."""
+        return len(self.held) or _room(self.threads, self.gpus)
+
+    def share(self, value: Any) -> Any:
+        return ray.put(value)
+
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[Call], width: int, *, on_gpu: bool = False
+    ) -> Iterator[tuple[int, Any]]:
+        """A user's error raised in a task is raised here as itself."""
+        waiting = iter(enumerate(calls))
+        free = list(range(width))
+        running: dict[Any, tuple[int, int]] = {}  # number and slot
+        try:
+            while True:
+                while free and (call := next(waiting, None)) is not None:
+                    slot = free.pop()
+                    running[self._task(function, slot, on_gpu).remote(*call[1])] = call[0], slot
+                    del call  # with its arguments
+                if not running:
+                    return
+                (finished,), _ = ray.wait(list(running), num_returns=1)
+                value = ray.get(finished)
+                number, slot = running.pop(finished)
+                free.append(slot)
+                del finished  # the store may forget it
+                yield number, value
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, XlingError):
+                raise error.cause from None
+            raise
+        finally:
+            for reference in running:
+                ray.cancel(reference)
+
+    def _task(self, function: Callable[..., Any], slot: int, on_gpu: bool) -> Any:
+        if self.held:
+            node = NodeAffinitySchedulingStrategy(self.held[slot % len(self.held)], soft=True)
+            return ray.remote(num_cpus=0)(function).options(scheduling_strategy=node)
+        # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
+        # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
+        gpus = self.gpus if on_gpu else 0
+        on_gpus = ray.remote(num_cpus=self.threads, num_gpus=gpus) if gpus else ray.remote(num_cpus=self.threads)
+        return on_gpus(function).options(scheduling_strategy="DEFAULT")
+
+
+def set_threads(threads: int) -> None:
+    """Of the libraries a task computes with; Ray gives a process one thread where a task asks for no CPU."""
+    import faiss
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
+
+
+def _room(cpus: int, gpus: float) -> int:
+    """How many tasks the cluster's nodes can hold at once."""
+    if not ray.is_initialized():
+        raise ResourceError("no Ray cluster is connected: connect to one, or evaluate in this process")
+    rooms = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            by_gpu = math.inf if gpus == 0 else has.get("GPU", 0) / gpus
+            rooms.append(int(min(has.get("CPU", 0) / cpus, by_gpu)))
+    if not any(rooms):
+        raise ResourceError(
+            f"an evaluation task needs {cpus} CPUs and {gpus:g} GPUs, which no node of the cluster has: ask for less"
+        )
+    return sum(rooms)
