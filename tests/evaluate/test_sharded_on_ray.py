@@ -82,7 +82,7 @@ def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
     assert [progress.done for progress in seen if progress.stage == "score"][-1] == 3 * 60 * 3 * 2000
 
     shards = {file: file.stat().st_mtime_ns for file in (tmp_path / "embeddings").rglob("*.npy")}
-    assert len(shards) == 3 * (1 + 5)
+    assert len(shards) == 1 + 5  # of one language: the toy texts are the same in all three
     approximate = settings.model_copy(update={"index": IndexConfig(kind="ivf", nlist=16)})
     found = evaluate_model(str(folder), retrieval, tokens, approximate, **options)
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "embeddings").rglob("*.npy")} == shards
