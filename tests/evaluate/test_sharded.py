@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_xor import answered_set
 from tied_encoders import tied_model
 from toy_encoders import toy_model
 from toy_sets import toy_set, toy_tokens
@@ -108,6 +109,16 @@ def test_run_files_are_those_of_the_full_ranking(tmp_path: Path) -> None:
     assert len(files) == 24
     for name in files:
         assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_set_that_is_judged_by_answers_is_searched_too() -> None:
+    retrieval = answered_set()
+    for seed in range(4):
+        tokens, loaded = toy_tokens(retrieval, seed), tied_model(seed)
+        whole = evaluate_local(loaded, retrieval, tokens, EvaluationConfig())
+        found = evaluate_local(loaded, retrieval, tokens, EvaluationConfig(index=FLAT, depth=1))
+        same(found, whole)
+        assert found.search.depth == 200  # what is read for answers, though only one was asked for
 
 
 def test_a_set_within_half_of_the_budget_is_ranked_whole_and_a_larger_one_is_not() -> None:
@@ -303,6 +314,7 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
+from test_xor import answered_set
 from tied_encoders import tied_model
 from test_sharded import FLAT, SHARD, store_in
 from toy_sets import toy_set, toy_tokens

@@ -51,6 +51,7 @@ class ListScoring:
         self._pair_R = np.full(len(self._query_R), UNRANKED, np.int64)
         self._pool_R = np.full(len(self._query_R), UNRANKED, np.int64)
         self._own_Q = np.full(layout.query_count, np.nan)
+        self._found_QK = np.full((layout.query_count, layout.answer_depth), -1, np.int64)
         self._runs = _Runs(layout, runs) if runs is not None else None
         self._recall: dict[int, list[float]] = {}
         self._clock = _SearchClock(tell, self._work())
@@ -64,6 +65,9 @@ class ListScoring:
             first = self._layout.columns(target).start
             columns_GK = columns_of(keys_GK, first)
             self._rank(self._pair_R, queries, columns_GK, self._target_R == target)
+            if self._corpora[target].passages:  # what is judged by answers has one language of passages
+                read = min(self._layout.answer_depth, columns_GK.shape[1])
+                self._found_QK[queries, :read] = columns_GK[:, :read]
             if self._runs is not None:
                 self._runs.add(target, queries, columns_GK, scores_of(keys_GK))
             lists.append((first, keys_GK))
@@ -81,6 +85,7 @@ class ListScoring:
                 self._pair_R[edges[language] : edges[language + 1]],
                 self._pool_R[edges[language] : edges[language + 1]],
                 self._own_Q[self._layout.query_texts(language)],
+                self._found_QK[self._layout.query_texts(language)] if self._layout.answer_depth else None,
             )
             for language in range(len(self._layout.languages))
         ]

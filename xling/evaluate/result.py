@@ -256,7 +256,7 @@ def _answered(
 
     def texts(row: int) -> Iterator[str]:
         assert found_QK is not None, "a set that is judged by answers is scored with the passages that were found"
-        return (body(retrieval.passages[corpus][column - first]) for column in found_QK[row].tolist())
+        return (body(retrieval.passages[corpus][column - first]) for column in found_QK[row].tolist() if column >= 0)
 
     return hit_values(layout.queries[number].ids, texts, retrieval.answers)
 

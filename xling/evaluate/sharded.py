@@ -53,6 +53,7 @@ def evaluate_by_shards(
     layout = build_layout(retrieval)
     vectors = _Vectors(layout, tokens, settings, place, store, load, tasks, tell)
     queries_QD, corpora = vectors.queries(), vectors.corpora()
+    settings = settings.model_copy(update={"depth": max(settings.depth, layout.answer_depth)})
     plan = plan_search(settings, tasks, corpora, *queries_QD.shape, pooled=layout.pooled)
     searcher = Searcher(place, store, plan, settings.depth, settings.index)
     scoring = ListScoring(layout, searcher, corpora, queries_QD, runs, tell)
