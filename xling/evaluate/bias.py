@@ -44,12 +44,12 @@ def languages_at_ranks(columns_QK: Indices, passage_offsets: tuple[int, ...]) ->
     """How many passages at each rank are in each language, K x L.
 
     Args:
-        columns_QK: candidate columns of the nearest passages, best first.
+        columns_QK: candidate columns of the nearest passages, best first; -1 for none.
     """
     depth, languages = columns_QK.shape[1], len(passage_offsets) - 1
     language_QK = np.searchsorted(np.array(passage_offsets), columns_QK, side="right") - 1
     cells_QK = language_QK + languages * np.arange(depth)
-    return np.bincount(cells_QK.ravel(), minlength=depth * languages).reshape(depth, languages)
+    return np.bincount(cells_QK[columns_QK >= 0], minlength=depth * languages).reshape(depth, languages)
 
 
 def own_language_share(columns_QK: Indices, own: slice) -> Values:

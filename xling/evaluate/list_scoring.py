@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from xling.evaluate.bias import NEIGHBOURS, own_language_share
+from xling.evaluate.bias import NEIGHBOURS, languages_at_ranks, own_language_share
 from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import UNRANKED
@@ -50,7 +50,8 @@ class ListScoring:
         self._target_R = np.concatenate([judged.targets_R for judged in layout.queries])
         self._pair_R = np.full(len(self._query_R), UNRANKED, np.int64)
         self._pool_R = np.full(len(self._query_R), UNRANKED, np.int64)
-        self._own_Q = np.full(layout.query_count, np.nan)
+        neighbours = min(NEIGHBOURS, searcher.depth, len(layout.passage_ids))
+        self._nearest_QK = np.full((layout.query_count, neighbours), -1, np.int64)  # in the pool
         self._found_QK = np.full((layout.query_count, layout.answer_depth), -1, np.int64)
         self._runs = _Runs(layout, runs) if runs is not None else None
         self._recall: dict[int, list[float]] = {}
@@ -81,14 +82,20 @@ class ListScoring:
         if self._runs is not None:
             self._runs.save()
         return [
-            LanguageScores(
-                self._pair_R[edges[language] : edges[language + 1]],
-                self._pool_R[edges[language] : edges[language + 1]],
-                self._own_Q[self._layout.query_texts(language)],
-                self._found_QK[self._layout.query_texts(language)] if self._layout.answer_depth else None,
-            )
+            self._scores(language, slice(edges[language], edges[language + 1]))
             for language in range(len(self._layout.languages))
         ]
+
+    def _scores(self, language: int, entries: slice) -> LanguageScores:
+        texts, layout = self._layout.query_texts(language), self._layout
+        own_share_Q, languages_KL = np.full(texts.stop - texts.start, np.nan), None
+        if layout.pooled:
+            nearest_QK = self._nearest_QK[texts]
+            own_share_Q = own_language_share(nearest_QK, layout.columns(language))
+            judged = np.unique(layout.queries[language].rows_R)
+            languages_KL = languages_at_ranks(nearest_QK[judged], layout.passage_offsets)
+        found_QK = self._found_QK[texts] if layout.answer_depth else None
+        return LanguageScores(self._pair_R[entries], self._pool_R[entries], own_share_Q, languages_KL, found_QK)
 
     def recall(self) -> dict[int, float] | None:
         """Mean over the sampled queries and what each was searched in; None for exact search."""
@@ -130,18 +137,15 @@ class ListScoring:
     def _pool(self, queries: slice, lists: list[tuple[int, Keys]]) -> None:
         columns_GK, scores_GK = merge_languages(lists, self._layout.tie_order_N, self._searcher.depth)
         self._rank(self._pool_R, queries, columns_GK, np.ones(len(self._query_R), np.bool_))
-        for language in range(len(self._layout.languages)):
-            texts = self._layout.query_texts(language)
-            rows = slice(max(texts.start, queries.start), min(texts.stop, queries.stop))
-            if rows.start < rows.stop:
-                nearest = columns_GK[rows.start - queries.start : rows.stop - queries.start, :NEIGHBOURS]
-                self._own_Q[rows] = own_language_share(nearest, self._layout.columns(language))
+        self._nearest_QK[queries] = columns_GK[:, : self._nearest_QK.shape[1]]
         if self._runs is not None:
             self._runs.add(None, queries, columns_GK, scores_GK)
 
     def _rank(self, rank_R: Indices, queries: slice, columns_GK: Indices, chosen_R: Selection) -> None:
         """Write the ranks of these queries' (chosen) relevant passages that are in the lists."""
         entries = np.flatnonzero((self._query_R >= queries.start) & (self._query_R < queries.stop) & chosen_R)
+        if not columns_GK.shape[1]:
+            return
         for some in np.array_split(entries, max(1, len(entries) // 4096)):
             here_RK = columns_GK[self._query_R[some] - queries.start] == self._column_R[some, None]
             found = here_RK.any(axis=1)
