@@ -338,6 +338,20 @@ def test_real_judgements_are_read_whole_over_a_corpus_that_has_them(tmp_path: Pa
     assert all(any(row.values()) for row in retrieval.qrels.values())
 
 
+@needs_real
+def test_real_topics_of_mr_tydi_are_scored_over_a_corpus_that_has_their_passages(tmp_path: Path) -> None:
+    for code, name in (("bn", "bengali"), ("sw", "swahili")):
+        for file in (f"topics.mrtydi-v1.1-{code}.test.txt.gz", f"qrels.mrtydi-v1.1-{code}.test.txt"):
+            (tmp_path / file).write_bytes((REAL / "mrtydi" / file).read_bytes())
+        qrels = read_qrels(tmp_path / f"qrels.mrtydi-v1.1-{code}.test.txt", BadRows(strict=True))
+        docids = dict.fromkeys(row.passage for row in qrels)
+        rows = ({"docid": docid, "title": "", "text": f"text of {docid}"} for docid in docids)
+        write_jsonl(tmp_path / f"mrtydi-v1.1-{name}" / "corpus.jsonl.gz", rows)
+    retrieval = load(DatasetConfig(dataset="mr-tydi", path=str(tmp_path)))
+    assert {code: len(queries) for code, queries in retrieval.queries.items()} == {"bn": 111, "sw": 670}
+    assert retrieval.qrels.keys() == {query.id for queries in retrieval.queries.values() for query in queries}
+
+
 def test_header_and_columns_of_qrels(tmp_path: Path) -> None:
     path = write_table(tmp_path / "q.tsv", [("query-id", "corpus-id", "score"), ("a", "b", -1)])
     assert [tuple(row) for row in read_beir_qrels(path, BadRows(strict=True))] == [(2, "a", "b", -1)]
