@@ -10,6 +10,7 @@ fence off the ones before.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import tempfile
@@ -24,12 +25,12 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
 from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
 from xling.sweep.jobs import Job
+from xling.sweep.placement import free_abandoned, mailbox_name, new_number
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -37,6 +38,7 @@ POLL_S = 0.2
 STARTS_TRIED = 3  # of a group; a node may go while it starts
 IDLE_S = 5.0  # a group without work lets go of its cores: another driver's may wait for them
 KILL_S = 10.0
+FREE_S = 5.0
 
 
 class Mailbox:
@@ -103,8 +105,9 @@ class Workers:
         self.resources = resources
         self._pids: list[tuple[str, int]] = []  # node and process of each worker, once they have started
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._placement: PlacementGroup | None = None  # holds their cores
-        self._mailbox: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
+        self._number = new_number()
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
+        self._mailbox: Any = mailbox.options(name=mailbox_name(self._number)).remote()
         self._error: BaseException | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-train-")
         self._thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
@@ -137,6 +140,7 @@ class Workers:
         failures: list[Message] = []
         ended = 0
         heard: float | None = None  # when the workers last gave a sign of life
+        looked = -math.inf  # when cores that nobody uses were last looked for
         ray.get(self._mailbox.assign.remote(asdict(spec)))
         while True:
             alive = self._thread.is_alive()  # asked before the last messages are fetched
@@ -154,6 +158,9 @@ class Workers:
                 raise_outcome(self._error, failures)
             if heard is None and should_leave():
                 return False
+            if heard is None and time.monotonic() - looked > FREE_S:
+                looked = time.monotonic()
+                free_abandoned()
             if heard is not None and time.monotonic() - heard > self.resources.hang_timeout:
                 self._kill()
                 raise InfraFailure(f"no sign of life from its workers for {self.resources.hang_timeout:g} s")
@@ -165,11 +172,10 @@ class Workers:
             ray.get(self._mailbox.close.remote())
         if self._pids:
             self._thread.join(KILL_S)
-        if self._placement is not None:  # where Ray Train's own processes were killed too, it would stay for ever
-            with suppress(RayError):
-                remove_placement_group(self._placement)
-        if not self._thread.is_alive():
+        if self._pids or not self._thread.is_alive():
             ray.kill(self._mailbox)
+            free_abandoned()  # where Ray Train's own processes were killed too, its cores would stay taken
+        if not self._thread.is_alive():
             self._scratch.cleanup()
 
     def _fetch(self) -> list[Message]:
@@ -179,7 +185,6 @@ class Workers:
             raise InfraFailure(f"the driver's mailbox died: {why(error)}") from error
         for hello in (message for message in messages if message["event"] == "hello"):
             self._pids.append((hello["node"], hello["pid"]))
-            self._placement = hello["group"]
         return messages
 
     def _fit(self) -> None:
@@ -190,7 +195,7 @@ class Workers:
 
     def _trainer(self) -> TorchTrainer:
         need = self.resources
-        per_worker: dict[str, float] = {"CPU": need.cpus_per_worker}
+        per_worker: dict[str, float] = {"CPU": need.cpus_per_worker, "memory": self._number}
         if need.gpus_per_worker:
             per_worker["GPU"] = need.gpus_per_worker
         return TorchTrainer(

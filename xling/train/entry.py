@@ -23,8 +23,8 @@ def worker_loop(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     mailbox = config["mailbox"]
-    place = {"node": ray.get_runtime_context().get_node_id(), "group": ray.util.get_current_placement_group()}
-    ray.get(mailbox.put.remote({"event": "hello", "rank": rank, "pid": os.getpid(), **place}))
+    node = ray.get_runtime_context().get_node_id()
+    ray.get(mailbox.put.remote({"event": "hello", "rank": rank, "pid": os.getpid(), "node": node}))
     number = 0
     while True:
         there, spec = ray.get(mailbox.work.remote(number))

@@ -1,0 +1,65 @@
+"""Cores that a lost driver's workers held, made free again.
+
+Ray removes a placement group with the actor that made it, but not when that actor's whole node is
+lost, and Ray Train's own cleaner knows a group only once all its workers have started. So cores on
+other nodes would stay taken for as long as the sweep runs. Here each group of workers carries a
+number, as that many bytes of memory in its bundles (the one thing that its table shows and that
+every node has), and is wanted for as long as the mailbox actor of that number lives, which goes
+with its driver.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+
+import ray
+from ray._raylet import PlacementGroupID  # its public users only ever get it from Ray
+from ray.exceptions import RayError
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+
+_NUMBERS = 2**20  # bytes: nothing beside what a node has
+_REMOVED = "REMOVED"
+
+
+def new_number() -> int:
+    """A number for a group of workers, 1 to 2^20."""
+    return 1 + secrets.randbelow(_NUMBERS)
+
+
+def mailbox_name(number: int) -> str:
+    """The name under which the group's mailbox actor must live for as long as the group is wanted."""
+    return f"xling-workers-{number}"
+
+
+def free_abandoned() -> int:
+    """Remove this Ray job's groups of workers whose mailbox is gone; returns how many they were."""
+    job = ray.get_runtime_context().get_job_id()
+    removed = 0
+    for identity, group in placement_group_table().items():
+        number = _number_of(group)
+        # An id ends with its job's: another sweep's mailboxes cannot be looked up from here.
+        if number is None or group["state"] == _REMOVED or not identity.endswith(job) or _is_there(number):
+            continue
+        with suppress(RayError):
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(identity))))
+            removed += 1
+    return removed
+
+
+def _number_of(group: dict[str, object]) -> int | None:
+    """The number that a group carries; None for a placement group of another kind."""
+    bundles = group["bundles"]
+    assert isinstance(bundles, dict)
+    amounts = {bundle.get("memory", 0) for bundle in bundles.values()}
+    number = amounts.pop() if len(amounts) == 1 else 0
+    return int(number) if 1 <= number <= _NUMBERS else None
+
+
+def _is_there(number: int) -> bool:
+    try:
+        ray.get_actor(mailbox_name(number))
+    except ValueError:
+        return False
+    return True
