@@ -101,8 +101,10 @@ def test_workers_drivers_and_the_whole_cluster_die(tmp_path):
     assert resumed.finish() == 0, resumed.tail()
 
     attempts = cell.attempts()
-    assert len(attempts) == 5
-    assert [a["end"]["infra"] if a["end"] else None for a in attempts] == [True, True, None, None, False]
+    ends = [attempt["end"]["infra"] if attempt["end"] else None for attempt in attempts]
+    assert ends[-1] is False
+    assert ends.count(None) == 2  # driver and sweep: nobody was left to write an end
+    assert ends.count(True) >= 2  # a machine under load may let six seconds of silence pass by itself
     assert_undisturbed(tmp_path, file, cell, label)
     assert_one_run_a_cell(tmp_path, label, STEPS)
 
