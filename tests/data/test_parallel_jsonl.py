@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from xling.config.schema import DatasetConfig
+from xling.data import registry
 from xling.data.dev_split import dev_articles
 from xling.data.parallel_jsonl import ParallelJsonl, read_items
 from xling.data.records import ParallelItem, sorted_passages
@@ -169,11 +170,26 @@ def test_cut_line_is_detected_with_its_number(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_empty_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.jsonl: cannot be read"):
+    with pytest.raises(DataError, match=r"nowhere\.jsonl: does not exist"):
         ADAPTER.load_training(DatasetConfig(dataset="parallel-jsonl", path=str(tmp_path / "nowhere.jsonl")))
     with pytest.raises(DataError, match="needs `path`"):
         ADAPTER.load_training(DatasetConfig(dataset="parallel-jsonl"))
     assert "holds no rows" in refused(tmp_path / "rows.jsonl", b"\n\n")
+
+
+def test_wrong_rows_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = articles(5)
+    wrong = {"id": "a b", "title": 7, "texts": {}}
+    config = write(tmp_path / "rows.jsonl", [*rows[:3], wrong, rows[0], *rows[3:], ["id"]])
+    with pytest.raises(DataError) as raised:
+        ADAPTER.load_training(config)
+    assert len(str(raised.value).splitlines()) == 5
+    skipping = config.model_copy(update={"bad_rows": "skip"})
+    with caplog.at_level("WARNING"):
+        assert read_items(skipping) == read_items(write(tmp_path / "good.jsonl", rows))
+    assert "parallel-jsonl: 3 bad rows left out" in caplog.text
+    assert 'rows.jsonl:4: `id` is "a b", must be a text without white space; `title` is 7' in caplog.text
+    assert registry.problems(skipping, "train") == []
 
 
 GOOD = {"en": {"question": "q?", "passage": "p"}}

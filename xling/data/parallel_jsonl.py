@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
 from xling.data.dev_split import linked
+from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint
 from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.parallel_rows import Row, read_rows
@@ -26,7 +27,7 @@ class ParallelJsonl(ItemAdapter):
 
     name: ClassVar[str] = "parallel-jsonl"
     summary: ClassVar[str] = "your own parallel questions and passages, one JSON object a line"
-    options: ClassVar[frozenset[str]] = frozenset({"path", "languages", "titles"})
+    options: ClassVar[frozenset[str]] = frozenset({"path", "languages", "titles", "bad_rows"})
     licence: ClassVar[str] = "your own"
     files: ClassVar[str] = "one .jsonl or .jsonl.gz file"
     largest_dev: ClassVar[int | None] = None
@@ -57,7 +58,9 @@ def read_items(config: DatasetConfig) -> tuple[tuple[str, ...], list[ParallelIte
     Raises:
         DataError: the file cannot be read, rows are wrong, or a title or language is not in it.
     """
-    rows = read_rows(_file(config))
+    bad = BadRows.of(config)
+    rows = read_rows(_file(config), bad)
+    bad.tell(ParallelJsonl.name)
     found_titles = sorted({row.title for row in rows if row.title})
     found_languages = sorted({language for row in rows for language in row.texts})
     for field, wanted, found in (
@@ -110,11 +113,11 @@ def _survey(config: DatasetConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Languages and titles of the file, sorted; read again only when the file has changed."""
     path = _file(config)
     state = path.stat()
-    return _survey_file(path.resolve(), state.st_size, state.st_mtime_ns)
+    return _survey_file(path.resolve(), state.st_size, state.st_mtime_ns, config.bad_rows == "stop")
 
 
 @lru_cache(maxsize=8)
-def _survey_file(path: Path, size: int, modified_ns: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    rows = read_rows(path)
+def _survey_file(path: Path, size: int, modified_ns: int, strict: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    rows = read_rows(path, BadRows(strict))
     languages = {language for row in rows for language in row.texts}
     return tuple(sorted(languages)), tuple(sorted({row.title for row in rows if row.title}))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xling.data.files import BadRows, open_lines
 from xling.errors import DataError
 from xling.languages import check_language
 
@@ -27,34 +25,23 @@ class Row:
     texts: dict[str, tuple[str, str]]  # language -> question, passage
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, bad: BadRows) -> list[Row]:
     """All rows of a file, plain or gzipped; blank lines and a byte order mark are passed over.
+
+    Args:
+        bad: where it is strict, wrong rows are told all at once, and not the first alone.
 
     Raises:
         DataError: the file cannot be read or is cut short, or rows are wrong: the first
             problems with their line, and how many more there are.
     """
-    check = _FileCheck(path)
-    rows = [row for number, line in _lines(path) if (row := check.row(number, line)) is not None]
+    check = _FileCheck(path, bad)
+    lines = ((number, line) for number, line in open_lines(path) if line.strip())
+    rows = [row for number, line in lines if (row := check.row(number, line)) is not None]
     check.finish()
     if not rows:
         raise DataError(f"{path}: holds no rows, must hold at least one")
     return rows
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if content.strip():
-                    yield number, content
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: the gzip stream is cut short or damaged ({error}); copy the file again") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @dataclass
@@ -62,6 +49,7 @@ class _FileCheck:
     """Problems of a file, and what its earlier rows oblige later ones to."""
 
     path: Path
+    bad: BadRows
     problems: list[str] = field(default_factory=list)
     count: int = 0
     line_of_id: dict[str, int] = field(default_factory=dict)
@@ -71,14 +59,15 @@ class _FileCheck:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or nested without end
-            self._report(number, f"is not a whole JSON object ({error}); is the line cut short?")
+            self._report(number, [f"is not a whole JSON object ({error}); is the line cut short?"])
             return None
         found: list[str] = []
         row = _row(value, found)
         if row is not None:
             self._check_against_earlier(row, number, found)
-        for problem in found:
-            self._report(number, problem)
+        if found:
+            self._report(number, found)
+            return None
         return row
 
     def finish(self) -> None:
@@ -87,10 +76,13 @@ class _FileCheck:
             more = [f"and {hidden} more problems"] if hidden else []
             raise DataError("\n".join(self.problems + more))
 
-    def _report(self, number: int, problem: str) -> None:
-        self.count += 1
-        if len(self.problems) < SHOWN_PROBLEMS:
-            self.problems.append(f"{self.path}:{number}: {problem}")
+    def _report(self, number: int, found: list[str]) -> None:
+        if not self.bad.strict:
+            self.bad.report(self.path, number, "; ".join(found))
+            return
+        self.count += len(found)
+        shown = found[: SHOWN_PROBLEMS - len(self.problems)]
+        self.problems += [f"{self.path}:{number}: {problem}" for problem in shown]
 
     def _check_against_earlier(self, row: Row, number: int, found: list[str]) -> None:
         first = self.line_of_id.setdefault(row.id, number)
