@@ -99,3 +99,30 @@ def test_progress_counts_different_texts() -> None:
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(16, 40), (32, 40), (40, 40)]
+
+
+def test_on_a_cpu_the_encoder_computes_in_float32(tokens: FlatTokens) -> None:
+    encoder = toy_encoder()
+    assert hidden_types(encoder, tokens) == {torch.float32}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_transformer_computes_in_bf16_and_vectors_are_float32(tokens: FlatTokens) -> None:
+    on_cpu = encode(toy_encoder(), tokens, batch_size=8, batch_tokens=100, pad_id=0)
+    encoder = toy_encoder().to("cuda")
+    on_gpu = encode(encoder, tokens, batch_size=8, batch_tokens=100, pad_id=0)
+    assert on_gpu.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(on_gpu, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=0.05)
+    assert hidden_types(encoder, tokens) == {torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32}
+
+
+def hidden_types(encoder: torch.nn.Module, tokens: FlatTokens) -> set[torch.dtype]:
+    """What the first layer's feed-forward gives out while texts are encoded."""
+    seen: set[torch.dtype] = set()
+    layer = encoder.backbone.encoder.layer[0].intermediate
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    encode(encoder, tokens, batch_size=8, batch_tokens=100, pad_id=0)
+    hook.remove()
+    return seen
