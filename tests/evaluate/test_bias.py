@@ -32,6 +32,8 @@ def test_expected_share_is_the_share_of_candidates() -> None:
 
 def test_languages_are_counted_at_each_rank() -> None:
     nearest = np.array([[0, 4, 9], [1, 9, 3]])
+    shorter = np.array([[0, 4, 9], [1, 9, 3], [2, -1, -1]])
+    assert languages_at_ranks(shorter, (0, 4, 4, 9, 10)).tolist() == [[3, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]]
     assert languages_at_ranks(nearest, (0, 4, 4, 9, 10)).tolist() == [[2, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]]
 
 

@@ -13,7 +13,9 @@ from xling.data.files import BadRows
 from xling.data.records import Passage, Query, RetrievalSet, sorted_passages
 from xling.data.xor_retrieve import read_questions
 from xling.errors import DataError
+from xling.evaluate.answers import save_predictions
 from xling.evaluate.layout import build_layout
+from xling.evaluate.scoring import RunRequest, score_language
 from xling.evaluate.xor import (
     Gold,
     Prediction,
@@ -161,6 +163,24 @@ def test_an_evaluation_reads_the_passages_that_each_query_found() -> None:
         "R@2kt/Cr": 0.5, "R@2kt/Cr_different_script": 0.5, "R@5kt/Cr": 1.0, "R@5kt/Cr_different_script": 1.0,
     }  # fmt: skip
     assert result.pair_queries.tolist() == [[0, 0, 2], [0, 0, 2], [0, 0, 0]]
+
+
+def test_the_predictions_file_of_an_evaluation_scores_as_the_evaluation(tmp_path: Path) -> None:
+    retrieval = answered_set()
+    layout = build_layout(retrieval)
+    wanted = vectors([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 3, 2], [1, 2, 3]])
+    scores = [score_language(layout, language, wanted, None) for language in range(3)]
+    save_predictions(None, retrieval, layout, scores)
+    save_predictions(RunRequest(str(tmp_path), 10), retrieval, layout, scores)
+    predictions = read_predictions(tmp_path / "predictions.json")
+    assert [(one.id, one.language) for one in predictions] == [
+        ("1", "ar"), ("2", "ar"), ("3", "ar"), ("4", "te"), ("5", "te"),
+    ]  # fmt: skip
+    assert predictions[0].texts[0].endswith("Portland")  # its title, "T", left out
+    assert predictions[0].texts[0].startswith("word")
+    found = score_predictions(predictions, GOLD)
+    assert found.means == {"R@2kt": 0.5, "R@5kt": 1.0}
+    assert found.unanswered == 0
 
 
 def test_a_set_is_judged_by_answers_in_one_language_or_by_qrels() -> None:

@@ -24,6 +24,7 @@ import torch
 
 from xling.config.schema import EvaluationConfig, ModelConfig
 from xling.data.records import RetrievalSet
+from xling.evaluate.answers import save_predictions
 from xling.evaluate.blocks import Load, model_at, token_total
 from xling.evaluate.encode import (
     Embeddings,
@@ -134,6 +135,7 @@ def evaluate_local(
     for of_language in score_languages(layout, languages, vectors_XD, runs, torch.get_num_threads()):
         scores.append(of_language)
         tell(_scored(layout, len(scores)))
+    save_predictions(runs, retrieval, layout, scores)
     return build_result(retrieval, layout, scores)
 
 
@@ -189,6 +191,7 @@ def evaluate_model(
     vectors_XD = _encode_on_cluster(flat, settings, place, load, tasks, kept, tell)
     require_finite(layout, vectors_XD)
     scores = _score_on_cluster(layout, vectors_XD, runs, tasks, place, tell)
+    save_predictions(runs, retrieval, layout, scores)
     return build_result(retrieval, layout, scores)
 
 

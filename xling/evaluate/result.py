@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xling.config.identity import EVALUATION_VERSION
-from xling.data.collection import body
 from xling.data.records import RetrievalSet
 from xling.errors import DataError
 from xling.evaluate.aggregates import (
@@ -28,13 +27,14 @@ from xling.evaluate.aggregates import (
     script_distance,
     strata,
 )
+from xling.evaluate.answers import answer_values
 from xling.evaluate.bias import expected_share
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
 from xling.evaluate.per_query import per_query_table
 from xling.evaluate.scoring import LanguageScores
 from xling.evaluate.search_record import SearchRecord
-from xling.evaluate.xor import TOKENS, hit_values
+from xling.evaluate.xor import TOKENS
 from xling.languages import LangPair
 from xling.storage import Storage
 
@@ -198,7 +198,7 @@ def build_result(
     wanted: Collection[str]
     if retrieval.answers:
         wanted = tuple(TOKENS)
-        queries = collect_answers(layout, [_answered(retrieval, layout, scores, code) for code in layout.languages])
+        queries = collect_answers(layout, answer_values(retrieval, layout, scores))
     else:
         of_ranks = measures(retrieval.measures)
         wanted, queries = tuple(of_ranks), collect(layout, scores, of_ranks)
@@ -243,22 +243,6 @@ def build_result(
         published=tuple(wanted) if retrieval.answers else retrieval.measures,
         search=search,
     )
-
-
-def _answered(
-    retrieval: RetrievalSet, layout: Layout, scores: list[LanguageScores], language: str
-) -> dict[str, Values]:
-    """Of a set that is judged by answers, whether one is in the first tokens that each query found."""
-    number = layout.languages.index(language)
-    found_QK = scores[number].found_QK
-    corpus = next(code for code in layout.languages if len(retrieval.passages[code]))
-    first = layout.columns(layout.languages.index(corpus)).start
-
-    def texts(row: int) -> Iterator[str]:
-        assert found_QK is not None, "a set that is judged by answers is scored with the passages that were found"
-        return (body(retrieval.passages[corpus][column - first]) for column in found_QK[row].tolist() if column >= 0)
-
-    return hit_values(layout.queries[number].ids, texts, retrieval.answers)
 
 
 def dev_measure(result: EvaluationResult) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from xling.config.schema import EvaluationConfig
 from xling.data.records import RetrievalSet
 from xling.errors import NonFiniteError
+from xling.evaluate.answers import save_predictions
 from xling.evaluate.blocks import Batches, Block, Load, cut_blocks, encode_blocks
 from xling.evaluate.encode import Embeddings, TextTokens
 from xling.evaluate.faiss_index import Parameters, segment_shards
@@ -68,6 +69,7 @@ def evaluate_by_shards(
         recall_queries=scoring.sampled,
         recall_seed=RECALL_SEED,
     )
+    save_predictions(runs, retrieval, layout, scores)
     return build_result(retrieval, layout, scores, search=record)
 
 
