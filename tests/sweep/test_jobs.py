@@ -196,3 +196,59 @@ def test_a_job_survives_its_way_to_another_process(tmp_path):
     back = Job.from_json(baseline.to_json())
     assert (back.id, back.config, back.evaluations) == (baseline.id, baseline.config, baseline.evaluations)
     assert math.isnan(back.alpha)
+
+
+SEVERAL = """\
+name: several
+data:
+  train:
+    - {{dataset: parallel-jsonl, path: {rows}}}
+    - {{dataset: geo, languages: [de, en], weight: 2}}
+  evaluate: [{{dataset: parallel-jsonl, path: {other}}}]
+  allow_overlap: {allow}
+model: {{preset: tiny{model}}}
+grid:
+  - data.train.1.weight: [2, 4, 8]
+"""
+
+
+def several(folder, *, allow="true", model=""):
+    rows, other = write_rows(folder / "rows.jsonl"), write_rows(folder / "other.jsonl", titles=tuple("KLMNOP"))
+    return study_of(folder, SEVERAL.format(rows=rows, other=other, allow=allow, model=model))
+
+
+def test_cells_of_several_sets_differ_by_weight_and_share_their_data(tmp_path):
+    study = several(tmp_path)
+    assert len({job.id for job in study.cells}) == 3
+    assert len({(job.training, job.dev) for job in study.cells}) == len(study.trainings) == 1
+    assert [job.label for job in study.baselines] == ["tiny/start"]
+    (training,) = study.trainings.values()
+    assert training.name == "parallel-jsonl + geo"
+    assert dict(training.sets).keys() == {"parallel-jsonl", "geo"}
+    again = {job.id for job in several(tmp_path).cells}
+    assert again == {job.id for job in study.cells}
+
+
+def test_a_baseline_of_several_sets_does_not_hang_on_their_weights(tmp_path):
+    (baseline,) = several(tmp_path).baselines
+    text = SEVERAL.replace("[2, 4, 8]", "[5, 6]")
+    rows, other = tmp_path / "rows.jsonl", tmp_path / "other.jsonl"
+    (same,) = study_of(tmp_path, text.format(rows=rows, other=other, allow="true", model="")).baselines
+    assert same.id == baseline.id
+
+
+def test_a_warm_start_takes_the_names_of_the_sets_that_have_some(tmp_path):
+    study = several(tmp_path, model=", warm_start: {steps: 5}")
+    (warm,) = study.warm
+    (training,) = study.trainings.values()
+    assert warm.training == training.names_fingerprint
+    assert {job.warm for job in study.cells} == {warm.id}
+
+
+def test_the_zero_shot_claim_is_checked_over_all_sets(tmp_path):
+    sets = {name: write_rows(tmp_path / f"{name}.jsonl", titles=tuple(name)) for name in ("QRS", "ABCDEF", "D")}
+    text = SEVERAL.format(rows=sets["QRS"], other=sets["D"], allow="false", model="")
+    assert study_of(tmp_path, text).cells
+    clashing = text.replace("geo, languages: [de, en]", f"parallel-jsonl, path: {sets['ABCDEF']}")
+    with pytest.raises(DataError, match=r"trained on parallel-jsonl \+ parallel-jsonl-2: it shares 1 of 1 articles"):
+        study_of(tmp_path, clashing)
