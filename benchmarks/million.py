@@ -8,7 +8,8 @@ length 1.1. Everything is drawn from seeds by shard, so any machine makes the sa
    call over all vectors in memory, in a process of its own with as many threads; in turns, medians.
 2. Memory: what all processes of the sharded path grow by while they search, beside the budget they were given,
    which is smaller than the vectors.
-3. IVF on all vectors, HNSW on 196,608: time and recall@100 against exact search, for rising nprobe and efSearch.
+3. IVF on all vectors, HNSW on 196,608: time (opening the index included) and recall against exact search, for rising
+   nprobe and efSearch; the figure is exact search's time over that of the fastest setting with recall@10 of 0.95.
 
     python benchmarks/million.py
     python benchmarks/million.py --passages 200000 --queries 500     the same in short
@@ -44,7 +45,7 @@ DIMENSION, CENTRES = 384, 4096
 DEPTH, CURVE_DEPTH = 1000, 100
 TASKS = 2
 BUDGET, INDEX_BUDGET = "1GiB", "4GiB"
-RECALL_WANTED = 0.95
+RECALL_AT, RECALL_WANTED = 10, 0.95
 BARS = {"exact": 0.8, "memory": 1.0, "ivf": 2.0, "hnsw": 2.0}
 
 
@@ -64,7 +65,6 @@ def main() -> int:
         ray.init(num_cpus=TASKS, include_dashboard=False, log_to_driver=False, object_store_memory=500_000_000)
         try:
             ratios |= exact(store, corpus, queries_QD, given.rounds)
-            few_QD = queries_QD[:200]
             grid: dict[str, tuple[Corpus, list[dict[str, int]]]] = {
                 "ivf": (corpus, [{"nprobe": n} for n in (1, 4, 16, 64, 256)]),
                 "hnsw": (
@@ -73,7 +73,7 @@ def main() -> int:
                 ),
             }
             for kind, (passages, settings) in grid.items():
-                ratios[kind] = curve(store, passages, few_QD, kind, settings, given.rounds)
+                ratios[kind] = curve(store, passages, queries_QD, kind, settings, given.rounds)
         finally:
             ray.shutdown()
     for name, ratio in ratios.items():
@@ -159,7 +159,7 @@ def curve(
             + built,
             flush=True,
         )
-        if values[CURVE_DEPTH] >= RECALL_WANTED:
+        if values[RECALL_AT] >= RECALL_WANTED:
             best = max(best, speed)
     return best
 

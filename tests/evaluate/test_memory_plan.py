@@ -12,7 +12,7 @@ MIB = 2**20
 
 def need(plan: MemoryPlan, *, unit_bytes: int, queries: int, dimension: int, depth: int, lists: int) -> int:
     """What a plan takes, as its docstring counts it."""
-    a_query = depth * KEY_BYTES * (3 * plan.tasks + lists + 4)
+    a_query = depth * KEY_BYTES * (10 * plan.tasks + lists + 4)
     return 8 * queries * dimension + plan.tasks * (unit_bytes + 2 * plan.block_bytes) + plan.queries * a_query
 
 

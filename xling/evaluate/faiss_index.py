@@ -89,11 +89,13 @@ def search_index(
     first: int,
     queries_QD: Scores,
     depth: int,
+    floor_Q: None = None,
 ) -> Keys:
     """The best passages that a segment's index finds, best first; key 0 where it found fewer.
 
     Args:
         first: place of the segment's first passage.
+        floor_Q: an index looks up what it looks up; here so that all searches are called alike.
     """
     faiss.omp_set_num_threads(threads)
     passages = sum(shard.texts for shard in shards)

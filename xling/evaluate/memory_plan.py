@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xling.errors import ResourceError
 
 KEY_BYTES = 8
-SCORE_BLOCK = 64 * 2**20  # bytes of scores at once; more is no faster
+SCORE_BLOCK = 16 * 2**20  # bytes of scores at once; more is no faster
 _LEAST_BLOCK = 2**20
 _LEAST_QUERIES = 16
 
@@ -31,7 +31,8 @@ def plan_memory(
     """The most tasks that the budget has room for, and how many queries it has room for at a time.
 
     A task holds its unit (a shard, or an index while it is built), a block of scores with the mask
-    and the entries that come of it, and its lists twice, as they are and as they become. The
+    and the entries that come of it, and its lists, ten times while they are cut: as they are, what
+    waits to enter (up to twice their length), both together and sorted apart. The
     driver holds all query vectors, for the queries of the time one list a language that the pool
     is merged from, a task's that comes in and the two that are being merged. Where not all
     queries fit, the passages are read once for each part of them.
@@ -48,7 +49,7 @@ def plan_memory(
     need = 0
     for many in range(tasks, 0, -1):
         for block in (SCORE_BLOCK, SCORE_BLOCK // 8, _LEAST_BLOCK):
-            a_query = depth * KEY_BYTES * (3 * many + lists + 4)
+            a_query = depth * KEY_BYTES * (10 * many + lists + 4)
             need = vectors + many * (unit_bytes + 2 * block) + least * a_query
             if need <= budget:
                 room = (budget - need) // a_query + least

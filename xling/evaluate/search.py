@@ -21,8 +21,9 @@ from xling.evaluate.faiss_index import index_bytes, search_index, segment_shards
 from xling.evaluate.layout import Indices
 from xling.evaluate.memory_plan import MemoryPlan, plan_memory
 from xling.evaluate.place import Call, Place, set_threads
+from xling.evaluate.ranks import Scores
 from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore
-from xling.evaluate.topk import BestPassages, Keys, in_order, largest, places_of
+from xling.evaluate.topk import BestPassages, Keys, in_order, largest, places_of, scores_of
 
 RECALL_SAMPLE = 200  # queries a language that an index is compared with exact search for
 RECALL_SEED = 0
@@ -98,7 +99,10 @@ class Searcher:
 
         def calls() -> Iterator[Call]:
             for shards, first in parts:
-                yield self.place.threads, self.store, how, shards, first, shared, depth
+                # A part that begins when others are done need not look below what they found.
+                full = best_QK.shape[1] == depth
+                floor_Q = scores_of(best_QK.min(axis=1)) if full and function is search_shards else None
+                yield self.place.threads, self.store, how, shards, first, shared, depth, floor_Q
 
         looked = 0
         for number, keys_QK in self.place.run(function, calls(), self.plan.tasks):
@@ -135,10 +139,15 @@ def search_shards(
     first: int,
     queries_QD: Embeddings,
     depth: int,
+    floor_Q: Scores | None = None,
 ) -> Keys:
-    """A task: the best passages among consecutive shards, exactly; a shard is in memory at a time."""
+    """A task: the best passages among consecutive shards, exactly; a shard is in memory at a time.
+
+    Args:
+        floor_Q: passages with a score below a query's may be left out.
+    """
     set_threads(threads)
-    best = BestPassages(queries_QD, depth, block_bytes)
+    best = BestPassages(queries_QD, depth, block_bytes, floor_Q)
     for shard in shards:
         best.add(store.vectors(shard), first)
         first += shard.texts

@@ -24,8 +24,6 @@ _SHIFT = np.uint64(32)
 _SIGN = np.uint32(0x80000000)
 _FIRST_LOOK = 4096
 _ROWS = 2048  # queries multiplied at once: the more, the less often a shard's passages are read
-# Of a chunk at most this many times K entries a query are kept before the list is cut again.
-_ROOM = 4
 
 
 def keys_of(scores: Scores, places: Indices) -> Keys:
@@ -64,60 +62,85 @@ def in_order(keys_QK: Keys) -> Keys:
 class BestPassages:
     """The K best passages of all queries so far; shards must come in the order of their places.
 
-    A passage is looked at once: it enters a list only where its score is above the K-th so far. With
-    places rising a later passage of an equal score would stand behind, so nothing is lost.
+    A passage enters only where its score is above the K-th so far: with places rising a later
+    passage of an equal score would stand behind. What enters waits until lists are cut to K again,
+    which is done when a quarter of K waits a query; the threshold is a little low until then.
     """
 
-    def __init__(self, queries_QD: Scores, depth: int, block_bytes: int) -> None:
-        """Args: block_bytes: memory for scores at once."""
+    def __init__(self, queries_QD: Scores, depth: int, block_bytes: int, floor_Q: Scores | None = None) -> None:
+        """Args: block_bytes: memory for scores at once; floor_Q: scores below these are of no interest."""
         self._queries_QD = np.ascontiguousarray(queries_QD, np.float32)
         self._depth = depth
         self._block_bytes = block_bytes
-        self._keys_QK: Keys = np.zeros((len(queries_QD), 0), np.uint64)
+        floor_Q = np.full(len(queries_QD), -np.inf, np.float32) if floor_Q is None else floor_Q
+        self._lists = [_Lists(floor_Q[start : start + _ROWS], depth) for start in range(0, len(queries_QD), _ROWS)]
         self._seen = 0
 
     def add(self, passages_ND: Scores, first: int) -> None:
         """Look at a shard whose passages have the places ``first`` and up."""
-        queries, count = len(self._queries_QD), len(passages_ND)
-        rows = max(1, min(_ROWS, queries))
-        columns = max(1, min(self._block_bytes // (4 * rows), count))
+        count, rows = len(passages_ND), min(_ROWS, len(self._queries_QD))
+        columns = max(1, min(self._block_bytes // (4 * max(1, rows)), count))
         buffer = np.empty(rows * columns, np.float32)
-        keys_QK = np.zeros((queries, min(self._depth, self._keys_QK.shape[1] + count)), np.uint64)
-        for start in range(0, queries, rows):
-            queries_BD = self._queries_QD[start : start + rows]
-            keys_BK, done = self._keys_QK[start : start + rows], 0
+        for number, lists in enumerate(self._lists):
+            queries_BD = self._queries_QD[number * _ROWS : (number + 1) * _ROWS]
+            done = 0
             while done < count:
                 # Growing chunks: a few passages already give a threshold that most of the others do not reach.
-                size = min(count - done, columns, max(_FIRST_LOOK, self._depth, self._seen + done))
+                size = min(count - done, columns, max(_FIRST_LOOK, self._seen + done))
                 scores_BC = buffer[: len(queries_BD) * size].reshape(len(queries_BD), size)
                 np.matmul(queries_BD, passages_ND[done : done + size].T, out=scores_BC)
-                keys_BK = self._take(keys_BK, scores_BC, first + done)
+                lists.enter(scores_BC, first + done)
                 done += size
-            keys_QK[start : start + rows] = keys_BK
-        self._keys_QK = keys_QK
         self._seen += count
 
     def keys(self) -> Keys:
-        """QK, best first; fewer than K columns while there are fewer passages."""
-        return in_order(self._keys_QK)
+        """QK, best first; fewer than K columns while there are fewer passages, key 0 where one is below the floor."""
+        width = min(self._depth, self._seen)
+        return np.concatenate([np.zeros((0, width), np.uint64), *(lists.keys()[:, :width] for lists in self._lists)])
 
-    def _take(self, keys_BK: Keys, scores_BC: Scores, first: int) -> Keys:
-        held, chunk = keys_BK.shape[1], scores_BC.shape[1]
-        if held < self._depth:  # a list is not full: everything may enter
-            places = np.arange(first, first + chunk)
-            return largest(np.concatenate([keys_BK, keys_of(scores_BC, places)], axis=1), self._depth)
-        threshold_B = scores_of(keys_BK.min(axis=1))
-        entering = np.flatnonzero(scores_BC > threshold_B[:, None])
-        if not len(entering):
-            return keys_BK
+
+class _Lists:
+    """The lists of a block of queries."""
+
+    def __init__(self, floor_B: Scores, depth: int) -> None:
+        self._depth = depth
+        self._keys_BK: Keys = np.zeros((len(floor_B), depth), np.uint64)
+        self._above_B = np.nextafter(floor_B, np.float32(-np.inf))  # what equals the floor may enter
+        self._waiting: list[tuple[Indices, Keys]] = []  # rows and keys
+        self._entries = 0
+
+    def enter(self, scores_BC: Scores, first: int) -> None:
+        """Take what is above each query's threshold."""
+        chunk = scores_BC.shape[1]
+        entering = np.flatnonzero(scores_BC > self._above_B[:, None])
         row_E, column_E = np.divmod(entering, chunk)
-        count_B = np.bincount(row_E, minlength=len(keys_BK))
-        most = int(count_B.max())
-        if most > _ROOM * self._depth and chunk > 1:  # scores that rise with the places: cut in between
-            half = chunk // 2
-            keys_BK = self._take(keys_BK, scores_BC[:, :half], first)
-            return self._take(keys_BK, scores_BC[:, half:], first + half)
-        new_BM = np.zeros((len(keys_BK), most), np.uint64)
-        nth_E = np.arange(len(row_E)) - np.repeat(np.cumsum(count_B) - count_B, count_B)
-        new_BM[row_E, nth_E] = keys_of(scores_BC[row_E, column_E], first + column_E)
-        return largest(np.concatenate([keys_BK, new_BM], axis=1), self._depth)
+        self._waiting.append((row_E, keys_of(scores_BC.ravel()[entering], first + column_E)))
+        self._entries += len(entering)
+        if 4 * self._entries >= self._keys_BK.size:
+            self._cut()
+
+    def keys(self) -> Keys:
+        self._cut()
+        return in_order(self._keys_BK)
+
+    def _cut(self) -> None:
+        """Put what waits into the lists."""
+        if not self._entries:
+            return
+        row_E, keys_E = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._entries = [], 0
+        order = np.argsort(row_E, kind="stable")
+        row_E, keys_E = row_E[order], keys_E[order]
+        count_B = np.bincount(row_E, minlength=len(self._keys_BK))
+        start_B = np.cumsum(count_B) - count_B
+        usual = 2 * self._depth
+        for row in np.flatnonzero(count_B > usual).tolist():  # few: padding the others to their length would cost more
+            best = largest(keys_E[None, start_B[row] : start_B[row] + count_B[row]], usual)
+            keys_E[start_B[row] : start_B[row] + usual] = best
+        nth_E = np.arange(len(row_E)) - start_B[row_E]
+        kept_E = nth_E < usual
+        new_BM = np.zeros((len(self._keys_BK), int(min(count_B.max(), usual))), np.uint64)
+        new_BM[row_E[kept_E], nth_E[kept_E]] = keys_E[kept_E]
+        self._keys_BK = largest(np.concatenate([self._keys_BK, new_BM], axis=1), self._depth)
+        least_B = self._keys_BK.min(axis=1)
+        self._above_B = np.where(least_B == 0, self._above_B, np.fmax(scores_of(least_B), self._above_B))
