@@ -6,11 +6,11 @@ import pytest
 from samples import miracl
 
 from xling.config.schema import DatasetConfig
-from xling.data.lareqa import XquadR
-from xling.data.miracl import Miracl
 from xling.data.overlap import find_overlap, require_zero_shot
-from xling.data.parallel_jsonl import ParallelJsonl, read_items
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet
+from xling.data.sets.lareqa import XquadR
+from xling.data.sets.miracl import Miracl
+from xling.data.sets.parallel_jsonl import ParallelJsonl, read_items
 from xling.errors import DataError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"

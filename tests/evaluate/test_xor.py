@@ -11,7 +11,7 @@ from toy_sets import score_vectors
 
 from xling.data.files import BadRows
 from xling.data.records import Passage, Query, RetrievalSet, sorted_passages
-from xling.data.xor_retrieve import read_questions
+from xling.data.sets.xor_retrieve import read_questions
 from xling.errors import DataError
 from xling.evaluate.answers import save_predictions
 from xling.evaluate.layout import build_layout

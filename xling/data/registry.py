@@ -20,18 +20,18 @@ from xling.errors import ConfigError, XlingError
 from xling.languages import check_language
 
 MODULES = (
-    "xling.data.beir",
-    "xling.data.geo",
-    "xling.data.lareqa",
-    "xling.data.miracl",
-    "xling.data.mkqa",
-    "xling.data.mmarco",
-    "xling.data.mr_tydi",
-    "xling.data.parallel_jsonl",
-    "xling.data.squad",
-    "xling.data.squad_translated",
-    "xling.data.tydiqa",
-    "xling.data.xor_retrieve",
+    "xling.data.sets.beir",
+    "xling.data.sets.geo",
+    "xling.data.sets.lareqa",
+    "xling.data.sets.miracl",
+    "xling.data.sets.mkqa",
+    "xling.data.sets.mmarco",
+    "xling.data.sets.mr_tydi",
+    "xling.data.sets.parallel_jsonl",
+    "xling.data.sets.squad",
+    "xling.data.sets.squad_translated",
+    "xling.data.sets.tydiqa",
+    "xling.data.sets.xor_retrieve",
 )
 
 Role = Literal["train", "evaluate"]

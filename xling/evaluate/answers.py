@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from xling.data.collection import body
 from xling.data.records import RetrievalSet
+from xling.data.sets.collection import body
 from xling.evaluate.layout import Layout
 from xling.evaluate.measures import Values
 from xling.evaluate.scoring import LanguageScores, RunRequest

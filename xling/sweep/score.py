@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from xling.data.files import BadRows
-from xling.data.xor_retrieve import read_questions
+from xling.data.sets.xor_retrieve import read_questions
 from xling.errors import ConfigError
 from xling.evaluate.measures import Measure, measure, measures
 from xling.evaluate.paired import Cell, macro_groups

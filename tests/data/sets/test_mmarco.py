@@ -13,11 +13,11 @@ import pytest
 from fixtures import FACTS, FIXTURES
 
 from xling.config.schema import DatasetConfig
-from xling.data import msmarco_triples
 from xling.data.files import BadRows
-from xling.data.item_adapter import Items
-from xling.data.mmarco import BY_CODE, Mmarco
-from xling.data.msmarco_triples import Triples, sample_triples
+from xling.data.sets import msmarco_triples
+from xling.data.sets.item_adapter import Items
+from xling.data.sets.mmarco import BY_CODE, Mmarco
+from xling.data.sets.msmarco_triples import Triples, sample_triples
 from xling.errors import DataError
 
 

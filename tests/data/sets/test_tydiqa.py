@@ -12,11 +12,11 @@ from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.files import BadRows
 from xling.data.records import RetrievalSet
+from xling.data.sets.tydiqa import LANGUAGES, TydiqaGoldp
 from xling.data.squad_format import read_squad
-from xling.data.tydiqa import LANGUAGES, TydiqaGoldp
 from xling.errors import DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tydiqa" / "goldp-sample"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "tydiqa" / "goldp-sample"
 
 
 def load(path: Path, **options: Any) -> RetrievalSet:

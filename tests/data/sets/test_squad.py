@@ -13,8 +13,8 @@ from fixtures import FACTS, FIXTURES, QUESTION_IDS, TITLES, squad
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
-from xling.data.item_adapter import ItemAdapter
 from xling.data.records import ParallelItem
+from xling.data.sets.item_adapter import ItemAdapter
 from xling.errors import DataError
 
 

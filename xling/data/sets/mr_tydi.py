@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.collection import CollectionAdapter, CollectionFiles, raw_passage
 from xling.data.files import BadRow, BadRows, id_of, list_of, read_jsonl, text_of
 from xling.data.hub import fetch, find
-from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import Problem, Role, register
+from xling.data.sets.collection import CollectionAdapter, CollectionFiles, raw_passage
+from xling.data.sets.item_adapter import ItemAdapter, Items
 from xling.errors import DataError
 
 LANGUAGES = {

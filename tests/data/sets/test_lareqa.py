@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from xling.config.schema import DatasetConfig
-from xling.data.lareqa import Lareqa, MlqaR, XquadR
 from xling.data.records import RetrievalSet, sorted_passages
+from xling.data.sets.lareqa import Lareqa, MlqaR, XquadR
 from xling.errors import DataError
 from xling.languages import all_pairs
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "xquad-r"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "xquad-r"
 MLQA_R = os.environ.get("XLING_MLQA_R")
 
 XQUAD_R_CANDIDATES = {

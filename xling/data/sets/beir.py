@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.collection import CollectionAdapter, CollectionFiles, Judgement, passage_reader, read_beir_qrels
 from xling.data.corpus_build import Reader
 from xling.data.files import BadRow, BadRows, id_of, read_jsonl, text_of
 from xling.data.hub import find
 from xling.data.records import Query
 from xling.data.registry import Problem, register
+from xling.data.sets.collection import CollectionAdapter, CollectionFiles, Judgement, passage_reader, read_beir_qrels
 from xling.errors import DataError
 from xling.languages import normalise
 

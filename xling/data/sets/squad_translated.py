@@ -13,10 +13,10 @@ from typing import ClassVar
 from xling.config.schema import DatasetConfig
 from xling.data.files import BadRows
 from xling.data.hub import fetch, find
-from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.registry import Problem, register
-from xling.data.squad import FILE as ENGLISH
-from xling.data.squad import english_file, items_of, read_questions
+from xling.data.sets.item_adapter import ItemAdapter, Items
+from xling.data.sets.squad import FILE as ENGLISH
+from xling.data.sets.squad import english_file, items_of, read_questions
 from xling.errors import DataError
 
 HUB = "juletxara/xquad_xtreme"

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.collection import raw_passage
 from xling.data.corpus_build import RawPassage, ensure_corpus
 from xling.data.files import BadRow, BadRows, id_of, list_of, open_lines, read_jsonl, shown, text_of
 from xling.data.fingerprint import fingerprint_retrieval
 from xling.data.hub import find
 from xling.data.records import Query, RetrievalSet
 from xling.data.registry import Adapter, Problem, register, unknown
+from xling.data.sets.collection import raw_passage
 from xling.errors import DataError
 from xling.languages import normalise
 

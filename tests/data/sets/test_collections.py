@@ -10,14 +10,14 @@ from samples import CORPUS, SAMPLES, TOPICS, write_jsonl, write_table
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
-from xling.data.collection import body, read_beir_qrels, read_qrels
 from xling.data.corpus import Corpus
 from xling.data.files import BadRows, read_jsonl, read_tsv
-from xling.data.miracl import SHARDS
 from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.sets.collection import body, read_beir_qrels, read_qrels
+from xling.data.sets.miracl import SHARDS
 from xling.errors import DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="needs the real topics and qrels beside the repository")
 
 

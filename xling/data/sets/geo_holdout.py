@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from xling.data.geo_facts import Fact, Names, extract
-from xling.data.geo_templates import stable_hash, wordings
+from xling.data.sets.geo_facts import Fact, Names, extract
+from xling.data.sets.geo_templates import stable_hash, wordings
 from xling.errors import DataError
 
 SEED = "geo-1"

@@ -16,9 +16,9 @@ from xling.config.schema import DatasetConfig
 from xling.data.files import BadRow, BadRows, id_of, read_jsonl, shown, text_of
 from xling.data.fingerprint import fingerprint
 from xling.data.hub import fetch
-from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import register
+from xling.data.sets.item_adapter import ItemAdapter, Items
 from xling.errors import DataError
 from xling.languages import normalise
 

@@ -14,10 +14,10 @@ from xling.config.schema import DatasetConfig
 from xling.data.dev_split import linked
 from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint
-from xling.data.item_adapter import ItemAdapter, Items
-from xling.data.parallel_rows import Row, read_rows
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import Problem, register, unknown
+from xling.data.sets.item_adapter import ItemAdapter, Items
+from xling.data.sets.parallel_rows import Row, read_rows
 from xling.errors import DataError
 
 

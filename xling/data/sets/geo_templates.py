@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import yaml
 
-from xling.data.geo_facts import Fact, Names
+from xling.data.sets.geo_facts import Fact, Names
 
 TRAINED_QUESTIONS = 2  # of each relation's three; the one behind them is the unseen wording
 
@@ -37,7 +37,7 @@ class Wording:
 @cache
 def wordings() -> Mapping[str, Mapping[str, Wording]]:
     """All templates, by relation and language."""
-    text = files("xling.data").joinpath("geo_templates.yaml").read_text(encoding="utf-8")
+    text = files("xling.data.sets").joinpath("geo_templates.yaml").read_text(encoding="utf-8")
     return {
         relation: {
             language: Wording(tuple(entry["questions"]), tuple(entry["passages"]))

@@ -22,11 +22,11 @@ from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
 from xling.data.fingerprint import fingerprint_items, fingerprint_retrieval
-from xling.data.geo_facts import LANGUAGES, Fact, extract
-from xling.data.geo_holdout import HeldOut, holdout
-from xling.data.geo_templates import passage, question
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet, sorted_passages
 from xling.data.registry import Adapter, register
+from xling.data.sets.geo_facts import LANGUAGES, Fact, extract
+from xling.data.sets.geo_holdout import HeldOut, holdout
+from xling.data.sets.geo_templates import passage, question
 
 
 @register

@@ -20,10 +20,10 @@ from xling.config.schema import DatasetConfig
 from xling.data.dev_split import linked
 from xling.data.files import BadRows, read_tsv
 from xling.data.hub import fetch, find
-from xling.data.item_adapter import ItemAdapter, Items
-from xling.data.msmarco_triples import IntArray, Triples, sample_triples
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import Problem, register
+from xling.data.sets.item_adapter import ItemAdapter, Items
+from xling.data.sets.msmarco_triples import IntArray, Triples, sample_triples
 from xling.errors import DataError
 from xling.languages import normalise
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.collection import CollectionAdapter, CollectionFiles
 from xling.data.hub import fetch, find
 from xling.data.registry import register
+from xling.data.sets.collection import CollectionAdapter, CollectionFiles
 from xling.errors import DataError
 
 # Shards of each language's corpus, as published.

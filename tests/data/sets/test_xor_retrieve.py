@@ -9,14 +9,14 @@ from samples import write_jsonl, write_table, xor_retrieve
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
-from xling.data.collection import body
 from xling.data.files import BadRows
 from xling.data.records import RetrievalSet
 from xling.data.selected import parse_pairs, select_pairs
-from xling.data.xor_retrieve import QUESTIONS, XorRetrieve, read_questions
+from xling.data.sets.collection import body
+from xling.data.sets.xor_retrieve import QUESTIONS, XorRetrieve, read_questions
 from xling.errors import DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "xor-tydi"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "xor-tydi"
 
 
 def load(folder: Path, **options: Any) -> RetrievalSet:

@@ -11,11 +11,11 @@ import pytest
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.dev_split import dev_articles
-from xling.data.parallel_jsonl import ParallelJsonl, read_items
 from xling.data.records import ParallelItem, sorted_passages
+from xling.data.sets.parallel_jsonl import ParallelJsonl, read_items
 from xling.errors import DataError
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "parallel-squad" / "train.jsonl"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "parallel-squad" / "train.jsonl"
 ADAPTER = ParallelJsonl()
 
 

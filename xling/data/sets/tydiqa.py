@@ -23,10 +23,10 @@ from xling.config.schema import DatasetConfig
 from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint, fingerprint_retrieval
 from xling.data.hub import fetch, find
-from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.records import Passage, Query, RetrievalSet, sorted_passages
 from xling.data.registry import Problem, Role, register, unknown
-from xling.data.squad import items_of, read_questions
+from xling.data.sets.item_adapter import ItemAdapter, Items
+from xling.data.sets.squad import items_of, read_questions
 from xling.data.squad_format import SquadQuestion
 from xling.errors import DataError
 from xling.languages import normalise

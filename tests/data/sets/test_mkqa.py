@@ -12,11 +12,11 @@ import pytest
 from fixtures import FACTS, FIXTURES
 
 from xling.config.schema import DatasetConfig
-from xling.data.mkqa import LANGUAGES, Mkqa
 from xling.data.records import ParallelItem
+from xling.data.sets.mkqa import LANGUAGES, Mkqa
 from xling.errors import DataError
 
-REAL = Path(__file__).resolve().parents[3] / "shared/data/mkqa/test_mkqa.jsonl.gz"
+REAL = Path(__file__).resolve().parents[4] / "shared/data/mkqa/test_mkqa.jsonl.gz"
 
 
 def items(path: Path, **options: Any) -> list[ParallelItem]:

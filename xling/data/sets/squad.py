@@ -15,9 +15,9 @@ from xling.data.dev_split import linked
 from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint
 from xling.data.hub import fetch
-from xling.data.item_adapter import ItemAdapter, Items
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import register, unknown
+from xling.data.sets.item_adapter import ItemAdapter, Items
 from xling.data.squad_format import SquadQuestion, read_squad, read_squad_parquet
 from xling.errors import DataError
 

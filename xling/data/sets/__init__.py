@@ -1,0 +1,1 @@
+"""The adapters, a data set a file, and what only they share."""
