@@ -216,7 +216,8 @@ def test_stored_and_loaded_it_is_the_same_set(tmp_path: Path, any_storage: Stora
     assert not loaded.pooled
     again = fingerprint_retrieval(loaded.languages, loaded.queries, loaded.passages, loaded.qrels)
     assert again == retrieval.fingerprint
-    assert same_layout(build_layout(loaded), build_layout(retrieval))
+    by_judgements = [build_layout(replace(one, answers={})) for one in (loaded, retrieval)]
+    assert same_layout(*by_judgements)
 
 
 def test_a_set_without_judgements_is_stored(tmp_path: Path) -> None:
