@@ -15,8 +15,8 @@ from babel.core import get_cldr_version
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
-from xling.data.sets import geo_holdout
 from xling.data.overlap import find_overlap
+from xling.data.sets import geo_holdout
 from xling.data.sets.geo_facts import LANGUAGES, RELATIONS, extract
 from xling.data.sets.geo_templates import TRAINED_QUESTIONS, wordings
 from xling.errors import DataError
