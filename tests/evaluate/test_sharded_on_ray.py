@@ -60,7 +60,7 @@ def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
     tokens = tokenize_retrieval(
         storage, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings
     )
-    settings = EvaluationConfig(index=IndexConfig(kind="flat"), batch_size=16, depth=100)
+    settings = EvaluationConfig(index=IndexConfig(kind="flat"), batch_size=16, depth=100, keep_embeddings=True)
     home = EmbeddingHome.of(storage, folder, loaded)
     killed: list[int] = []
 
@@ -107,14 +107,13 @@ def test_a_set_ranked_whole_keeps_its_embeddings_too(cluster, tmp_path: Path) ->
         storage, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings
     )
     home = EmbeddingHome.of(storage, folder, loaded)
-    first = evaluate_model(str(folder), retrieval, tokens, EvaluationConfig(), max_tasks=2, home=home)
+    keeping = EvaluationConfig(keep_embeddings=True)
+    first = evaluate_model(str(folder), retrieval, tokens, keeping, max_tasks=2, home=home)
     (kept,) = (tmp_path / "embeddings").rglob("*.npy")
     # A file that says something else under the same name shows that the second time it is read.
     before = kept.stat().st_mtime_ns
     seen: list[Progress] = []
-    again = evaluate_model(
-        str(folder), retrieval, tokens, EvaluationConfig(), max_tasks=2, home=home, progress=seen.append
-    )
+    again = evaluate_model(str(folder), retrieval, tokens, keeping, max_tasks=2, home=home, progress=seen.append)
     assert again.to_json() == first.to_json()
     assert kept.stat().st_mtime_ns == before
     assert len([progress for progress in seen if progress.stage == "encode"]) == 1

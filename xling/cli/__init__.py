@@ -139,12 +139,17 @@ def evaluate(
     split: Annotated[Optional[str], typer.Option(help="Split; each set's test split by default.")] = None,  # noqa: UP045
     run_files: Annotated[Optional[Path], typer.Option(help="Folder for TREC run files and qrels.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="Folder for the results' files.")] = None,  # noqa: UP045
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="A field of a sweep's evaluation section: index.kind=ivf. Repeatable."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
     storage: StorageOption = "runs",
     address: Address = None,
     json: Json = False,
 ) -> None:
     """Score models on data sets, for every language pair or for those asked for."""
+    from xling.config.load import load_evaluation
     from xling.config.schema import DatasetConfig
     from xling.data.selected import languages_of, parse_pairs
     from xling.sweep.standalone import evaluate_models
@@ -169,6 +174,7 @@ def evaluate(
         model,
         configs,
         asked,
+        load_evaluation(set_ or (), **({"run_files": True} if run_files is not None else {})),
         storage,
         _console(),
         address=address,

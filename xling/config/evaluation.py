@@ -82,7 +82,9 @@ class EvaluationConfig(Section):
         "How a search by shards keeps embeddings on storage; it computes in float32.", default="float32"
     )
     keep_embeddings: bool = Field(
-        True, description="Leave embeddings on storage, for a later evaluation of the same model on the same texts."
+        False,
+        description="Leave embeddings on storage, for another evaluation of the same model and texts; else they "
+        "go once a set is scored.",
     )
 
     @property

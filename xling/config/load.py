@@ -19,6 +19,7 @@ from xling.config import dotted
 from xling.config.document import Document, read_document
 from xling.config.dotted import Parts
 from xling.config.early_stopping import tuned_paths
+from xling.config.evaluation import EvaluationConfig
 from xling.config.findings import Findings
 from xling.config.grid import Cell, Grid, MisplacedError, Position, expand, fill, read_grid
 from xling.config.messages import about, sentence, show
@@ -81,6 +82,29 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
         texts = [problem.text for problem in sorted(document.problems, key=lambda problem: problem.line)]
         raise ConfigError(list(dict.fromkeys(texts)))
     return LoadedSweep(sweeps[0], tuple(cells), path, document.text, tuple(overrides))
+
+
+def load_evaluation(overrides: Sequence[str], **given: Any) -> EvaluationConfig:
+    """The ``evaluation`` section alone, for scoring without a sweep file.
+
+    Args:
+        overrides: ``index.kind=ivf`` and the like, without the section's name.
+        given: fields set by other means.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    document = Document("--set", data=dict(given))
+    for assignment in overrides:
+        document.override(assignment, EvaluationConfig)
+    try:
+        settings = EvaluationConfig.model_validate(_frozen(document.data), strict=True)
+    except ValidationError as refusal:
+        for details in refusal.errors(include_url=False):
+            document.report(*sentence(details, EvaluationConfig))
+    if document.problems:
+        raise ConfigError([problem.text for problem in document.problems])
+    return settings
 
 
 def _validate(

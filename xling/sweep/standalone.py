@@ -37,6 +37,7 @@ def evaluate_models(
     model: str,
     datasets: Sequence[DatasetConfig],
     pairs: Sequence[LangPair],
+    settings: EvaluationConfig,
     storage: str,
     console: Console,
     *,
@@ -48,14 +49,15 @@ def evaluate_models(
 ) -> None:
     """Score each model that ``model`` names on each data set, and print what comes out.
 
-    Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``.
+    Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``. Tokens, and
+    embeddings until a set is scored, lie below ``storage``: an evaluation that was killed goes on from there.
 
     Raises:
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
     """
     sets = [_load(dataset, pairs) for dataset in datasets]
-    settings = EvaluationConfig(run_files=run_files is not None)
-    sources = _sources(model, storage)
+    root = Storage(storage)
+    sources = _sources(model, root)
     several = len(sources) * len(sets) > 1
     results = []
     with ray_cluster(address):
@@ -65,7 +67,7 @@ def evaluate_models(
                     below = f"{name}/{retrieval.name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
                     with _progress(console, f"{name} on {retrieval.name}", as_json) as tell:
-                        result = _score(folder, retrieval, settings, workers, runs, tell)
+                        result = _score(root, folder, retrieval, settings, workers, runs, tell)
                     if out is not None:
                         result.save(Storage(str(out / below)))
                     results.append((name, result))
@@ -84,6 +86,7 @@ def _load(dataset: DatasetConfig, pairs: Sequence[LangPair]) -> RetrievalSet:
 
 
 def _score(
+    root: Storage,
     folder: Path,
     retrieval: RetrievalSet,
     settings: EvaluationConfig,
@@ -91,14 +94,12 @@ def _score(
     runs: Storage | None,
     tell: Callable[[Progress], None],
 ) -> EvaluationResult:
-    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        loaded = load_folder(folder)
-        digest = tokenizer_digest(loaded.tokenizer)
-        tokens = tokenize_retrieval(Storage(scratch), loaded.tokenizer, digest, retrieval, loaded.settings)
-        home = EmbeddingHome.of(Storage(scratch), folder, loaded)
-        return evaluate_model(
-            str(folder), retrieval, tokens, settings, max_tasks=workers, home=home, run_folder=runs, progress=tell
-        )
+    loaded = load_folder(folder)
+    tokens = tokenize_retrieval(root, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings)
+    home = EmbeddingHome.of(root, folder, loaded)
+    return evaluate_model(
+        str(folder), retrieval, tokens, settings, max_tasks=workers, home=home, run_folder=runs, progress=tell
+    )
 
 
 @contextmanager
@@ -121,13 +122,12 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
         console.print(as_rich(nearest, title, lead=1))
 
 
-def _sources(model: str, storage: str) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
+def _sources(model: str, root: Storage) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
     """What the user named, each as a local folder while it is open: a path, a sweep of the storage (all its
     trained cells), SWEEP/CELL, else an id on the hub."""
     if Path(model).is_dir():
         return {Path(model).resolve().name: lambda: nullcontext(Path(model).resolve())}
     sweep, _, cell = model.partition("/")
-    root = Storage(storage)
     if "sweep.yaml" in root.list(sweep):
         jobs = _trained(root, sweep)
         chosen = [find_job(jobs, cell)] if cell else jobs
