@@ -168,6 +168,7 @@ ONE = [[0, 4]]
         (paragraph("One.", ONE, question("q", 0)) | {"sentence_breaks": [[0]]}, "must be two character offsets"),
         (paragraph("One.", ONE, question("q", 0), question("q", 0)), "question id 'q' occurs twice"),
         (paragraph("One.", ONE, question("a b", 0)), "must be a text without white space"),
+        (paragraph("One.", ONE, question("q", 0, " ")), "question is ' ', must be a text that is not empty"),
         (paragraph("One.", ONE, question("q", 0) | {"answers": []}), "has 0 answers, must have exactly one"),
         (paragraph("One.", ONE, {"id": "q", "answers": []}), "has 0 answers"),
         ({"context": "One.", "qas": []}, "has no 'sentence_breaks'"),

@@ -223,7 +223,10 @@ def _paragraph(paragraph: Any, title: str, prefix: str, language: str, where: st
                 f"{at} (id {question_id}): answer_start {begin} lies in {len(inside)} sentences of sentence_breaks, "
                 "must lie in exactly one (start <= answer_start < end)"
             )
-        questions.append(_Question(question_id, _get(entry, "question", str, at), passages[inside[0]].id))
+        text = _get(entry, "question", str, at)
+        if not text.strip():
+            raise _Malformed(f"{at} (id {question_id}): question is {text!r}, must be a text that is not empty")
+        questions.append(_Question(question_id, text, passages[inside[0]].id))
     return _Paragraph(title, passages, questions)
 
 
