@@ -144,6 +144,9 @@ class Cluster:
         self._hosts = 1  # the last number in 127.0.0.x; a replaced node gets a new one
         self._nodes: list[Node] = []
         folder.mkdir()
+        # Ray's client server cannot start from an environment in a folder with a space in its name.
+        (folder / "env").symlink_to(sys.prefix)
+        self._python = folder / "env" / "bin" / Path(sys.executable).name
         token = folder / "token"
         token.write_text(secrets.token_hex(32))
         self.environment = {
@@ -212,7 +215,7 @@ class Cluster:
             f"--object-store-memory={STORE_BYTES}",
             *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
         ]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options, *ours]
+        command = [str(self._python), "-m", "ray.scripts.scripts", "start", "--block", *options, *ours]
         log = self._folder / f"{name}.log"
         with log.open("w") as output:
             return Node(self._processes.start(command, self.environment, stdout=output, stderr=subprocess.STDOUT), log)
