@@ -52,6 +52,13 @@ def why(error: BaseException) -> str:
     return next((line for line in told if "Error" in line or "died" in line), told[0])
 
 
+def told(error: BaseException) -> str:
+    """What a user is told of an exception; of one raised in a Ray task itself, not the task's traceback."""
+    if isinstance(error, RayTaskError) and error.cause is not None:
+        return f"{type(error.cause).__name__}: {error.cause}"
+    return str(error) or type(error).__name__
+
+
 def is_final(error: Exception) -> bool:
     """Whether trying again cannot help: the user must mend something first."""
     return isinstance(error, XlingError) and not isinstance(error, StorageAway)

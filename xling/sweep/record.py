@@ -15,6 +15,7 @@ from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
 from xling.report.rows import START
 from xling.sweep.cells import CellFolder, CellState, Outcome
+from xling.sweep.failures import told
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
@@ -67,7 +68,7 @@ class CellRecord:
             self._tracker.finish("KILLED")
         else:
             state = CellState.DONE if error is None else CellState.FAILED
-            self._tracker.set_tags({"xling.state": state, "xling.reason": "" if error is None else str(error)})
+            self._tracker.set_tags({"xling.state": state, "xling.reason": "" if error is None else told(error)})
             self._tracker.finish("FINISHED" if kind is None else "FAILED")
         self.save_spool()
         if self._scratch is not None:
@@ -80,7 +81,7 @@ class CellRecord:
             end = attempt["end"] or {"ended": None, "outcome": "killed", "step": None, "message": ""}
             if attempt["number"] == self._attempt:
                 outcome = error.outcome if isinstance(error, Stopped) else Outcome.FAILED if error else Outcome.DONE
-                message = error.reason if isinstance(error, Stopped) else str(error or "")
+                message = error.reason if isinstance(error, Stopped) else told(error) if error else ""
                 end = {"ended": time.time(), "outcome": outcome, "step": None, "message": message}
             times = [_clock(attempt["started"]), _clock(end["ended"])]
             rows.append([attempt["number"], *times, attempt["host"], end["outcome"], end["step"], end["message"]])

@@ -18,7 +18,7 @@ from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, why
+from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, told, why
 from xling.sweep.jobs import Job
 from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
 from xling.sweep.record import CellRecord
@@ -147,7 +147,7 @@ class Trial:
                     continue
                 by_user = error.by_user if isinstance(error, CodeFailure) else is_final(error)
                 trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
-                message = str(error) or type(error).__name__
+                message = told(error)
                 self._end(current.number, Outcome.FAILED, message, trace=trace)
                 failures += 1
                 if by_user or failures > self._settings.retries:
