@@ -30,10 +30,11 @@ from xling.train.checkpoint import (
 )
 from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
-from xling.train.loop import LoopState, StepRecord, Task, train, uses_bf16
+from xling.train.loop import LoopState, train
 from xling.train.metrics import write_segment
 from xling.train.optim import build_optimizer, steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
+from xling.train.step import StepRecord, Task, uses_bf16
 
 Send = Callable[[dict[str, Any]], None]
 STOP_POLL_S = 1.0
