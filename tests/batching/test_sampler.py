@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xling.batching.negatives import NegativeDraw
 from xling.batching.plan import Batch, Plan
-from xling.batching.sampler import collate, rank_slice
+from xling.batching.sampler import Chunking, collate, rank_slice
 from xling.config.schema import MixConfig
 
 ITEMS, LANGUAGES = 48, ("de", "en", "es")
@@ -32,6 +33,16 @@ class Tokens:
     def passage(self, item: int, language: int) -> np.ndarray:
         return np.asarray([item + 10, language + 10, 2] + [3] * (item % 7), dtype=np.int32)
 
+    def negative_rows(self, item: int, language: int) -> range:
+        """Every second item has three."""
+        return range(3 * item, 3 * item + 3) if item % 2 else range(0)
+
+    def negative(self, row: int) -> np.ndarray:
+        return np.asarray([row + 10, 4, *[3] * (row % 5)], dtype=np.int32)
+
+
+DRAW = NegativeDraw(5, [f"q{i}" for i in range(ITEMS)], np.arange(3 * ITEMS) + 1000)
+
 
 def rows(batch: Batch) -> list[tuple[int, int, int, int]]:
     arrays = (batch.items_B, batch.query_languages_B, batch.passage_languages_B, batch.passage_keys_B)
@@ -54,26 +65,45 @@ def test_a_batch_that_does_not_divide_is_our_bug():
         rank_slice(make().batch(0), 0, 5)
 
 
-@pytest.mark.parametrize("multiple_of", [1, 8])
-def test_collate_pads_to_the_longest(multiple_of: int):
-    batch = make().batch(3)
-    padded = collate(Tokens(), batch, pad_id=99, multiple_of=multiple_of)
-    texts = {
-        "query": (Tokens().query, batch.query_languages_B, padded.query_ids_BT, padded.query_mask_BT),
-        "passage": (Tokens().passage, batch.passage_languages_B, padded.passage_ids_BT, padded.passage_mask_BT),
-    }
-    for fetch, languages_B, ids_BT, mask_BT in texts.values():
-        expected = [fetch(*pair).tolist() for pair in zip(batch.items_B.tolist(), languages_B.tolist(), strict=True)]
-        longest = max(map(len, expected))
-        assert ids_BT.shape == mask_BT.shape == (12, -(-longest // multiple_of) * multiple_of)
-        assert ids_BT.dtype == mask_BT.dtype == np.int64
-        assert ids_BT.tolist() == [row + [99] * (ids_BT.shape[1] - len(row)) for row in expected]
-        assert mask_BT.tolist() == [[1] * len(row) + [0] * (ids_BT.shape[1] - len(row)) for row in expected]
-    assert padded.passage_keys_B.tolist() == batch.passage_keys_B.tolist()
-    assert padded.tokens == int(padded.query_mask_BT.sum() + padded.passage_mask_BT.sum())
+@pytest.mark.parametrize("chunking", [Chunking(99, 0), Chunking(99, 10**6), Chunking(99, 16, 5, multiple_of=8)])
+@pytest.mark.parametrize("negatives", [0, 2])
+def test_every_text_is_in_a_chunk_padded_to_its_longest(chunking: Chunking, negatives: int):
+    batch, tokens = make().batch(3), Tokens()
+    local = collate(tokens, batch, chunking, draw=DRAW, negatives=negatives)
+    items, queries, passages, positives = zip(*rows(batch), strict=True)
+    expected = [tokens.query(*pair).tolist() for pair in zip(items, queries, strict=True)]
+    expected += [tokens.passage(*pair).tolist() for pair in zip(items, passages, strict=True)]
+    keys = []
+    for item, language, positive in zip(items, passages, positives, strict=True):
+        drawn = DRAW.draw(batch.step, item, tokens.negative_rows(item, language), positive, negatives).tolist()
+        expected += [tokens.negative(row).tolist() for row in drawn]
+        keys += [*(DRAW.keys[drawn].tolist()), *([-1] * (negatives - len(drawn)))]
+    found = {}
+    for chunk in local.chunks:
+        longest = max(len(expected[text]) for text in chunk.texts_C.tolist())
+        longest = -(-longest // chunking.multiple_of) * chunking.multiple_of
+        assert chunk.ids_CT.shape == chunk.mask_CT.shape == (len(chunk.texts_C), longest)
+        assert chunk.ids_CT.dtype == chunk.mask_CT.dtype == np.int64
+        assert len(chunk.texts_C) <= (chunking.most or len(expected))
+        for text, ids, mask in zip(chunk.texts_C.tolist(), chunk.ids_CT, chunk.mask_CT, strict=True):
+            length = len(expected[text])
+            assert mask.tolist() == [1] * length + [0] * (longest - length)
+            assert (ids[length:] == 99).all()
+            found[text] = ids[:length].tolist()
+    assert [found[text] for text in sorted(found)] == expected
+    assert local.passage_keys_B.tolist() == batch.passage_keys_B.tolist()
+    assert local.negative_keys_H.tolist() == keys
+    assert local.pairs == 12
+    assert local.tokens == sum(map(len, expected))
+    assert bool(negatives) == (-1 in keys), "some item has fewer negatives than places"
 
 
-def test_ranks_agree_on_the_keys_of_passages():
+def test_ranks_agree_on_keys_and_negatives():
     batch = make().batch(1)
-    keys = np.concatenate([collate(Tokens(), rank_slice(batch, rank, 3), 0).passage_keys_B for rank in range(3)])
-    assert keys.tolist() == batch.passage_keys_B.tolist()
+    whole = collate(Tokens(), batch, Chunking(0, 64), draw=DRAW, negatives=2)
+    parts = [
+        collate(Tokens(), rank_slice(batch, rank, 3), Chunking(0, 64), draw=DRAW, negatives=2) for rank in range(3)
+    ]
+    assert np.concatenate([part.passage_keys_B for part in parts]).tolist() == batch.passage_keys_B.tolist()
+    assert np.concatenate([part.negative_keys_H for part in parts]).tolist() == whole.negative_keys_H.tolist()
+    assert sum(part.tokens for part in parts) == whole.tokens

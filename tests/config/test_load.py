@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from xling.config.document import parse_value
 from xling.config.dotted import known_paths
 from xling.config.load import load_sweep
-from xling.config.schema import CellConfig, SweepConfig
+from xling.config.schema import CellConfig, SweepConfig, TrainConfig
 from xling.errors import ConfigError
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
@@ -184,9 +184,7 @@ def test_all_problems_come_at_once_each_with_its_line(sweeps):
         "s.yaml:9: model.dropout is 1.5, must be at least 0 and below 1",
         "s.yaml:10: mix.monolingual is 1.4, must be within 0..1",
         "s.yaml:12: train.batch_size is 'many', must be a whole number",
-        "s.yaml:13: train.learning is not a known setting; train has batch_size, budget, lr, betas, weight_decay, "
-        "warmup, decay, clip, temperature, directions, mask_false_negatives, precision, keep, dev_every, "
-        "checkpoint_every, report_every",
+        f"s.yaml:13: train.learning is not a known setting; train has {', '.join(TrainConfig.model_fields)}",
         "s.yaml:14: train.betas is [0.9], must be a list of 2 values",
         "s.yaml:15: train.lr is true, must be a number",
         "s.yaml:16: train.decay is empty, must be one of 'linear', 'cosine', 'constant'",
@@ -430,3 +428,11 @@ def test_what_is_wrong_with_one_of_several_sets_is_said_of_it(sweeps, old, new, 
 def test_an_empty_list_of_training_sets_is_refused(sweeps):
     (found,) = sweeps.problems("name: s\ndata: {train: []}\nmodel: {preset: tiny}\n")
     assert found == "s.yaml:2: data: train is an empty list, must name at least one data set"
+
+
+@pytest.mark.parametrize("name", ["gradient_accumulation_steps", "accumulate", "grad_accum"])
+def test_gradient_accumulation_is_refused_in_favour_of_caching(sweeps, name):
+    text = f"name: s\ndata: {{train: {{dataset: geo}}}}\nmodel: {{preset: mini}}\ntrain: {{{name}: 4}}"
+    (problem,) = sweeps.problems(text)
+    assert f"train.{name} is not a known setting: gradient accumulation would leave each query only" in problem
+    assert "train.chunk_size" in problem

@@ -68,10 +68,10 @@ def config(**train) -> CellConfig:
     )
 
 
-def prepare(folder: Path | str, cell: CellConfig) -> Storage:
+def prepare(folder: Path | str, cell: CellConfig, training: TrainingSet | None = None) -> Storage:
     """Put on storage, a folder or a URL, what the job reads."""
     root = Storage(str(folder))
-    training = training_set()
+    training = training or training_set()
     ensure_tokenizer(root, training)
     start = load_untrained(root, cell.model, 0, training.fingerprint, "preset:tiny")
     store_inputs(root, training, start)
@@ -88,6 +88,7 @@ def attempt(
     world_size=1,
     send=lambda message: None,
     rungs: RungSpec | None = None,
+    training: TrainingSet | None = None,
 ) -> bool:
     """One attempt at the job, from wherever it is; on a rank above 0 it joins the newest attempt."""
     job = CellFolder(root.child(folder))
@@ -97,14 +98,14 @@ def attempt(
         shared = [(number, accepted)] if rank == 0 else [None]
         dist.broadcast_object_list(shared, src=0)
         number, accepted = shared[0]
-    training = training_set().fingerprint
+    fingerprint = (training or training_set()).fingerprint
     spec = WorkerSpec(
         storage=root.url,
         folder=folder,
         stop_files=(f"{folder}/stop.json",),
         config=cell.model_dump(mode="json"),
-        training=training,
-        texts=training,
+        training=fingerprint,
+        texts=fingerprint,
         dev=dev_set().fingerprint,
         weights="preset:tiny",
         warm=None,
@@ -129,7 +130,14 @@ def die_at(step: int):
 
 
 def on_ranks(
-    rank: int, world_size: int, folder: str, job: str, values: dict, death: int | None, rungs: RungSpec | None = None
+    rank: int,
+    world_size: int,
+    folder: str,
+    job: str,
+    values: dict,
+    death: int | None,
+    rungs: RungSpec | None = None,
+    training: TrainingSet | None = None,
 ) -> None:
     """What each spawned rank runs: one attempt, which may end early on all ranks alike."""
     torch.set_num_threads(1)
@@ -139,7 +147,7 @@ def on_ranks(
     cell = CellConfig.model_validate(values)
     send = die_at(death)[0] if death is not None else (lambda message: None)
     try:
-        attempt(Storage(folder), job, cell, rank=rank, world_size=world_size, send=send, rungs=rungs)
+        attempt(Storage(folder), job, cell, rank=rank, world_size=world_size, send=send, rungs=rungs, training=training)
     except Death:
         os._exit(0)
     except RuntimeError:  # a peer is gone: what a survivor of a death sees

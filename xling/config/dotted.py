@@ -7,6 +7,7 @@ Below ``grid.<number>`` the rest is one key, itself a dotted path.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -138,6 +139,11 @@ def nearest(model: type[BaseModel], parts: Parts) -> str | None:
 def unknown(model: type[BaseModel], parts: Parts) -> str:
     """What to say of a path that the schema does not have."""
     text = f"{join(parts)} is not a known setting"
+    if re.search("accum", str(parts[-1])):
+        return (
+            f"{text}: gradient accumulation would leave each query only the negatives of its own part of the batch; "
+            "keep train.batch_size as it is, and set train.chunk_size, which holds that many texts' activations at once"
+        )
     suggestion = nearest(model, parts)
     if suggestion is not None:
         return f"{text}; did you mean {suggestion}?"

@@ -13,7 +13,7 @@ from typing import Any
 
 from xling.config.schema import CellConfig, EvaluationConfig, ModelConfig, Section
 
-TRAINING_VERSION = 1  # raise when the same configuration trains to other weights than before
+TRAINING_VERSION = 2  # raise when the same configuration trains to other weights than before
 EVALUATION_VERSION = 2  # raise when the same weights score differently than before
 
 ID_BYTES = 10

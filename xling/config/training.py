@@ -50,10 +50,23 @@ class TrainConfig(Section):
     directions: Literal["one-way", "two-way"] = identity(
         "Query to passage only, or the mean of both directions.", default="one-way"
     )
+    hard_negatives: int = identity(
+        "Hard negatives a pair brings to its batch, drawn anew each step; candidates of every query.", default=0, ge=0
+    )
     mask_false_negatives: bool = identity("Leave out negatives with the positive's passage id or text.", default=True)
     precision: Literal["auto", "fp32", "bf16"] = identity(
         "auto: bf16 where the accelerator has it, else fp32.", default="auto"
     )
+    chunk_size: int | None = Field(
+        None,
+        ge=1,
+        description="Gradient caching: texts whose activations are held at once, for batches larger than memory. "
+        "The gradient is the same but for rounding; without it all texts' activations are held.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again when they are needed: less memory, about a third more time."
+    )
+    compile: bool = Field(False, description="torch.compile the transformer: minutes at the start; measure it first.")
     keep: Literal["last", "best"] = identity("Score the last step's weights, or those best on dev.", default="last")
     dev_every: int | None = identity("Steps between dev measurements; at the end only by default.", default=None, ge=1)
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")

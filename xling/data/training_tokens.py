@@ -67,9 +67,13 @@ class TrainingTokens:
         pair = item * self.rows.queries_IL.shape[1] + language
         return range(int(self.rows.offsets[pair]), int(self.rows.offsets[pair + 1]))
 
+    def negative(self, row: int) -> Int32Array:
+        """Token ids of one hard negative, by its index N."""
+        return self._passages[int(self.rows.negatives_N[row])]
+
     def negatives(self, item: int, language: int) -> list[Int32Array]:
         """Token ids of an item's hard negatives, in the data set's order; empty where it has none."""
-        return [self._passages[int(self.rows.negatives_N[n])] for n in self.negative_rows(item, language)]
+        return [self.negative(n) for n in self.negative_rows(item, language)]
 
 
 def tokenize_training(

@@ -1,6 +1,7 @@
-"""InfoNCE over in-batch negatives, gathered from all ranks with their gradients.
+"""InfoNCE over in-batch and hard negatives, gathered from all ranks with their gradients.
 
-Shape suffixes: B pairs of this rank, N = B x world size pairs of all ranks, D dimensions.
+Shape suffixes: B pairs of this rank, N = B x world size pairs of all ranks, H hard negatives of this rank,
+M = N + H x world size candidates, D dimensions.
 """
 
 from __future__ import annotations
@@ -37,15 +38,13 @@ def _gather(rows: Tensor) -> Tensor:
 
 def _direction_loss(
     anchors_BD: Tensor,
-    candidates_ND: Tensor,
+    candidates_MD: Tensor,
     positives_B: Tensor,
-    false_negatives_BN: Tensor | None,
+    left_out_BM: Tensor,
     temperature: float,
 ) -> Tensor:
-    scores_BN = anchors_BD @ candidates_ND.T / temperature
-    if false_negatives_BN is not None:
-        scores_BN = scores_BN.masked_fill(false_negatives_BN, float("-inf"))
-    return torch.nn.functional.cross_entropy(scores_BN, positives_B)
+    scores_BM = anchors_BD @ candidates_MD.T / temperature
+    return torch.nn.functional.cross_entropy(scores_BM.masked_fill(left_out_BM, float("-inf")), positives_B)
 
 
 def info_nce(
@@ -57,11 +56,13 @@ def info_nce(
     directions: Directions,
     mask_false_negatives: bool,
     gather: bool,
+    negatives_HD: Tensor | None = None,
+    negative_keys_H: Tensor | None = None,
 ) -> Tensor:
     """Contrastive loss of B pairs against all passages of the batch (van den Oord et al. 2018, eq. 4).
 
     With ``gather`` and more than one rank, the negatives are those of all ranks. Each rank returns
-    the mean over its own rows, so that the gradients DDP averages over ranks equal the gradient of
+    the mean over its own rows, so that the gradients averaged over ranks equal the gradient of
     the mean over the global batch. Scores are float32 (float64 for float64 input), also under autocast.
 
     Args:
@@ -72,7 +73,10 @@ def info_nce(
         temperature: scores are cosines divided by it.
         directions: query to passage, or its mean with passage to query.
         mask_false_negatives: leave them out of the denominator; the positive itself always stays.
-        gather: whether to use other ranks' texts; every rank must hold the same number of pairs.
+        gather: whether to use other ranks' texts; every rank must hold the same number of pairs and of hard negatives.
+        negatives_HD: hard negatives, candidates of every query (Karpukhin et al. 2020, section 3.2), not of
+            passage to query; rows with a negative key are places without one, and left out.
+        negative_keys_H: their keys, as those of the passages.
 
     Returns:
         Scalar, with gradients into the embeddings of every rank.
@@ -80,23 +84,27 @@ def info_nce(
     assert queries_BD.shape == passages_BD.shape, (queries_BD.shape, passages_BD.shape)
     assert passage_keys_B.shape == queries_BD.shape[:1], passage_keys_B.shape
     assert directions in ("one-way", "two-way"), directions
+    assert (negatives_HD is None) == (negative_keys_H is None), "hard negatives have keys"
     gather = gather and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    two_way = directions == "two-way"
     with torch.autocast(queries_BD.device.type, enabled=False):
         dtype = torch.promote_types(queries_BD.dtype, torch.float32)
         queries_BD, passages_BD = queries_BD.to(dtype), passages_BD.to(dtype)
-        passages_ND = _all_rows(passages_BD) if gather else passages_BD
-        keys_N = _gather(passage_keys_B) if gather else passage_keys_B
+        candidates_MD = _all_rows(passages_BD) if gather else passages_BD
+        keys_M = keys_N = _gather(passage_keys_B) if gather else passage_keys_B
+        if negatives_HD is not None and negative_keys_H is not None and len(negatives_HD):
+            negatives_HD = negatives_HD.to(dtype)
+            candidates_MD = torch.cat([candidates_MD, _all_rows(negatives_HD) if gather else negatives_HD])
+            keys_M = torch.cat([keys_N, _gather(negative_keys_H) if gather else negative_keys_H])
         first = dist.get_rank() * len(queries_BD) if gather else 0
         positives_B = torch.arange(first, first + len(queries_BD), device=queries_BD.device)
-        false_negatives_BN = None
+        left_out_BM = (keys_M < 0).expand(len(queries_BD), -1)
         if mask_false_negatives:
-            false_negatives_BN = passage_keys_B[:, None] == keys_N[None, :]
-            false_negatives_BN = false_negatives_BN.scatter(1, positives_B[:, None], False)
-        loss = _direction_loss(queries_BD, passages_ND, positives_B, false_negatives_BN, temperature)
-        if two_way:
+            left_out_BM = left_out_BM | (passage_keys_B[:, None] == keys_M[None, :])
+        left_out_BM = left_out_BM.scatter(1, positives_B[:, None], False)
+        loss = _direction_loss(queries_BD, candidates_MD, positives_B, left_out_BM, temperature)
+        if directions == "two-way":
             queries_ND = _all_rows(queries_BD) if gather else queries_BD
-            back = _direction_loss(passages_BD, queries_ND, positives_B, false_negatives_BN, temperature)
+            back = _direction_loss(passages_BD, queries_ND, positives_B, left_out_BM[:, : len(queries_ND)], temperature)
             loss = (loss + back) / 2
     return loss
 

@@ -91,7 +91,7 @@ class CellRecord:
 
     def started(self, message: dict[str, Any]) -> None:
         """What the workers found out as they started."""
-        tags = {f"xling.{name}": str(message[name]) for name in ("device", "bf16", "workers")}
+        tags = {f"xling.{name}": str(message[name]) for name in ("device", "bf16", "workers", "negatives")}
         if message["excluded"]:
             tags["xling.excluded_sources"] = json.dumps(message["excluded"])
         self._tracker.set_tags(tags)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xling.errors import NonFiniteError
-from xling.train.step import StepRecord, Task, step
+from xling.train.loader import Loader
+from xling.train.step import StepRecord, step
+from xling.train.task import Task
 
 
 @dataclass
@@ -45,13 +47,17 @@ def train(task: Task, state: LoopState, hooks: Hooks) -> bool:
         NonFiniteError: the loss or the gradient of a step is not finite on some rank; nothing
             of that step has been applied.
     """
+    with Loader(task.texts, task.config.chunk_size, task.device, first=state.step, stop=task.total_steps) as loader:
+        return _train(task, state, hooks, loader)
+
+
+def _train(task: Task, state: LoopState, hooks: Hooks, loader: Loader) -> bool:
     config, pending = task.config, _Pending(hooks.report, task.config.report_every)
     stopping = state.step in task.milestones and not hooks.may_go_on(state.step, None)
     task.encoder.train()
     while state.step < task.total_steps and not stopping:
-        batch = task.plan.batch(state.step)
         try:
-            record, stopping = step(task, batch, hooks.should_stop)
+            record, stopping = step(task, loader, hooks.should_stop)
         except NonFiniteError:
             pending.flush()  # the way there is what one wants to look at
             raise

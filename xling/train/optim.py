@@ -10,13 +10,13 @@ from xling.config.schema import TrainConfig
 
 
 def build_optimizer(encoder: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW without weight decay on biases and norms (every parameter of one dimension)."""
+    """AdamW in one fused kernel, without weight decay on biases and norms (every parameter of one dimension)."""
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, total_steps: int, config: TrainConfig) -> float:

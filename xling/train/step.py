@@ -1,9 +1,9 @@
 """One optimiser step of one rank.
 
-Everything random in it is a function of (seed, step, rank): the batch by the plan, dropout by a
-generator seeded anew for each step.
+Everything random in it is a function of (seed, step, rank, chunk): the batch by the plan, dropout by a
+generator seeded anew for each chunk. So a chunk that is encoded twice drops out the same.
 
-Shapes: B pairs a rank, T tokens, D embedding dimensions.
+Shapes: B pairs a rank, H hard negatives, X texts, C texts of a chunk, T tokens, D embedding dimensions.
 """
 
 from __future__ import annotations
@@ -11,64 +11,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from xling.batching.plan import Batch, Plan
-from xling.batching.sampler import PairTokens, collate, rank_slice
-from xling.config.schema import TrainConfig
+from xling.batching.counter_hash import counter_hash
+from xling.batching.plan import Batch
+from xling.batching.sampler import NO_NEGATIVE, TextBatch
 from xling.errors import NonFiniteError
-from xling.model.encoder import DualEncoder
+from xling.model.gradcache import backward
 from xling.model.loss import info_nce
+from xling.train.loader import Loader
 from xling.train.optim import learning_rate
+from xling.train.task import Task, uses_bf16
 
 StepRecord = dict[str, Any]  # step, time_ms, loss, lr, grad_norm, kind, pairs_per_s, tokens_per_s
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is trained, and on what."""
-
-    encoder: DualEncoder
-    optimizer: torch.optim.Optimizer
-    plan: Plan
-    tokens: PairTokens
-    config: TrainConfig
-    total_steps: int
-    seed: int
-    pad_id: int
-    rank: int = 0
-    world_size: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    milestones: frozenset[int] = frozenset()  # steps after which early stopping decides
-
-
-def step(task: Task, batch: Batch, should_stop: Callable[[], bool]) -> tuple[StepRecord, bool]:
-    """One optimiser step on this rank's slice; returns its record and whether any rank wants to stop."""
+def step(task: Task, loader: Loader, should_stop: Callable[[], bool]) -> tuple[StepRecord, bool]:
+    """One optimiser step on this rank's texts; returns its record and whether any rank wants to stop."""
     started = time.perf_counter()
+    batch, local = loader.take()
     lr = learning_rate(batch.step, task.total_steps, task.config)
     for group in task.optimizer.param_groups:
         group["lr"] = lr
-    torch.manual_seed(_dropout_seed(task.seed, batch.step, task.rank))
-    local = collate(task.tokens, rank_slice(batch, task.rank, task.world_size), task.pad_id)
-
     task.optimizer.zero_grad(set_to_none=True)
-    with _autocast(task):
-        queries_BD = task.encoder(_on(task, local.query_ids_BT), _on(task, local.query_mask_BT))
-        passages_BD = task.encoder(_on(task, local.passage_ids_BT), _on(task, local.passage_mask_BT))
-    loss = info_nce(
-        queries_BD,
-        passages_BD,
-        _on(task, local.passage_keys_B),
-        temperature=task.config.temperature,
-        directions=task.config.directions,
-        mask_false_negatives=task.config.mask_false_negatives,
-        gather=task.world_size > 1,
-    )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = _derive(task, batch.step, local)
     mean_loss, tokens, stop = _average(task, loss, local.tokens, should_stop())
     grad_norm = _grad_norm(task, apply=math.isfinite(mean_loss))
     if not (math.isfinite(mean_loss) and math.isfinite(grad_norm)):
@@ -88,6 +57,39 @@ def step(task: Task, batch: Batch, should_stop: Callable[[], bool]) -> tuple[Ste
         "tokens_per_s": tokens / seconds,
     }
     return record, stop
+
+
+def _derive(task: Task, step: int, local: TextBatch) -> torch.Tensor:
+    """The loss of this rank's pairs, and its gradients in the parameters."""
+    pairs = local.pairs
+    positive_keys_B, negative_keys_H = _on(task, local.passage_keys_B), _on(task, local.negative_keys_H)
+
+    def encode(number: int) -> torch.Tensor:
+        chunk = local.chunks[number]
+        torch.manual_seed(_dropout_seed(task.seed, step, task.rank, number))
+        with _autocast(task):
+            vectors_CD: torch.Tensor = task.encoder(_on(task, chunk.ids_CT), _on(task, chunk.mask_CT))
+        return vectors_CD
+
+    def loss_of(vectors_XD: torch.Tensor) -> torch.Tensor:
+        negatives_HD = None
+        if task.texts.negatives:  # also of a rank that happens to have none: all ranks gather
+            negatives_HD = vectors_XD.new_zeros((len(negative_keys_H), vectors_XD.shape[1]))
+            negatives_HD = negatives_HD.index_put((negative_keys_H != NO_NEGATIVE,), vectors_XD[2 * pairs :])
+        return info_nce(
+            vectors_XD[:pairs],
+            vectors_XD[pairs : 2 * pairs],
+            positive_keys_B,
+            temperature=task.config.temperature,
+            directions=task.config.directions,
+            mask_false_negatives=task.config.mask_false_negatives,
+            gather=task.world_size > 1,
+            negatives_HD=negatives_HD,
+            negative_keys_H=negative_keys_H if negatives_HD is not None else None,
+        )
+
+    texts = [_on(task, chunk.texts_C) for chunk in local.chunks]
+    return backward(encode, texts, loss_of, cached=task.config.chunk_size is not None)
 
 
 def _average(task: Task, loss: torch.Tensor, tokens: int, stop: bool) -> tuple[float, float, bool]:
@@ -116,22 +118,13 @@ def _grad_norm(task: Task, apply: bool) -> float:
     return float(torch.nn.utils.clip_grad_norm_(task.encoder.parameters(), limit))
 
 
-def _dropout_seed(seed: int, step: int, rank: int) -> int:
-    """A 63-bit seed that differs for every (seed, step, rank)."""
-    value = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
-    value ^= value >> 31
-    return (value * 0xD6E8FEB86659FD93 & (2**64 - 1)) >> 1
+def _dropout_seed(seed: int, step: int, rank: int, chunk: int) -> int:
+    """A 63-bit seed of its own for every chunk of texts."""
+    return int(counter_hash(seed, step, rank, chunk)) >> 1
 
 
 def _autocast(task: Task) -> torch.autocast:
     return torch.autocast(task.device.type, dtype=torch.bfloat16, enabled=uses_bf16(task.config, task.device))
-
-
-def uses_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether this run computes in bfloat16: as told, or where the accelerator has it."""
-    if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return config.precision == "bf16"
 
 
 def _on(task: Task, array: Any) -> torch.Tensor:
@@ -139,7 +132,7 @@ def _on(task: Task, array: Any) -> torch.Tensor:
 
 
 def _non_finite_message(task: Task, batch: Batch, loss: float, grad_norm: float) -> str:
-    ids = [task.plan.item_ids[item] for item in batch.items_B]
+    ids = [task.texts.plan.item_ids[item] for item in batch.items_B]
     shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {grad_norm}"
     return (

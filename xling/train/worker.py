@@ -32,9 +32,10 @@ from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, train
 from xling.train.metrics import write_segment
-from xling.train.optim import build_optimizer, steps_of_budget
+from xling.train.optim import steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
-from xling.train.step import StepRecord, Task, uses_bf16
+from xling.train.step import StepRecord
+from xling.train.task import Task, build_task, uses_bf16
 
 Send = Callable[[dict[str, Any]], None]
 STOP_POLL_S = 1.0
@@ -114,15 +115,11 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         tokens_per_pair=inputs.tokens.mean_tokens_per_pair,
     )
     rungs = Rungs(root, RungSpec(**spec.rungs), total_steps) if spec.rungs is not None else None
-    task = Task(
-        encoder=start.encoder,
-        optimizer=build_optimizer(start.encoder, config.train),
-        plan=inputs.plan,
-        tokens=inputs.tokens,
-        config=config.train,
+    task = build_task(
+        config,
+        start,
+        inputs,
         total_steps=total_steps,
-        seed=config.seed,
-        pad_id=start.tokenizer.pad_token_id,
         rank=rank,
         world_size=world_size,
         device=device,
@@ -135,6 +132,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
             "bf16": uses_bf16(config.train, device),
             "device": device.type,
             "workers": world_size,
+            "negatives": config.train.batch_size * (1 + config.train.hard_negatives) - 1,
             "excluded": inputs.plan.excluded,
         }
         send({"event": "started", "step": state.step, "total": total_steps, **about})
@@ -175,10 +173,19 @@ class _Job:
         self._task.encoder.load_state_dict(tensors_from_bytes(self._checkpoints.read_file(name, "weights.safetensors")))
         self._task.optimizer.load_state_dict(object_from_bytes(self._checkpoints.read_file(name, "optimizer.pt")))
         about = json.loads(self._checkpoints.read_file(name, "state.json"))
-        if about["world_size"] != self._task.world_size and self._task.rank == 0:
-            change = f"{about['world_size']} workers before, {self._task.world_size} now"
+        for change in self._changes(about) if self._task.rank == 0 else ():
             self._send({"event": "note", "text": f"{change}: the same batches, but dropout and rounding will differ"})
         return LoopState(**about["state"])
+
+    def _changes(self, about: dict[str, Any]) -> list[str]:
+        """What of an attempt's surroundings is not as it was when a checkpoint was written."""
+        changes = []
+        if about["world_size"] != self._task.world_size:
+            changes.append(f"{about['world_size']} workers before, {self._task.world_size} now")
+        before, now = about.get("chunk_size"), self._task.config.chunk_size
+        if before != now:
+            changes.append(f"train.chunk_size {before or 'none'} before, {now or 'none'} now")
+        return changes
 
     def _from_rank_0(self, choose: Callable[[], Any]) -> Any:
         """What rank 0 makes of something, on all ranks."""
@@ -200,7 +207,12 @@ class _Job:
         if self._segment:
             write_segment(self._cell, self._segment, self._spec.attempt)
             self._segment = []
-        about = {"state": asdict(state), "world_size": self._task.world_size, "total_steps": self._task.total_steps}
+        about = {
+            "state": asdict(state),
+            "world_size": self._task.world_size,
+            "chunk_size": self._task.config.chunk_size,
+            "total_steps": self._task.total_steps,
+        }
         contents = {
             "weights.safetensors": tensors_to_bytes(self._task.encoder.state_dict()),
             "optimizer.pt": object_to_bytes(self._task.optimizer.state_dict()),
@@ -268,7 +280,7 @@ class _Job:
             weights = self._checkpoints.read_file(best, "weights.safetensors")
             self._task.encoder.load_state_dict(tensors_from_bytes(weights))
         self._checkpoints.check_fence()
-        composition = self._task.plan.composition(0, self._task.total_steps).as_json()
+        composition = self._task.texts.plan.composition(0, self._task.total_steps).as_json()
         self._cell.write_json("composition.json", composition)
         about = {
             "step": state.step,

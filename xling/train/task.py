@@ -1,0 +1,87 @@
+"""What a rank trains, and on what: built once from the configuration, then stepped through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from xling.batching.negatives import NegativeDraw, require_negatives
+from xling.config.schema import CellConfig, TrainConfig
+from xling.model.encoder import DualEncoder
+from xling.model.source import LoadedModel
+from xling.train.inputs import Inputs
+from xling.train.loader import Texts
+from xling.train.optim import build_optimizer
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and on what."""
+
+    encoder: DualEncoder
+    optimizer: torch.optim.Optimizer
+    texts: Texts
+    config: TrainConfig
+    total_steps: int
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    milestones: frozenset[int] = frozenset()  # steps after which early stopping decides
+
+    @property
+    def rank(self) -> int:
+        return self.texts.rank
+
+    @property
+    def world_size(self) -> int:
+        return self.texts.world_size
+
+
+def build_task(
+    config: CellConfig,
+    start: LoadedModel,
+    inputs: Inputs,
+    *,
+    total_steps: int,
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    milestones: frozenset[int] = frozenset(),
+) -> Task:
+    """Args: start: its encoder is trained in place, and must be on ``device`` already.
+
+    Raises:
+        DataError: hard negatives are asked for, and the data have none.
+    """
+    require_negatives(config.train.hard_negatives, inputs.negative_keys_N)
+    backbone = start.encoder.backbone
+    if config.train.gradient_checkpointing:
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
+    if config.train.compile:
+        backbone.compile(dynamic=True)
+    texts = Texts(
+        inputs.plan,
+        inputs.tokens,
+        start.tokenizer.pad_token_id,
+        rank,
+        world_size,
+        config.train.hard_negatives,
+        NegativeDraw(config.seed, inputs.plan.item_ids, inputs.negative_keys_N),
+    )
+    return Task(
+        encoder=start.encoder,
+        optimizer=build_optimizer(start.encoder, config.train),
+        texts=texts,
+        config=config.train,
+        total_steps=total_steps,
+        seed=config.seed,
+        device=device,
+        milestones=milestones,
+    )
+
+
+def uses_bf16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether this run computes in bfloat16: as told, or where the accelerator has it."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.precision == "bf16"
