@@ -66,13 +66,10 @@ def load_start(config: CellConfig) -> LoadedModel:
     return replace(loaded, settings=replace(loaded.settings, **limits))
 
 
-def make_task(
-    scratch: str, training: TrainingSet, config: CellConfig, *, rank: int = 0, world_size: int = 1, store: bool = True
-) -> Task:
+def make_task(scratch: str, training: TrainingSet, config: CellConfig, *, rank: int = 0, world_size: int = 1) -> Task:
     """A task as a worker builds it, its tokens on a scratch storage."""
     root, start = Storage(scratch), load_start(config)
-    if store:
-        store_inputs(root, training, start)
+    store_inputs(root, training, start)
     inputs = load_inputs(root, training.fingerprint, start, config)
     return build_task(
         config,
