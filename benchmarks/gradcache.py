@@ -51,15 +51,12 @@ def main() -> int:
     for _ in range(options.repeats):
         for way in WAYS:
             runs[way].append(in_a_process(options, way, options.batch, options.length, options.steps))
-            print(
-                f"  {way}: {runs[way][-1]['seconds']:.2f} s a step, {runs[way][-1]['peak'] / 2**20:.0f} MiB", flush=True
-            )
+            taken, memory = runs[way][-1]["seconds"], runs[way][-1]["peak"]
+            print(f"  {way}: {taken:.2f} s a step, {memory / 2**20:.0f} MiB", flush=True)
     large = in_a_process(options, "cached", *options.large, steps=0)
     seconds = {way: statistics.median(run["seconds"] for run in of) for way, of in runs.items()}
     peaks = {way: max(run["peak"] for run in of) for way, of in runs.items()}
-    print(
-        f"{options.threads} threads, batches of {options.batch} x {options.length} tokens, medians of {options.repeats}:"
-    )
+    print(f"{options.threads} threads, {options.batch} pairs of {options.length} tokens, medians of {options.repeats}:")
     for way in WAYS:
         print(f"  {way}: {options.batch / seconds[way]:.2f} pairs/s, {peaks[way] / 2**20:.0f} MiB")
     pairs, length = options.large

@@ -12,9 +12,9 @@ from xling.sweep.cells import Outcome
 from xling.sweep.plan import show_plan
 
 
-def planned(loaded, *, as_json=False, width=80):
+def planned(loaded, *, as_json=False, width=80, measure=False):
     console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    show_plan(loaded, None, console, as_json=as_json)
+    show_plan(loaded, None, console, as_json=as_json, measure=measure)
     return json.loads(console.file.getvalue()) if as_json else console.file.getvalue()
 
 

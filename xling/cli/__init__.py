@@ -74,13 +74,22 @@ def resume(
 
 
 @app.command()
-def plan(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
-    """Show the cells, what each needs and what fits at once, without training anything."""
+def plan(
+    file: File,
+    set_: Sets = None,
+    address: Address = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Make a few steps of each kind of cell here, and foretell time and memory."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show the cells, what each needs and what fits at once, without training any."""
     loaded = _load(file, set_)
 
     from xling.sweep.plan import show_plan
 
-    show_plan(loaded, address, _console(), as_json=json)
+    show_plan(loaded, address, _console(), as_json=json, measure=measure)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig
+from xling.sweep.forecast import Forecast, forecast, total_seconds
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
@@ -25,8 +26,14 @@ from xling.train.rungs import as_percent, best_share
 COPIES_WHILE_RUNNING = 6
 
 
-def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_json: bool) -> None:
-    """Print the plan. Raises ResourceError when not one trial fits."""
+def show_plan(
+    loaded: LoadedSweep, address: str | None, console: Console, *, as_json: bool, measure: bool = False
+) -> None:
+    """Print the plan; with ``measure`` also what it will take, after a few real steps here.
+
+    Raises:
+        ResourceError: not one trial fits, by cores or, measured, by memory.
+    """
     study = build_study(loaded.cells)
     root, sweep = sweep_storage(loaded), loaded.config.name
     states = states_of(root, sweep, study.scored)
@@ -35,22 +42,31 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
     need = {job.id: _weights(job.config) for job in study.scored}
     left = [need[job.id] for job in study.scored if states[job.id] != "done"]
     early = _early_stopping(loaded, study)
+    expected: dict[str, Forecast] = {}
+    if measure:
+        expected = forecast(root, study, fit.trials, (lambda text: None) if as_json else console.print)
+    left_s = total_seconds([of for job, of in expected.items() if states.get(job) != "done"], fit.trials)
     with_checkpoints = len(left) if early else fit.trials  # a cell that was stopped keeps its own
     disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
     if as_json:
-        cells = [{**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id]} for job in study.scored]
+        cells = [
+            {**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id], **_foretold(expected.get(job.id))}
+            for job in study.scored
+        ]
         text = {
             "sweep": sweep,
             "storage": root.url,
             "cells": cells,
-            "warm_starts": [_as_json(job) for job in study.warm],
+            "warm_starts": [{**_as_json(job), **_foretold(expected.get(job.id))} for job in study.warm],
             "at_once": fit.trials,
             "why_not_more": fit.why_not_more,
             "disk_bytes": disk,
             "disk_free_bytes": free,
             "early_stopping": early,
         }
+        if measure:
+            text["expected_seconds"] = left_s
         console.print_json(json.dumps(text))
         return
     table = Table()
@@ -59,15 +75,33 @@ def show_plan(loaded: LoadedSweep, address: str | None, console: Console, *, as_
     table.add_column("budget", no_wrap=True)
     table.add_column("needs", no_wrap=True)
     table.add_column("disk", justify="right", no_wrap=True)
+    for name in ("time", "memory") if measure else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for job in study.scored:
-        table.add_row(job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id]))
+        row = [job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id])]
+        if measure:
+            row += [_time(expected[job.id].seconds), _bytes(expected[job.id].worker_bytes)]
+        table.add_row(*row)
     console.print(
         f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
     )
     console.print(table)
     _print_rest(console, study.warm, fit, where, disk, free)
+    if measure:
+        console.print(
+            f"Expected: {_time(left_s)} for what is not done, {fit.trials} at once, from steps measured here. "
+            "Memory is a worker's.",
+            soft_wrap=True,
+        )
     if early:
         console.print(_compared(early), soft_wrap=True)
+
+
+def _foretold(expected: Forecast | None) -> dict[str, float]:
+    if expected is None:
+        return {}
+    parts = {"train_seconds": expected.train_s, "score_seconds": expected.score_s, "seconds": expected.seconds}
+    return {**parts, "worker_bytes": expected.worker_bytes}
 
 
 def _early_stopping(loaded: LoadedSweep, study: Study) -> dict[str, Any] | None:
@@ -148,6 +182,13 @@ def _needs(job: Job) -> str:
 
 def _as_json(job: Job) -> dict[str, Any]:
     return {"id": job.id, "label": job.label, "kind": job.kind, "size": job.size, "budget": _budget(job)}
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _trials(fit: Fit) -> int:

@@ -16,7 +16,14 @@ from xling.train.inputs import load_untrained, store_inputs
 
 
 def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
-    """Store retrieval sets, tokens and the jobs' own records. Everything already there is left as it is."""
+    """Store what the jobs read, and their own records."""
+    prepare_inputs(root, study, jobs, tell)
+    for job in jobs:
+        root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
+
+
+def prepare_inputs(root: Storage, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
+    """Store retrieval sets and tokens. Everything already there is left as it is."""
     starts: dict[tuple[str, str], LoadedModel] = {}
     told: set[tuple[tuple[str, str], str]] = set()
     for job in jobs:
@@ -36,7 +43,6 @@ def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: 
             if (key, fingerprint) not in told:
                 told.add((key, fingerprint))
                 _tell_cuts(tell, retrieval.name, cut)
-        root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
 
 
 def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, int]) -> None:

@@ -66,9 +66,17 @@ class Loader:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def ready(self) -> None:
+        """Wait until the next step's batch is there."""
+        self._fetch()
+        self._ready[0].result()
+
     def take(self) -> tuple[Batch, TextBatch]:
         """The next step's batch and this rank's texts of it."""
+        self._fetch()
+        return self._ready.popleft().result()
+
+    def _fetch(self) -> None:
         while len(self._ready) <= AHEAD and self._next < self._stop:
             self._ready.append(self._pool.submit(self._texts.at, self._next, self._chunk_size, self._device))
             self._next += 1
-        return self._ready.popleft().result()

@@ -31,6 +31,7 @@ from xling.train.checkpoint import (
 from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, train
+from xling.train.memory import peak_bytes, reset_peak
 from xling.train.metrics import write_segment
 from xling.train.optim import steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
@@ -103,6 +104,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         FencedError: a newer attempt has taken the job over.
     """
     send({"event": "alive"})
+    reset_peak(device)
     config = CellConfig.model_validate(spec.config)
     torch.set_num_threads(config.resources.cpus_per_worker)
     root = Storage(spec.storage)
@@ -288,5 +290,6 @@ class _Job:
             "dev": state.best_dev if self._task.config.keep == "best" else state.dev,
             "total_steps": self._task.total_steps,
             "parameters": self._task.encoder.parameters_total,
+            "peak_bytes": peak_bytes(self._task.device),  # of this attempt, and of rank 0
         }
         publish_model(self._cell, self._start, about)

@@ -1,0 +1,127 @@
+"""What a sweep will take, foretold from a few real steps of each kind of cell on this machine.
+
+Cells that differ in nothing a step's cost depends on share one measurement. As many processes measure at once as
+trials will run at once here, so that they get in each other's way as the trials will.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import torch
+
+from xling.errors import ResourceError
+from xling.storage import Storage
+from xling.sweep.jobs import Job, Study
+from xling.sweep.prepare import prepare_inputs
+from xling.sweep.workers import worker_spec
+from xling.train.calibrate import Calibration, calibrate
+from xling.train.optim import steps_of_budget
+from xling.train.worker import out_of_memory
+
+# What a job costs beside the parts that are measured, and a sweep beside its jobs: benchmarks/fixed_cost.py.
+JOB_S = 2.5
+SWEEP_S = 45.0
+
+# What does not change what a step costs.
+_NO_COST = {
+    "budget", "lr", "betas", "weight_decay", "warmup", "decay", "temperature", "keep", "dev_every",
+    "checkpoint_every", "report_every",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one job is expected to take."""
+
+    train_s: float
+    score_s: float
+    worker_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        return JOB_S + self.train_s + self.score_s
+
+
+def forecast(root: Storage, study: Study, at_once: int, tell: Callable[[str], None]) -> dict[str, Forecast]:
+    """Each job's forecast by its id; tokens are written to the storage, as a sweep would.
+
+    Raises:
+        ResourceError: a kind of cell does not fit into this machine's memory.
+    """
+    jobs = [*study.warm, *study.scored]
+    prepare_inputs(root, study, jobs, tell)
+    measured: dict[str, Calibration] = {}
+    found = {}
+    for job in sorted(jobs, key=_middle_first):
+        like = _trained_like(study, job)
+        key = _cost_key(like)
+        if key not in measured:
+            tell(f"Measuring steps like those of {like.label}")
+            measured[key] = _measure(root, like, at_once)
+        found[job.id] = _of_job(job, measured[key])
+    return found
+
+
+def total_seconds(forecasts: Sequence[Forecast], at_once: int) -> float:
+    """Of a sweep: the jobs in turn, each where a place comes free first."""
+    free = [0.0] * at_once
+    for one in forecasts:
+        free.sort()
+        free[0] += one.seconds
+    return SWEEP_S + max(free)
+
+
+def _middle_first(job: Job) -> tuple[bool, float]:
+    """What stands for others is measured on both kinds of batches."""
+    return job.kind == "baseline", abs(job.alpha - 0.5) if job.alpha == job.alpha else 1.0
+
+
+def _trained_like(study: Study, job: Job) -> Job:
+    """The job itself; for a baseline, which makes no steps, a cell that begins from it."""
+    if job.kind != "baseline":
+        return job
+    return next(c for c in study.cells if c.config.model == job.config.model and c.texts == job.texts)
+
+
+def _cost_key(job: Job) -> str:
+    """Equal for jobs whose steps cost the same, but for the texts that the mix chooses."""
+    config = job.config
+    train = config.train.model_dump_json(exclude=_NO_COST)
+    return "|".join(
+        (job.training, job.weights, config.model.model_dump_json(), train, config.resources.model_dump_json())
+    )
+
+
+def _measure(root: Storage, job: Job, at_once: int) -> Calibration:
+    """Several processes at once, each fresh, so that what one of them holds is what a worker will hold."""
+    spec = worker_spec(job, root.url, "")
+    evaluations = [evaluation.fingerprint for evaluation in job.evaluations]
+    on_gpu = job.config.resources.gpus_per_worker > 0 and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    copies = 1 if on_gpu else at_once * job.config.resources.workers
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(copies, mp_context=context) as pool:
+            runs = [run.result() for run in [pool.submit(calibrate, spec, evaluations, device) for _ in range(copies)]]
+    except (MemoryError, BrokenProcessPool, torch.OutOfMemoryError) as error:
+        raise ResourceError(out_of_memory(f"a trial run of {job.label}: {error or type(error).__name__}")) from None
+    means = {name: mean(getattr(run, name) for run in runs) for name in ("start_s", "step_s", "dev_s", "score_s")}
+    return replace(runs[0], peak_bytes=max(run.peak_bytes for run in runs), **means)
+
+
+def _of_job(job: Job, measured: Calibration) -> Forecast:
+    if job.kind == "baseline":
+        return Forecast(0.0, measured.score_s, measured.peak_bytes)
+    train = job.config.train
+    steps = steps_of_budget(train, parameters=measured.parameters, tokens_per_pair=measured.tokens_per_pair)
+    measurements = 0
+    if job.dev and steps:
+        measurements = 1 + ((steps - 1) // train.dev_every if train.dev_every else 0)
+    train_s = measured.start_s + steps * measured.step_s + measurements * measured.dev_s
+    return Forecast(train_s, measured.score_s, measured.peak_bytes)
