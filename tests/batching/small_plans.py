@@ -19,7 +19,13 @@ def passages(items: int, languages: int = 3, per_passage: int = 1) -> np.ndarray
 
 
 def make(
-    passages_IL: np.ndarray, *, batch_size: int = 4, seed: int = 0, sets: Sequence[SetShare] = (), **mix: Any
+    passages_IL: np.ndarray,
+    *,
+    batch_size: int = 4,
+    total_steps: int = 300,
+    seed: int = 0,
+    sets: Sequence[SetShare] = (),
+    **mix: Any,
 ) -> Plan:
     return Plan(
         item_ids=[f"q{i}" for i in range(len(passages_IL))],
@@ -27,6 +33,7 @@ def make(
         passages_IL=passages_IL,
         mix=MixConfig(**mix),
         batch_size=batch_size,
+        total_steps=total_steps,
         seed=seed,
         sets=sets,
     )

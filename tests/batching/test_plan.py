@@ -12,6 +12,7 @@ from small_plans import LANGUAGES, make, passages, plans
 
 from xling.batching.counter_hash import counter_hash, hash_texts, uniform
 from xling.batching.plan import KINDS, Plan, plan_for
+from xling.batching.shares import bounds_at
 from xling.config.schema import MixConfig
 from xling.data.records import ParallelItem, TextPair, TrainingSet
 from xling.errors import DataError
@@ -51,6 +52,7 @@ def test_the_order_of_the_items_does_not_matter(case: tuple[np.ndarray, dict[str
         passages_IL=passages_IL[order],
         mix=plan.mix,
         batch_size=plan.batch_size,
+        total_steps=300,
         seed=plan.seed,
     )
     assert [as_ids(plan, step) for step in range(40)] == [as_ids(shuffled, step) for step in range(40)]
@@ -112,8 +114,8 @@ def test_three_kinds_get_their_shares(shares: tuple[float, float]):
 
 
 def test_shares_that_round_below_one_leave_no_step_without_a_kind():
-    plan = make(passages(12), monolingual=0.5, cross_lingual=0.5 - 9e-10)
-    assert plan._schedule._bounds_K.tolist() == [0.5, 1.0, 1.0]
+    mix = MixConfig(monolingual=0.5, cross_lingual=0.5 - 9e-10)
+    assert bounds_at(mix, np.arange(3), 3).tolist() == [[0.5], [1.0], [1.0]]
 
 
 def test_repeated_ids_are_refused():
@@ -124,6 +126,7 @@ def test_repeated_ids_are_refused():
             passages_IL=passages(3),
             mix=MixConfig(),
             batch_size=2,
+            total_steps=10,
             seed=0,
         )
 
@@ -266,15 +269,15 @@ def training(names: bool) -> TrainingSet:
 
 def test_plan_for_takes_items_or_names():
     mix = MixConfig(monolingual=0.5)
-    plan = plan_for(training(names=True), mix, batch_size=4, seed=3)
+    plan = plan_for(training(names=True), mix, batch_size=4, total_steps=10, seed=3)
     batch = plan.batch(0)
     assert [source.items for source in plan.sources] == [12] * 9
     assert len(set(batch.passage_keys_B.tolist())) == 4
-    named = plan_for(training(names=True), mix, batch_size=4, seed=3, names=True)
+    named = plan_for(training(names=True), mix, batch_size=4, total_steps=10, seed=3, names=True)
     assert [source.items for source in named.sources] == [30] * 9
     assert named.item_ids[0] == "n0"
 
 
 def test_plan_for_refuses_names_where_there_are_none():
     with pytest.raises(DataError, match=r"rows has 0 parallel names, .*remove model.warm_start"):
-        plan_for(training(names=False), MixConfig(), batch_size=4, seed=3, names=True)
+        plan_for(training(names=False), MixConfig(), batch_size=4, total_steps=10, seed=3, names=True)

@@ -20,6 +20,7 @@ def make(seed: int = 0) -> Plan:
         passages_IL=(np.arange(ITEMS) // 3)[:, None] * 3 + np.arange(3),
         mix=MixConfig(monolingual=0.4, cross_lingual=0.3, mixed_monolingual=0.3, cross_lingual_by="example"),
         batch_size=12,
+        total_steps=100,
         seed=seed,
     )
 

@@ -13,7 +13,7 @@ from xling.batching.schedule import Schedule
 def test_earlier_steps_are_counted_across_chunks_and_spans(chunk: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(schedule, "_CHUNK", chunk)
     plan = make(passages(12), monolingual=0.5)
-    grown, at_once = (Schedule(seed=4, mix=plan.mix, sources=plan.sources) for _ in range(2))
+    grown, at_once = (Schedule(seed=4, mix=plan.mix, sources=plan.sources, total_steps=10_000) for _ in range(2))
     at_once.at(9_999)
     counted: Counter[int] = Counter()
     for step in range(10_000):

@@ -18,7 +18,7 @@ from xling.config.identity import (
     training_key,
     warm_id,
 )
-from xling.config.schema import CellConfig, DataConfig, EvaluationConfig, ModelConfig, Section
+from xling.config.schema import CellConfig, DataConfig, EvaluationConfig, ModelConfig, PairsConfig, Section
 from xling.config.schema import identity as identity_field
 
 CELL: dict[str, Any] = {
@@ -68,8 +68,10 @@ def test_what_is_hashed_is_what_it_always_was():
 IDENTITY_DEFAULTS = {
     "mix.cross_lingual": 0.5,
     "mix.cross_lingual_by": "batch",
+    "mix.max_epochs": None,
     "mix.mixed_monolingual": 0.0,
     "mix.monolingual": 0.5,
+    "mix.pairs": "all",
     "mix.sampling_temperature": 1.0,
     "model.dropout": None,
     "model.hub": None,
@@ -116,8 +118,11 @@ def fields(path: str) -> list[Any]:
 
 
 def leaves() -> list[str]:
+    """Paths to values. One that takes a section in a plain value's place is a value; what is in the section is not."""
     paths = [path for path in known_paths(CellConfig) if ".0" not in path]
-    return [path for path in paths if slot_at(CellConfig, split(path)).section is None]
+    plain = [path for path in paths if isinstance(fields(path)[-1].default, float | int | str)]
+    values = [path for path in paths if path in plain or slot_at(CellConfig, split(path)).section is None]
+    return [path for path in values if not any(path.startswith(f"{other}.") for other in plain)]
 
 
 def is_identity(path: str) -> bool:
@@ -158,6 +163,8 @@ def changed(config: Section, path: str) -> Section:
     """A copy with another value at a path; not validated, as rules across fields do not matter here."""
     name, _, rest = path.partition(".")
     value = getattr(config, name)
+    if name == "pairs":
+        return config.model_copy(update={name: PairsConfig(pivot="en")})
     new = changed(value, rest) if rest else other_value(type(config).model_fields[name].annotation, value)
     assert new != value
     return config.model_copy(update={name: new})
@@ -202,6 +209,28 @@ def test_a_new_version_changes_the_ids(monkeypatch):
     scored = eval_id("x", "y", EvaluationConfig())
     monkeypatch.setattr(identity, "EVALUATION_VERSION", 3)
     assert eval_id("x", "y", EvaluationConfig()) != scored
+
+
+def test_whatever_a_schedule_or_a_choice_of_pairs_says_changes_the_id():
+    mixes = [
+        {"monolingual": 0.5},
+        *({"monolingual": {form: {"start": 1.0, "end": 0.0}}} for form in ("linear", "cosine")),
+        {"monolingual": {"linear": {"start": 1.0, "end": 0.0, "until": 0.5}}},
+        {"monolingual": {"linear": {"start": 0.0, "end": 1.0}}},
+        {"monolingual": {"steps": [[0, 1.0], [0.5, 0.0]]}},
+        {"monolingual": {"steps": [[0, 1.0], [0.6, 0.0]]}},
+        {"monolingual": 0.5, "pairs": {"pivot": "en"}},
+        {"monolingual": 0.5, "pairs": {"pivot": "de"}},
+        {"monolingual": 0.5, "pairs": {"only": ["ar-en", "en-de"]}},
+        {"monolingual": 0.5, "pairs": {"only": ["en-ar", "en-de"]}},
+        {"monolingual": 0.5, "max_epochs": 1},
+    ]
+    assert len({id_of(cell(mix=mix)) for mix in mixes}) == len(mixes)
+
+
+def test_the_order_of_listed_pairs_does_not_change_the_id():
+    one, other = (cell(mix={"pairs": {"only": only}}) for only in (["ar-en", "en-de"], ["en-de", "ar-en"]))
+    assert id_of(one) == id_of(other)
 
 
 def test_a_warm_start_of_defaults_differs_from_none():

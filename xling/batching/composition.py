@@ -14,10 +14,20 @@ class SourceCounts:
     kind: str
     items: int  # its size
     batches: int
+    asked: float  # batches that its probability asks for, none having left the draw
     epochs_begun: int  # epochs whose first batch is within
     repeated: int  # items given again after the source's first epoch
     dropped: int  # items left over, in tails shorter than a batch, by the epochs ending within
     conflicts: int  # items kept in a batch although it holds their passage already
+    left: int  # 1 where it gave the last batch that mix.max_epochs lets it give
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Training pairs whose query and passage are in two given languages, or both in one."""
+
+    examples: int
+    asked: float  # expected of the sources' probabilities, their items each drawn equally often
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,8 @@ class Composition:
     stop: int
     batch_size: int
     kinds: Mapping[str, int]  # batches by kind
+    asked: Mapping[str, float]  # batches by kind that their shares ask for
+    pairs: Mapping[str, PairCounts]  # by language pair, the query's first (ar-en); those asked for or given
     sources: Mapping[str, SourceCounts]  # by label
     excluded: Mapping[str, int]  # items of the sources too small for a batch, by label
     sets: Mapping[str, SetCounts]  # by name, where there are several training sets
@@ -54,7 +66,11 @@ class Composition:
     def repeated(self) -> int:
         return sum(source.repeated for source in self.sources.values())
 
+    @property
+    def left(self) -> int:
+        return sum(source.left for source in self.sources.values())
+
     def as_json(self) -> dict[str, Any]:
         """Everything above, in types that JSON has."""
-        totals = {"conflicts": self.conflicts, "dropped": self.dropped, "repeated": self.repeated}
+        totals = {name: getattr(self, name) for name in ("conflicts", "dropped", "repeated", "left")}
         return asdict(self) | totals

@@ -7,17 +7,18 @@ Shape suffixes: I items, L languages, S sources of a kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from xling.config.schema import MixConfig
+from xling.batching.pairs import BoolArray, passages_to_draw
+from xling.batching.shares import KINDS, most_of
+from xling.config.schema import MixConfig, PairsConfig
 from xling.errors import DataError
-
-KINDS = ("monolingual", "cross_lingual", "mixed_monolingual")
+from xling.languages import LangPair
 
 DRAWN = -1  # in place of a language: drawn for each item, at each step
 
@@ -44,32 +45,26 @@ class Source:
     start: int = 0  # index of that set's first item
     stop: int | None = None  # and of the next set's
 
-    def members(self, has_IL: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-        """Indices of its items, ascending. ``has_IL`` says which languages each item has."""
+    def members(self, has_IL: BoolArray, pairs_LL: BoolArray) -> npt.NDArray[np.intp]:
+        """Indices of its items, ascending.
+
+        Args:
+            has_IL: which languages each item has.
+            pairs_LL: the pairs that its kind may hold.
+        """
         own_IL = has_IL[self.start : self.stop]
-        if self.kind == "mixed_monolingual":
-            found = own_IL.any(axis=1)
-        elif self.query_language == DRAWN:
-            found = own_IL.sum(axis=1) >= 2
+        if self.query_language == DRAWN:
+            found = passages_to_draw(own_IL, pairs_LL).any(axis=1)
         else:
             found = own_IL[:, self.query_language] & own_IL[:, self.passage_language]
         return np.flatnonzero(found) + self.start
 
 
-def share_of(mix: MixConfig, kind: str) -> float:
-    """The share of steps that ``mix`` gives to a kind."""
-    shares = {
-        "monolingual": mix.monolingual,
-        "cross_lingual": mix.cross_lingual,
-        "mixed_monolingual": mix.mixed_monolingual,
-    }
-    return shares[kind]
-
-
 def divide(
-    has_IL: npt.NDArray[np.bool_],
+    has_IL: BoolArray,
     languages: Sequence[str],
     mix: MixConfig,
+    pairs: Mapping[str, BoolArray],
     batch_size: int,
     sets: Sequence[SetShare] = (),
 ) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
@@ -79,27 +74,32 @@ def divide(
     set, then by language.
 
     Args:
+        pairs: of each kind, which pairs of languages it may hold, LL.
         sets: where the items are of several training sets: these, in the items' order.
 
     Raises:
-        DataError: a kind with a share has no source of at least ``batch_size`` items.
+        DataError: a kind with a share, or a pair that ``mix`` lists, has no source of at least
+            ``batch_size`` items.
     """
     eligible: list[Source] = []
     excluded: list[Source] = []
     for kind in KINDS:
-        if share_of(mix, kind) <= 0:
+        if most_of(mix, kind) <= 0:
             continue
-        sources = _sources_of(kind, has_IL, languages, mix) if not sets else []
+        drawn = kind == "mixed_monolingual" or (kind == "cross_lingual" and mix.cross_lingual_by == "example")
+        sources = _sources_of(kind, has_IL, languages, pairs[kind], drawn=drawn) if not sets else []
         start = 0
         for share in sets:
             own = slice(start, start := start + share.items)
             sources += [
                 replace(source, label=f"{share.name}/{source.label}", set=share.name, start=own.start, stop=own.stop)
-                for source in _sources_of(kind, has_IL[own], languages, mix)
+                for source in _sources_of(kind, has_IL[own], languages, pairs[kind], drawn=drawn)
             ]
         large = [source for source in sources if source.items >= batch_size]
         if not large:
             raise DataError(_no_source(kind, sources, mix, batch_size))
+        if kind == "cross_lingual":
+            _require_listed(mix, has_IL, languages, sources, batch_size)
         weights = {share.name: share.weight for share in sets}
         weights_S = [weights.get(source.set, 1.0) for source in large]
         probabilities = _probabilities([source.items for source in large], weights_S, mix.sampling_temperature)
@@ -110,21 +110,23 @@ def divide(
     return tuple(eligible), tuple(excluded)
 
 
-def _sources_of(kind: str, has_IL: npt.NDArray[np.bool_], languages: Sequence[str], mix: MixConfig) -> list[Source]:
-    if kind == "mixed_monolingual":
-        return [Source(kind, "mixed:*", int(has_IL.any(axis=1).sum()), DRAWN, DRAWN)]
-    if kind == "cross_lingual" and mix.cross_lingual_by == "example":
-        return [Source(kind, "cross:*", int((has_IL.sum(axis=1) >= 2).sum()), DRAWN, DRAWN)]
+def _sources_of(
+    kind: str, has_IL: BoolArray, languages: Sequence[str], pairs_LL: BoolArray, *, drawn: bool
+) -> list[Source]:
+    """The sources of one kind; one source where languages are ``drawn`` for each item."""
+    short = {"monolingual": "mono", "cross_lingual": "cross", "mixed_monolingual": "mixed"}[kind]
+    if drawn:
+        return [Source(kind, f"{short}:*", int(passages_to_draw(has_IL, pairs_LL).any(axis=1).sum()), DRAWN, DRAWN)]
     ones_IL = has_IL.astype(np.float64)
     shared_LL = ones_IL.T @ ones_IL  # items having both languages; exact, counts are far below 2^53
-    if kind == "monolingual":
-        return [Source(kind, f"mono:{code}", int(shared_LL[i, i]), i, i) for i, code in enumerate(languages)]
     return [
-        Source(kind, f"cross:{query}->{passage}", int(shared_LL[q, p]), q, p)
-        for q, query in enumerate(languages)
-        for p, passage in enumerate(languages)
-        if q != p
+        Source(kind, f"{short}:{_named(languages[q], languages[p])}", int(shared_LL[q, p]), q, p)
+        for q, p in np.argwhere(pairs_LL).tolist()
     ]
+
+
+def _named(query: str, passage: str) -> str:
+    return query if query == passage else f"{query}->{passage}"
 
 
 def _probabilities(sizes_S: Sequence[int], weights_S: Sequence[float], temperature: float) -> list[float]:
@@ -134,12 +136,35 @@ def _probabilities(sizes_S: Sequence[int], weights_S: Sequence[float], temperatu
     return [float(share) for share in drawn_S / drawn_S.sum()]
 
 
+def _require_listed(
+    mix: MixConfig, has_IL: BoolArray, languages: Sequence[str], sources: Sequence[Source], batch_size: int
+) -> None:
+    """Refuse a listed pair that nothing could be drawn of: who lists it means it to be trained on."""
+    only = mix.pairs.only if isinstance(mix.pairs, PairsConfig) else None
+    for pair in map(LangPair.parse, only or ()):
+        query, passage = languages.index(pair.query), languages.index(pair.passage)
+        by_example, least = mix.cross_lingual_by == "example", 1 if mix.cross_lingual_by == "example" else batch_size
+        of_pair = [s.items for s in sources if (s.query_language, s.passage_language) == (query, passage)]
+        if by_example:
+            drawn_from = [has_IL[s.start : s.stop] for s in sources if s.items >= batch_size]
+            of_pair = [int((own_IL[:, query] & own_IL[:, passage]).sum()) for own_IL in drawn_from]
+        if (most := max(of_pair)) < least:
+            fix = f"lower the batch size to {most}, or remove {pair}" if most >= 2 else f"remove {pair}"
+            raise DataError(
+                f"mix.pairs.only names {pair}, needs a source of at least {least} items in both, found {most}; {fix}"
+            )
+
+
 def _no_source(kind: str, sources: Sequence[Source], mix: MixConfig, batch_size: int) -> str:
     field = f"mix.{kind}"
-    value = f"{field} is {share_of(mix, kind):g}"
+    value = f"{field} {'reaches' if mix.schedule else 'is'} {most_of(mix, kind):g}"
     without = f"set {field} to 0"
+    if mix.schedule and kind == "cross_lingual":  # it is what the others leave
+        without = f"set mix.monolingual to {1 - mix.mixed_monolingual:g}"
     if not any(source.items for source in sources):
         needed = "items in two languages" if kind == "cross_lingual" else "items"
+        if kind == "cross_lingual" and mix.pairs != "all":
+            needed = "items in two languages that mix.pairs allows"
         return f"{value}, needs training {needed}: there are none; train on other data or {without}"
     largest = max(sources, key=lambda source: source.items)
     sizes = ", ".join(f"{source.label} {source.items}" for source in sources[:8])

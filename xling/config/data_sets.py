@@ -38,8 +38,6 @@ class TrainingEntry(DatasetConfig):
     )
 
 
-CHOICES = frozenset({"(one)", "(several)"})  # in the locations of pydantic's errors, and in no path of a file
-
 _TrainChoice = Annotated[
     Annotated[TrainingEntry, Tag("(one)")] | Annotated[tuple[TrainingEntry, ...], Tag("(several)")],
     Discriminator(lambda value: "(several)" if isinstance(value, list | tuple) else "(one)"),

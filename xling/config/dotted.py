@@ -84,7 +84,8 @@ def _step_into(plain: Any, part: str | int) -> Slot | None:
 def _field_slot(field: FieldInfo) -> Slot:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     rule, tuning = str(extra.get("rule", "")), bool(extra.get("tuning"))
-    return Slot(field.annotation, tuple(field.metadata), field.description or "", rule, tuning)
+    constraints = (*field.metadata, *_constraints_of_choices(field.annotation))
+    return Slot(field.annotation, constraints, field.description or "", rule, tuning)
 
 
 def _element_slot(annotation: Any) -> Slot:
@@ -93,6 +94,13 @@ def _element_slot(annotation: Any) -> Slot:
     plain, *marks = get_args(annotation)
     fields = (mark.metadata if isinstance(mark, FieldInfo) else [mark] for mark in marks)
     return Slot(plain, tuple(constraint for constraints in fields for constraint in constraints))
+
+
+def _constraints_of_choices(annotation: Any) -> tuple[Any, ...]:
+    """Where a number or a section may stand, the number's range."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return ()
+    return tuple(found for option in get_args(annotation) for found in _element_slot(option).metadata)
 
 
 def _options(annotation: Any) -> list[Any]:

@@ -56,8 +56,8 @@ def size_of(cell: Cell) -> str:
 
 
 def alpha_of(cell: Cell) -> float:
-    """The share of monolingual batches."""
-    return cell.config.mix.monolingual
+    """The share of monolingual batches; of a schedule, its mean over the budget."""
+    return cell.config.mix.alpha
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xling.config.dotted import Parts
-from xling.config.schema import ModelConfig
+from xling.config.schema import ModelConfig, ShareSchedule
 
 LONGEST = 40  # characters a value may take in a label; longer ones are numbered instead
 
 _MODEL_SOURCES = (("model",), ("model", "preset"), ("model", "path"), ("model", "hub"))
-_SHORT: dict[Parts, str] = {("mix", "monolingual"): "a", ("seed",): "s"}
+_ALPHA: Parts = ("mix", "monolingual")
+_SHORT: dict[Parts, str] = {_ALPHA: "a", ("seed",): "s"}
 
 
 def axis_labels(values: Mapping[Parts, Sequence[Any]], models: Sequence[str]) -> list[str]:
@@ -43,8 +44,9 @@ def _value_labels(parts: Parts, listed: Sequence[Any], siblings: Sequence[Parts]
         name = _slug("-".join(map(str, parts[-2:])))
     labels = []
     for number, value in enumerate(listed, start=1):
-        text = _value_text(value)
-        glued = text[:1].isdigit() and not isinstance(value, str | list | dict)
+        scheduled = parts == _ALPHA and isinstance(value, dict)
+        text = ShareSchedule.model_validate(value).text if scheduled else _value_text(value)
+        glued = text[:1].isdigit() and (scheduled or not isinstance(value, str | list | dict))
         label = f"{name}{text}" if glued else f"{name}-{text}"
         labels.append(label if text and len(text) <= LONGEST else f"{name}-{number}")
     return labels
@@ -60,8 +62,10 @@ def _value_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "-".join(map(_value_text, value))
     if isinstance(value, dict):
+        texts = {_slug(str(key)): (item, _value_text(item)) for key, item in value.items()}
         return "-".join(
-            f"{_slug(str(key))}{'-' if isinstance(item, str) else ''}{_value_text(item)}" for key, item in value.items()
+            f"{key}{text}" if text[:1].isdigit() and not isinstance(item, str) else f"{key}-{text}"
+            for key, (item, text) in texts.items()
         )
     return _slug(str(value))
 

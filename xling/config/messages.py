@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from xling.config import dotted
-from xling.config.data_sets import CHOICES
 from xling.config.dotted import Parts, Slot
+from xling.config.section import CHOICES
 
 _MUST_BE = {
     "int_type": "a whole number",
@@ -76,7 +76,7 @@ def _rule(kind: str, value: Any, slot: Slot, error: ErrorDetails) -> str:
         keys = ", ".join(slot.section.model_fields) if slot.section is not None else "names"
         return f"must be a section with keys such as {keys}"
     if kind == "literal_error":
-        return f"must be one of {str(error['ctx']['expected']).replace(' or ', ', ')}"
+        return f"must be one of {str(error['ctx']['expected']).replace(' or ', ', ')}{_or_section(slot)}"
     if kind == "string_pattern_mismatch":
         return slot.rule
     if kind == "string_type" and isinstance(value, bool | int | float):
@@ -85,7 +85,12 @@ def _rule(kind: str, value: Any, slot: Slot, error: ErrorDetails) -> str:
         return f"must be a whole number; write {value:.0f}"
     if kind == "tuple_type" and not isinstance(value, dict):
         return f"must be a list; write [{'' if value is None else value}]"
-    return f"must be {_MUST_BE[kind]}"
+    return f"must be {_MUST_BE[kind]}{_or_section(slot)}"
+
+
+def _or_section(slot: Slot) -> str:
+    """What may stand in place of a plain value, where that is so."""
+    return f" or a section with keys such as {', '.join(slot.section.model_fields)}" if slot.section is not None else ""
 
 
 def _range(slot: Slot) -> str:

@@ -19,6 +19,8 @@ from xling.config.encoder import WarmStartConfig as WarmStartConfig
 from xling.config.evaluation import EvaluationConfig as EvaluationConfig
 from xling.config.evaluation import IndexConfig as IndexConfig
 from xling.config.mix import MixConfig as MixConfig
+from xling.config.mix import PairsConfig as PairsConfig
+from xling.config.schedule import ShareSchedule as ShareSchedule
 from xling.config.section import Section as Section
 from xling.config.section import identity as identity
 from xling.config.training import BudgetConfig as BudgetConfig

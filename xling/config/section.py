@@ -21,6 +21,11 @@ def identity(description: str, **constraints: Any) -> Any:
     return Field(description=description, json_schema_extra=marks, **constraints)
 
 
+# Tags of the choices where a value may take one form or another: in the locations of pydantic's errors,
+# and in no path of a file.
+CHOICES = frozenset({"(one)", "(several)", "(plain)", "(section)"})
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values cannot be changed."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xling.batching.pairs import pairs_by_kind
 from xling.config.grid import Cell, alpha_of, size_of
 from xling.config.identity import comparison_group, eval_id, train_id, warm_id
 from xling.config.labels import make_unique
@@ -50,7 +51,7 @@ class Job:
     id: str
     label: str
     size: str
-    alpha: float
+    alpha: float  # of a schedule, its mean over the budget
     config: CellConfig
     training: str  # fingerprint of the training set, or of its names for a warm start
     texts: str  # fingerprint of the training set: the tokenizer of a built preset is made from it
@@ -61,6 +62,7 @@ class Job:
     variant: str = ""  # what else the grid varies, beside size, alpha and seed, as its label says it
     axes: dict[str, object] = field(default_factory=dict)
     group: str = ""  # of the cells that early stopping compares it with; empty without
+    schedule: str = ""  # of alpha, as tables spell it; empty where it is constant
 
     def folder(self, sweep: str) -> str:
         """Where its files are, below the storage's root."""
@@ -160,6 +162,7 @@ def build_study(cells: Sequence[Cell]) -> Study:
 def _cell_job(data: _Data, cell: Cell) -> Job:
     config = cell.config
     training = data.training(config.data)
+    pairs_by_kind(config.mix, training.languages)  # refuses pairs that the data cannot have, before anything is trained
     if config.model.warm_start is not None and not training.names:
         raise DataError(
             f"model.warm_start needs a data set with parallel names, {config.data.training_name!r} has none; "
@@ -200,11 +203,12 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
         variant=_variant(cell),
         axes=dict(cell.axes),
         group=group if cell.tuned else "",
+        schedule=config.mix.schedule,
     )
 
 
 def _variant(cell: Cell) -> str:
-    usual = {size_of(cell), f"a{alpha_of(cell):g}", f"s{cell.config.seed}"}
+    usual = {size_of(cell), f"a{cell.config.mix.schedule or format(alpha_of(cell), 'g')}", f"s{cell.config.seed}"}
     return " ".join(part for part in cell.label.split("/") if part not in usual)
 
 

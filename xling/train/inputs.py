@@ -28,6 +28,7 @@ from xling.errors import CheckpointError
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest, tokenizer_path
 from xling.storage import Storage
+from xling.train.optim import steps_of_budget
 
 MODEL_MARKER = "model/trained.json"
 
@@ -37,6 +38,7 @@ class Inputs:
     """The batches of a run and the tokens they are made of."""
 
     plan: Plan
+    total_steps: int  # what the budget buys
     tokens: TrainingTokens
     negative_keys_N: npt.NDArray[np.int64]  # passage keys of ``tokens.rows.negatives_N``, as the plan's
 
@@ -69,7 +71,7 @@ def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, na
 
 
 def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: CellConfig) -> Inputs:
-    """Raises DataError: a kind of batch has no source that is large enough; or the tokens are gone."""
+    """Raises DataError: the data have no such batches as the mix asks for (see the plan); or the tokens are gone."""
     with np.load(io.BytesIO(root.read(_items_path(fingerprint))), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     tokens = open_training(
@@ -80,16 +82,22 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
         TrainingRows(**{field: arrays[field] for field in TrainingRows._fields if field in arrays}),
         start.settings,
     )
+    total_steps = steps_of_budget(
+        config.train,
+        parameters=start.encoder.parameters_non_embedding,
+        tokens_per_pair=tokens.mean_tokens_per_pair,
+    )
     plan = Plan(
         item_ids=arrays["ids"].tolist(),
         languages=arrays["languages"].tolist(),
         passages_IL=arrays["keys_IL"],
         mix=config.mix,
         batch_size=config.train.batch_size,
+        total_steps=total_steps,
         seed=config.seed,
         sets=_shares(arrays, config),
     )
-    return Inputs(plan, tokens, arrays.get("negative_keys_N", np.zeros(0, np.int64)))
+    return Inputs(plan, total_steps, tokens, arrays.get("negative_keys_N", np.zeros(0, np.int64)))
 
 
 def _shares(arrays: dict[str, Any], config: CellConfig) -> list[SetShare]:

@@ -33,7 +33,6 @@ from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, train
 from xling.train.memory import peak_bytes, reset_peak
 from xling.train.metrics import write_segment
-from xling.train.optim import steps_of_budget
 from xling.train.rungs import Rungs, RungSpec
 from xling.train.step import StepRecord
 from xling.train.task import Task, build_task, uses_bf16
@@ -111,11 +110,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
     start = load_start_model(root, config, texts=spec.texts, weights=spec.weights, warm=spec.warm)
     start.encoder.to(device)
     inputs = load_inputs(root, spec.training, start, config)
-    total_steps = steps_of_budget(
-        config.train,
-        parameters=start.encoder.parameters_non_embedding,
-        tokens_per_pair=inputs.tokens.mean_tokens_per_pair,
-    )
+    total_steps = inputs.total_steps
     rungs = Rungs(root, RungSpec(**spec.rungs), total_steps) if spec.rungs is not None else None
     task = build_task(
         config,
