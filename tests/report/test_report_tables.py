@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from xling.report.rows import ScoreRow, chosen_on_dev, headline, mean_of
+from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, headline, mean_of
 from xling.report.tables import as_markdown, as_records, as_rich, by_script, by_stratum, matrix, scores, size_by_alpha
 
 XQUAD_R = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
@@ -75,9 +75,9 @@ def test_figures_stand_under_their_headings():
 def test_seeds_are_averaged_with_their_deviation():
     rows = [row("tiny", 0.5, mul=value, seed=seed) for seed, value in enumerate((0.50, 0.52, 0.54))]
     assert line_of(size_by_alpha(rows), "tiny", "0.5")["Mul."] == ".520±.020"
-    mean = mean_of(rows, "tiny", 0.5, headline("mAP/Mul"))
+    mean = mean_of(rows, "tiny", Ratio(0.5), headline("mAP/Mul"))
     assert (round(mean.value, 12), round(mean.spread, 12), mean.seeds) == (0.52, 0.02, 3)
-    assert mean_of(rows, "tiny", 1.0, headline("mAP/Mul")) is None
+    assert mean_of(rows, "tiny", Ratio(1.0), headline("mAP/Mul")) is None
 
 
 def test_a_cell_that_is_not_done_leaves_out_its_line_only():

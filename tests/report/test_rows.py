@@ -2,7 +2,7 @@
 
 import pytest
 
-from xling.report.rows import ScoreRow, alphas_of, headline, in_order, mean_of, sizes_of
+from xling.report.rows import Ratio, ScoreRow, headline, in_order, mean_of, ratios_of, sizes_of
 
 
 def row(size, alpha, seed=0, mono=0.5, strata=None):
@@ -16,24 +16,36 @@ def test_sizes_are_in_the_sweeps_order_not_the_alphabets():
 
 
 def test_alphas_ascend_and_leave_out_the_baseline():
-    assert alphas_of([row("s", 1.0), row("s", None), row("s", 0.25), row("s", 0.0), row("s", 1.0)]) == [0.0, 0.25, 1.0]
+    found = ratios_of([row("s", 1.0), row("s", None), row("s", 0.25), row("s", 0.0), row("s", 1.0)])
+    assert [str(ratio) for ratio in found] == ["0", "0.25", "1"]
+
+
+def test_schedules_of_one_mean_are_ratios_of_their_own_and_never_averaged():
+    falls, rises = (
+        ScoreRow(f"s/a{name}", "s", 0.5, 0, "geo", {"mAP/Mo": mono}, schedule=name)
+        for name, mono in (("1to0", 0.2), ("0to1", 0.6))
+    )
+    rows = [falls, row("s", 0.5, mono=0.9), rises]
+    assert [str(ratio) for ratio in ratios_of(rows)] == ["0.5", "0to1", "1to0"]
+    means = [mean_of(rows, "s", ratio, headline("mAP/Mo")) for ratio in ratios_of(rows)]
+    assert [(mean.value, mean.seeds) for mean in means] == [(0.9, 1), (0.6, 1), (0.2, 1)]
 
 
 def test_a_mean_knows_its_spread_and_seeds():
     rows = [row("s", 0.5, seed, mono) for seed, mono in enumerate((0.4, 0.5, 0.6))]
-    mean = mean_of([*rows, row("s", 1.0), row("t", 0.5), row("s", None)], "s", 0.5, headline("mAP/Mo"))
+    mean = mean_of([*rows, row("s", 1.0), row("t", 0.5), row("s", None)], "s", Ratio(0.5), headline("mAP/Mo"))
     assert (mean.value, mean.spread, mean.seeds) == (pytest.approx(0.5), pytest.approx(0.1), 3)
 
 
 def test_one_seed_has_no_spread():
-    assert mean_of([row("s", 0.5)], "s", 0.5, headline("mAP/Mo")).spread is None
+    assert mean_of([row("s", 0.5)], "s", Ratio(0.5), headline("mAP/Mo")).spread is None
 
 
 def test_a_seed_that_lacks_the_figure_is_left_out_not_counted_as_zero():
     rows = [row("s", 0.5, 0, 0.4), ScoreRow("x", "s", 0.5, 1, "geo", {})]
-    mean = mean_of(rows, "s", 0.5, headline("mAP/Mo"))
+    mean = mean_of(rows, "s", Ratio(0.5), headline("mAP/Mo"))
     assert (mean.value, mean.seeds) == (0.4, 1)
-    assert mean_of(rows, "s", 0.5, headline("mAP/Cr")) is None
+    assert mean_of(rows, "s", Ratio(0.5), headline("mAP/Cr")) is None
 
 
 def test_a_stratums_figure_is_its_own():

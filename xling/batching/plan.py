@@ -177,7 +177,7 @@ class Plan:
         )
 
     def _lay_out(self, index: int, first: int, steps_T: Int64Array) -> tuple[int, Int64Array]:
-        """Of the batches that a source gives at these steps, from its ``first`` on: conflicts, and examples by pair LL."""
+        """Of what a source gives at these steps, from its batch ``first`` on: conflicts, and examples by pair LL."""
         source, period, end = self.sources[index], self._batches_an_epoch(index), first + len(steps_T)
         conflicts, given_LL = 0, np.zeros((len(self.languages), len(self.languages)), dtype=np.int64)
         for number in range(first // period, -(-end // period)):

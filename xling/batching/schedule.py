@@ -88,7 +88,7 @@ class Schedule:
         """Steps in [start, stop) by kind, as their shares ask for. K."""
         steps_T = np.arange(start, stop)
         shares_KT = shares_at(self._mix, steps_T, self._total_steps)
-        return np.broadcast_to(shares_KT, (len(KINDS), len(steps_T))).sum(axis=1)
+        return np.asarray(np.broadcast_to(shares_KT, (len(KINDS), len(steps_T))).sum(axis=1))
 
     def _reach(self, stop: int) -> None:
         known = len(self._source_T)
@@ -118,7 +118,8 @@ class Schedule:
         """Indices of the steps' kinds: how many bounds each u_t has reached."""
         steps_T = np.arange(start, stop, dtype=np.uint64)
         u_T = uniform(counter_hash(self._seed, KIND_STREAM, steps_T))
-        return (u_T >= bounds_at(self._mix, steps_T, self._total_steps)).sum(axis=0, dtype=np.int8)
+        bounds_KT = bounds_at(self._mix, steps_T, self._total_steps)
+        return np.asarray((u_T >= bounds_KT).sum(axis=0), dtype=np.int8)
 
     def _count_earlier(self, source_T: npt.NDArray[np.int16]) -> Int64Array:
         """Rank of each step among those of its source, counting on from the chunks before."""
@@ -187,7 +188,7 @@ class _Draws:
         last = int(np.flatnonzero(self._room_S > 0).max(initial=0))
         bounds_S = np.cumsum(left_S) / max(left_S.sum(), np.finfo(np.float64).tiny)
         bounds_S[last:] = 1.0
-        return bounds_S
+        return np.asarray(bounds_S)
 
 
 def _until_one_is_empty(drawn_T: Int64Array, room_S: Int64Array) -> int:

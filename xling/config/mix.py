@@ -21,7 +21,10 @@ class PairsConfig(Section):
     @field_validator("pivot")
     @classmethod
     def _a_language(cls, value: str | None) -> str | None:
-        return value if value is None else check_language(value)
+        try:
+            return value if value is None else check_language(value)
+        except ValueError as error:
+            raise ValueError(f"must be a language's code: {error}") from None
 
     @field_validator("only")
     @classmethod
@@ -29,7 +32,10 @@ class PairsConfig(Section):
         """In one order, so that two files which list the same pairs train the same."""
         if value is None:
             return None
-        pairs = [LangPair.parse(text) for text in value]
+        try:
+            pairs = [LangPair.parse(text) for text in value]
+        except ValueError as error:
+            raise ValueError(f"must be a list of language pairs: {error}") from None
         for pair in pairs:
             if pair.is_monolingual:
                 raise ValueError(

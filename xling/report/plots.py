@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xling.report.rows import ScoreRow, alphas_of, headline, mean_of, sizes_of
+from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 
 _PANELS = (
     ("Mo. (mAP)", "mAP/Mo"),
@@ -39,17 +39,25 @@ def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title
 
 
 def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
-    """One panel a figure: alpha across, a line a size, the baseline dotted."""
+    """One panel a figure: alpha across, a line a size, the baseline dotted.
+
+    A schedule stands at its mean, as a square beside the line, with its name.
+    """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
-    alphas = alphas_of(rows)
+    ratios = ratios_of(rows)
     for axes, (name, key) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for number, size in enumerate(sizes_of(rows)):
-            points = [(a, mean) for a in alphas if (mean := mean_of(rows, size, a, headline(key))) is not None]
+            points = [(r, mean) for r in ratios if (mean := mean_of(rows, size, r, headline(key))) is not None]
             colour = f"C{number}"
-            spread = [mean.spread or 0 for _, mean in points]
+            constant = [(r.alpha, mean) for r, mean in points if not r.schedule]
+            spread = [mean.spread or 0 for _, mean in constant]
             axes.errorbar(
-                [a for a, _ in points], [m.value for _, m in points], spread, marker="o", color=colour, label=size
+                [a for a, _ in constant], [m.value for _, m in constant], spread, marker="o", color=colour, label=size
             )
+            for ratio, mean in points:
+                if ratio.schedule:
+                    axes.errorbar([ratio.alpha], [mean.value], [mean.spread or 0], marker="s", color=colour)
+                    axes.annotate(ratio.schedule, (ratio.alpha, mean.value), fontsize=7, color=colour)
             start = mean_of(rows, size, None, headline(key))
             if start is not None:
                 axes.axhline(start.value, color=colour, linestyle=":", linewidth=1)

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 START = "start"  # the column, row or label of the weights that a size starts from
 
 Headline = Mapping[str, float]
+
+
+class Ratio(NamedTuple):
+    """How much of the training was monolingual: what cells of one size are told apart by.
+
+    Two schedules of one mean are two ratios.
+    """
+
+    alpha: float  # of a schedule, its mean over the budget
+    schedule: str = ""  # its spelling; empty where the share is constant
+
+    def __str__(self) -> str:
+        return self.schedule or f"{self.alpha:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +30,9 @@ class ScoreRow:
     """One trained cell, or baseline (``alpha`` None), on one data set.
 
     ``headline`` and each of ``strata`` go by the evaluator's names: ``mAP/Mo``, ``rank_distance``, …
-    ``published`` names the measures that the data set is published with.
+    ``published`` names the measures that the data set is published with. ``schedule`` spells how alpha
+    changes; alpha is then its mean. ``by_pairs`` holds the leading measure over cross-lingual pairs by
+    whether they were trained on (report/trained_pairs.py).
     """
 
     label: str
@@ -28,6 +44,13 @@ class ScoreRow:
     strata: Mapping[str, Headline] = field(default_factory=dict)
     dev: float | None = None
     published: tuple[str, ...] = ()
+    schedule: str = ""
+    by_pairs: Headline = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> Ratio | None:
+        """None of a baseline."""
+        return None if self.alpha is None else Ratio(self.alpha, self.schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +61,16 @@ class StoppedRow:
     size: str
     alpha: float
     reason: str
+    schedule: str = ""
+
+    @property
+    def ratio(self) -> Ratio:
+        return Ratio(self.alpha, self.schedule)
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A figure over the seeds of one size and alpha."""
+    """A figure over the seeds of one size and ratio."""
 
     value: float
     spread: float | None  # sample standard deviation, None for one seed
@@ -59,16 +87,16 @@ def sizes_of(rows: Sequence[ScoreRow]) -> list[str]:
     return in_order(row.size for row in rows)
 
 
-def alphas_of(rows: Sequence[ScoreRow]) -> list[float]:
-    """The ratios swept, ascending; without the baselines."""
-    return sorted({row.alpha for row in rows if row.alpha is not None})
+def ratios_of(rows: Sequence[ScoreRow]) -> list[Ratio]:
+    """The ratios swept, ascending, a constant one before schedules of that mean; without the baselines."""
+    return sorted({row.ratio for row in rows if row.ratio is not None})
 
 
 def mean_of(
-    rows: Sequence[ScoreRow], size: str, alpha: float | None, figure: Callable[[ScoreRow], float | None]
+    rows: Sequence[ScoreRow], size: str, ratio: Ratio | None, figure: Callable[[ScoreRow], float | None]
 ) -> Mean | None:
     """The mean of a figure over the seeds; None where no cell has it."""
-    found = [row for row in rows if row.size == size and row.alpha == alpha]
+    found = [row for row in rows if row.size == size and row.ratio == ratio]
     values = [value for row in found if (value := figure(row)) is not None]
     if not values:
         return None

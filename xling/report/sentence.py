@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xling.report.rows import Mean, ScoreRow, StoppedRow, alphas_of, headline, mean_of, sizes_of
+from xling.report.rows import Mean, Ratio, ScoreRow, StoppedRow, headline, mean_of, ratios_of, sizes_of
 
 CLOSE_MAP = 0.01  # of one seed, a difference in mAP up to this is called a tie
 CLOSE_RANKS = 0.02  # and one in rank distance up to this share
@@ -47,26 +47,26 @@ def summary(rows: Sequence[ScoreRow], stratum: str | None = None, stopped: Seque
         stratum: read this group's figures (``wording=unseen``) instead of the whole set's.
         stopped: cells of the sweep that were stopped early.
     """
-    sizes, alphas = sizes_of([row for row in rows if row.alpha is not None]), alphas_of(rows)
+    sizes, ratios = sizes_of([row for row in rows if row.alpha is not None]), ratios_of(rows)
     if not sizes:
         return " ".join(filter(None, ("No cell is done yet: there is nothing to say.", _of_stopped(stopped))))
-    sentences = [_of_ratios(rows, sizes, alphas, stratum)]
+    sentences = [_of_ratios(rows, sizes, ratios, stratum)]
     for name, title in _OVERALL:
         if any(headline(name, stratum)(row) is not None for row in rows):
             sentences += [
-                _of_sizes(rows, sizes, alphas, name, title, stratum),
-                _of_starts(rows, sizes, alphas, name, title, stratum),
+                _of_sizes(rows, sizes, ratios, name, title, stratum),
+                _of_starts(rows, sizes, ratios, name, title, stratum),
             ]
             break
-    sentences += [_of_gaps(rows, sizes, alphas, stopped), _of_stopped(stopped), _caution(rows)]
+    sentences += [_of_gaps(rows, sizes, ratios, stopped), _of_stopped(stopped), _caution(rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], stratum: str | None) -> str:
+def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[Ratio], stratum: str | None) -> str:
     """``At every size: within a language (Mo.), alpha 1 is best; across languages (Cr.), …``."""
-    if len(alphas) == 1:
-        return f"Only alpha {alphas[0]:g} was run: nothing can be said of the mixing ratio."
-    clauses = [clause for figure in _FIGURES if (clause := _clause(rows, sizes, alphas, figure, stratum))]
+    if len(ratios) == 1:
+        return f"Only alpha {ratios[0]} was run: nothing can be said of the mixing ratio."
+    clauses = [clause for figure in _FIGURES if (clause := _clause(rows, sizes, ratios, figure, stratum))]
     if not clauses:
         return "No size was run at two ratios: nothing can be said of the mixing ratio."
     text = "; ".join(clauses)
@@ -79,12 +79,12 @@ def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[
 
 
 def _clause(
-    rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], figure: _Figure, stratum: str | None
+    rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[Ratio], figure: _Figure, stratum: str | None
 ) -> str:
     """Which alpha is best, by size where the sizes differ; empty where nothing can be compared."""
     found: dict[str, list[str]] = {}
     for size in sizes:
-        known = {a: mean for a in alphas if (mean := mean_of(rows, size, a, headline(figure.name, stratum)))}
+        known = {r: mean for r in ratios if (mean := mean_of(rows, size, r, headline(figure.name, stratum)))}
         if len(known) > 1:
             found.setdefault(_verdict(known, figure), []).append(size)
     if not found:
@@ -95,9 +95,9 @@ def _clause(
     return f"{figure.begin}, " + _and([f"{verdict} at {_and(where)}" for verdict, where in found.items()])
 
 
-def _verdict(known: dict[float, Mean], figure: _Figure) -> str:
+def _verdict(known: dict[Ratio, Mean], figure: _Figure) -> str:
     top = (min if figure.least else max)(known.values(), key=lambda mean: mean.value)
-    near = [f"alpha {alpha:g}" for alpha, mean in known.items() if figure.tie(top, mean)]
+    near = [f"alpha {ratio}" for ratio, mean in known.items() if figure.tie(top, mean)]
     if len(near) == 1:
         return f"{near[0]} is best"
     return "no alpha stands out" if len(near) == len(known) else f"{_and(near)} tie for best"
@@ -106,7 +106,7 @@ def _verdict(known: dict[float, Mean], figure: _Figure) -> str:
 def _of_sizes(
     rows: Sequence[ScoreRow],
     sizes: Sequence[str],
-    alphas: Sequence[float],
+    ratios: Sequence[Ratio],
     name: str,
     title: str,
     stratum: str | None,
@@ -115,13 +115,13 @@ def _of_sizes(
     if len(sizes) < 2:
         return "One size was run: nothing can be said of size."
     gains = {}
-    for alpha in alphas:
-        small, large = (mean_of(rows, size, alpha, headline(name, stratum)) for size in (sizes[0], sizes[-1]))
+    for ratio in ratios:
+        small, large = (mean_of(rows, size, ratio, headline(name, stratum)) for size in (sizes[0], sizes[-1]))
         if small is not None and large is not None:
-            gains[alpha] = large.value - small.value
+            gains[ratio] = large.value - small.value
     if not gains:
         return ""
-    listed = _and([f"{gain:+.3f} at alpha {alpha:g}" for alpha, gain in gains.items()])
+    listed = _and([f"{gain:+.3f} at alpha {ratio}" for ratio, gain in gains.items()])
     text = f"From {sizes[0]} to {sizes[-1]}, {title} changes by {listed}"
     if len(gains) == 1:
         return f"{text}."
@@ -132,7 +132,7 @@ def _of_sizes(
 def _of_starts(
     rows: Sequence[ScoreRow],
     sizes: Sequence[str],
-    alphas: Sequence[float],
+    ratios: Sequence[Ratio],
     name: str,
     title: str,
     stratum: str | None,
@@ -141,18 +141,18 @@ def _of_starts(
     unhelped = []
     for size in sizes:
         start = mean_of(rows, size, None, headline(name, stratum))
-        trained = [mean.value for a in alphas if (mean := mean_of(rows, size, a, headline(name, stratum)))]
+        trained = [mean.value for r in ratios if (mean := mean_of(rows, size, r, headline(name, stratum)))]
         if start is not None and trained and max(trained) <= start.value:
             unhelped.append(size)
     return f"At {_and(unhelped)}, no trained cell has a higher {title} than the start." if unhelped else ""
 
 
 def _of_gaps(
-    rows: Sequence[ScoreRow], sizes: Sequence[str], alphas: Sequence[float], stopped: Sequence[StoppedRow]
+    rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[Ratio], stopped: Sequence[StoppedRow]
 ) -> str:
     """What is not there yet, seen from what is."""
-    there = {(row.size, row.alpha) for row in rows} | {(row.size, row.alpha) for row in stopped}
-    gaps = [f"{size} at alpha {alpha:g}" for size in sizes for alpha in alphas if (size, alpha) not in there]
+    there = {(row.size, row.ratio) for row in rows} | {(row.size, row.ratio) for row in stopped}
+    gaps = [f"{size} at alpha {ratio}" for size in sizes for ratio in ratios if (size, ratio) not in there]
     return f"Not done yet, and left out: {_and(gaps)}." if gaps else ""
 
 

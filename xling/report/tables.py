@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xling.report.rows import START, Mean, ScoreRow, alphas_of, headline, in_order, mean_of, sizes_of
+from xling.report.rows import START, Mean, Ratio, ScoreRow, headline, in_order, mean_of, ratios_of, sizes_of
 
 # Heading, the evaluator's name, decimals.
 FIGURES = (
@@ -37,10 +37,10 @@ def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
     figures = [figure for figure in (*_published(rows), *FIGURES) if any(figure[1] in row.headline for row in rows)]
     headings = ["size", "alpha", *(title for title, _, _ in figures), "dev"]
     body = []
-    for size, alpha, first in _lines(rows):
-        cells = [_text(mean_of(rows, size, alpha, headline(name)), digits) for _, name, digits in figures]
-        dev = _text(mean_of(rows, size, alpha, lambda row: row.dev), 3)
-        body.append([size if first else "", _alpha(alpha), *cells, dev])
+    for size, ratio, first in lines(rows):
+        cells = [mean_text(mean_of(rows, size, ratio, headline(name)), digits) for _, name, digits in figures]
+        dev = mean_text(mean_of(rows, size, ratio, lambda row: row.dev), 3)
+        body.append([size if first else "", alpha_text(ratio), *cells, dev])
     return headings, body
 
 
@@ -58,9 +58,11 @@ def by_stratum(rows: Sequence[ScoreRow], key: str) -> Grid | None:
     names = [(group, title, name, digits) for group in groups for title, name, digits in FIGURES[:4]]
     headings = ["size", "alpha", *(f"{title}\n{group.partition('=')[2]}" for group, title, _, _ in names)]
     body = []
-    for size, alpha, first in _lines(rows):
-        cells = [_text(mean_of(rows, size, alpha, headline(name, group)), digits) for group, _, name, digits in names]
-        body.append([size if first else "", _alpha(alpha), *cells])
+    for size, ratio, first in lines(rows):
+        cells = [
+            mean_text(mean_of(rows, size, ratio, headline(name, group)), digits) for group, _, name, digits in names
+        ]
+        body.append([size if first else "", alpha_text(ratio), *cells])
     return headings, body
 
 
@@ -71,9 +73,9 @@ def by_script(rows: Sequence[ScoreRow]) -> Grid | None:
         return None
     headings = ["size", "alpha", "Cr.\nsame script", "Cr.\ndifferent script"]
     body = []
-    for size, alpha, first in _lines(rows):
-        cells = [_text(mean_of(rows, size, alpha, headline(name)), 3) for name in names]
-        body.append([size if first else "", _alpha(alpha), *cells])
+    for size, ratio, first in lines(rows):
+        cells = [mean_text(mean_of(rows, size, ratio, headline(name)), 3) for name in names]
+        body.append([size if first else "", alpha_text(ratio), *cells])
     return headings, body
 
 
@@ -143,27 +145,35 @@ def as_markdown(grid: Grid) -> str:
 
 def as_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     """For JSON: everything a row holds."""
-    names = ("label", "size", "alpha", "seed", "dataset", "dev")
+    names = ("label", "size", "alpha", "schedule", "seed", "dataset", "dev")
     return [
-        {**{name: getattr(row, name) for name in names}, "headline": dict(row.headline), "strata": dict(row.strata)}
+        {
+            **{name: getattr(row, name) for name in names},
+            "headline": dict(row.headline),
+            "strata": dict(row.strata),
+            "by_pairs": dict(row.by_pairs),
+        }
         for row in rows
     ]
 
 
-def _lines(rows: Sequence[ScoreRow]) -> list[tuple[str, float | None, bool]]:
-    """(size, alpha, whether it is the size's first line), the baseline first."""
-    lines = []
+def lines(rows: Sequence[ScoreRow]) -> list[tuple[str, Ratio | None, bool]]:
+    """(size, ratio, whether it is the size's first line), the baseline first."""
+    found = []
     for size in sizes_of(rows):
-        found = [alpha for alpha in (None, *alphas_of(rows)) if any(r.size == size and r.alpha == alpha for r in rows)]
-        lines += [(size, alpha, number == 0) for number, alpha in enumerate(found)]
-    return lines
+        own = {row.ratio for row in rows if row.size == size}
+        found += [
+            (size, ratio, number == 0)
+            for number, ratio in enumerate(ratio for ratio in (None, *ratios_of(rows)) if ratio in own)
+        ]
+    return found
 
 
-def _alpha(alpha: float | None) -> str:
-    return START if alpha is None else f"{alpha:g}"
+def alpha_text(ratio: Ratio | None) -> str:
+    return START if ratio is None else str(ratio)
 
 
-def _text(mean: Mean | None, digits: int) -> str:
+def mean_text(mean: Mean | None, digits: int) -> str:
     if mean is None:
         return "–"
     spread = f"±{number(mean.spread, digits)}" if mean.spread is not None else ""

@@ -158,19 +158,38 @@ class CellRecord:
         """Write ``result.json``, a finished cell's last file."""
         about = about_model(self._folder.storage)
         if self._folder.storage.exists("composition.json"):  # baselines and untrained models have none
-            composition = self._folder.storage.read("composition.json").decode()
-            self._tracker.log_text(composition, "composition.json")
+            text = self._folder.storage.read("composition.json").decode()
+            self._tracker.log_text(text, "composition.json")
+            self._log_mix(json.loads(text))
         result = {
             "kind": self._job.kind,
             "label": self._job.label,
             "size": self._job.size,
             "alpha": self._job.alpha if self._job.kind == "cell" else None,
+            "schedule": self._job.schedule,
             "seed": self._job.config.seed,
             "axes": self._job.axes,
             "model": about,
             "evaluations": self._headlines,
         }
         self._folder.storage.write_json("result.json", result)
+
+    def _log_mix(self, composition: dict[str, Any]) -> None:
+        """The realised shares: of the kinds as metrics, of the language pairs as a table beside what was asked."""
+        examples = composition["batch_size"] * (composition["stop"] - composition["start"])
+        steps = stored_steps(self._folder.storage)
+        if not examples or not steps or "pairs" not in composition:
+            return
+        last = steps[-1]  # its time: logging it again changes nothing
+        self._tracker.log_points(
+            MetricPoint(f"mix/{kind}", batches * composition["batch_size"] / examples, last["step"], last["time_ms"])
+            for kind, batches in composition["kinds"].items()
+        )
+        rows = [
+            [pair, counts["examples"], counts["examples"] / examples, counts["asked"] / examples]
+            for pair, counts in composition["pairs"].items()
+        ]
+        self._tracker.log_table(["pair", "examples", "share", "asked"], rows, "mix-pairs.json")
 
     def _spool_folder(self) -> Path:
         storage = self._folder.storage
@@ -197,6 +216,7 @@ def _params(job: Job) -> dict[str, Any]:
         "data.train": job.config.data.training_name,
         "size": job.size,
         "alpha": job.alpha if job.kind == "cell" else START,
+        **({"alpha_schedule": job.schedule} if job.schedule else {}),
     }
 
 

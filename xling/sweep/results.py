@@ -12,6 +12,7 @@ from rich.console import Console
 from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_by_language, by_training_language
+from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
 from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
@@ -46,11 +47,12 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
     states = states_of(root, sweep, jobs)
     stopped = {row.label for row in _stopped(root, sweep, jobs, states)}
     going = [job for job in jobs if job.label not in stopped]
+    chosen = any(job.config.mix.pairs != "all" for job in jobs)
     for job in jobs:
         if states[job.id] is not CellState.DONE:
             continue
         folder = CellFolder(root.child(job.folder(sweep)))
-        about = about_model(folder.storage)
+        about, composition = about_model(folder.storage), _composition(folder.storage) if chosen else None
         for evaluation in job.evaluations:
             result = EvaluationResult.load(folder.storage.child(f"eval/{evaluation.id}"))
             rows += [
@@ -64,6 +66,8 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     strata={label: stratum.headline for label, stratum in result.strata.items()},
                     dev=about["dev"],
                     published=result.published,
+                    schedule=job.schedule,
+                    by_pairs=score_by_pairs(result, composition) if composition is not None else {},
                 )
                 for variant in _variants(job, going)
             ]
@@ -81,8 +85,18 @@ def _stopped(root: Storage, sweep: str, jobs: Sequence[Job], states: Mapping[str
         if states[job.id] is not CellState.STOPPED:
             continue
         if reason := CellFolder(root.child(job.folder(sweep))).stopped_early():
-            rows.append(StoppedRow(job.label, f"{job.size} {job.variant}".rstrip(), job.alpha, reason))
+            size = f"{job.size} {job.variant}".rstrip()
+            rows.append(StoppedRow(job.label, size, job.alpha, reason, job.schedule))
     return rows
+
+
+def _composition(job: Storage) -> Composition | None:
+    """What a trained cell's batches were made of; None of a baseline, and of one trained before pairs were counted."""
+    try:
+        found: Composition = job.read_json("composition.json")
+    except FileNotFoundError:
+        return None
+    return found if "pairs" in found else None
 
 
 def _variants(job: Job, jobs: Sequence[Job]) -> list[str]:
@@ -134,6 +148,9 @@ def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> N
             console.print()
         console.print(_says(of_set, stopped))
         console.print()
+    for title, grid in _mix_grids(root, sweep, study, rows):
+        console.print(as_rich(grid, title, lead=1))
+        console.print()
     for row in stopped:
         console.print(f"stopped: {row.label}: {row.reason}", soft_wrap=True)
 
@@ -151,6 +168,10 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
         written += [f"{sweep}/tables-{dataset}.md", f"{sweep}/size-by-alpha-{dataset}.png"]
+    if grids := _mix_grids(root, sweep, study, rows):
+        text = "\n".join(f"## {title}\n\n{as_markdown(grid)}" for title, grid in grids)
+        root.write(f"{sweep}/tables-mix.md", text.encode())
+        written.append(f"{sweep}/tables-mix.md")
     return written
 
 
@@ -167,6 +188,9 @@ def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) 
         grid = by_stratum(of_set, key)
         if grid is not None:
             grids.append((f"by {key}", grid))
+    if (pairs := by_trained_pairs(of_set)) is not None:
+        warm = ", warm starts aside" if study.warm else ""
+        grids.append((f"by whether the pair was trained on{warm}", pairs))
     scripts = by_script(of_set)
     if scripts is not None:
         grids.append(("by script", scripts))
@@ -177,6 +201,23 @@ def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) 
         title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
         grids.append((title, matrix(result.pair_values[lead], result.languages)))
         grids += _bias_grids(study, best, result)
+    return grids
+
+
+def _mix_grids(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
+    """What the batches of the done cells were made of; of the best on dev by language pair."""
+    done = {row.label for row in rows}
+    found = {
+        job.label: composition
+        for job in study.cells
+        if job.label in done and (composition := _composition(root.child(job.folder(sweep)))) is not None
+    }
+    if (grid := given_and_asked(found)) is None:
+        return []
+    grids = [("what the batches were made of, in % (asked for in brackets)", grid)]
+    best = chosen_on_dev(rows)
+    if best is not None and best.label in found and (pairs := pair_shares(found[best.label])) is not None:
+        grids.append((f"training pairs of {best.label} by language, in %: given/asked (query down)", pairs))
     return grids
 
 
