@@ -47,6 +47,14 @@ MIXES = st.sampled_from(
         {"monolingual": 0.5, "cross_lingual_by": "example"},
         {"monolingual": 0.25, "cross_lingual": 0.25, "mixed_monolingual": 0.5, "cross_lingual_by": "example"},
         {"monolingual": 0.4, "cross_lingual": 0.2, "mixed_monolingual": 0.4, "sampling_temperature": 3.0},
+        {"monolingual": {"linear": {"start": 1.0, "end": 0.0}}},
+        {"monolingual": {"steps": [[0, 1.0], [0.25, 0.2]]}, "pairs": {"only": ["ar-en", "en-de"]}},
+        {
+            "monolingual": {"cosine": {"start": 0.0, "end": 0.7, "until": 0.4}},
+            "mixed_monolingual": 0.3,
+            "cross_lingual_by": "example",
+            "pairs": {"pivot": "de"},
+        },
     ]
 )
 

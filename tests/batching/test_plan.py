@@ -1,5 +1,6 @@
 """The mixing plan's promises, checked on plans small enough to walk."""
 
+import hashlib
 import math
 from collections import Counter, defaultdict
 from typing import Any
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_plans import LANGUAGES, make, passages, plans
+from small_plans import LANGUAGES, make, passages, plans, uneven
 
 from xling.batching.counter_hash import counter_hash, hash_texts, uniform
 from xling.batching.plan import KINDS, Plan, plan_for
 from xling.batching.shares import bounds_at
+from xling.batching.sources import SetShare
 from xling.config.schema import MixConfig
 from xling.data.records import ParallelItem, TextPair, TrainingSet
 from xling.errors import DataError
@@ -69,6 +71,41 @@ def test_golden_batches():
         ("mono:ar", [22, 15, 7, 2]),
         ("cross:en->de", [1, 21, 5, 18]),
     ]
+
+
+def digest(plan: Plan) -> str:
+    """Of everything in some batches."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for batch in map(plan.batch, (*range(300), 5000, 70_000)):
+        hashed.update(batch.source.encode())
+        for array in (batch.items_B, batch.query_languages_B, batch.passage_languages_B, batch.passage_keys_B):
+            hashed.update(array.astype("<i8").tobytes())
+    return hashed.hexdigest()
+
+
+TWO_SETS = [SetShare("big", 60, 1.0), SetShare("small", 20, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("passages_IL", "arguments", "expected"),
+    [
+        (uneven(), {"monolingual": 0.3, "batch_size": 10, "seed": 3, "sampling_temperature": 2.0}, "6d1a7ca1e7d60bcc"),
+        (uneven(), {"monolingual": 0.0, "batch_size": 8, "cross_lingual_by": "example"}, "2699fc099b4a2f5a"),
+        (
+            uneven(),
+            {"monolingual": 0.4, "mixed_monolingual": 0.4, "cross_lingual_by": "example", "seed": 9},
+            "93ba7dbad035a2b7",
+        ),
+        (
+            np.concatenate([uneven(), passages(20) + 1000]),
+            {"monolingual": 0.25, "cross_lingual": 0.25, "mixed_monolingual": 0.5, "sets": TWO_SETS, "batch_size": 10},
+            "c55b5d884e3e0d19",
+        ),
+    ],
+)  # fmt: skip
+def test_golden_digests(passages_IL: np.ndarray, arguments: dict[str, Any], expected: str):
+    """Taken before shares could be scheduled and pairs chosen: whoever sets neither trains on what they always did."""
+    assert digest(make(passages_IL, **arguments)) == expected
 
 
 def test_seeds_give_other_plans():

@@ -1,9 +1,13 @@
 """Slices of ranks, and padded arrays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_plans import make as plan_of
+from small_plans import plans
 
 from xling.batching.negatives import NegativeDraw
 from xling.batching.plan import Batch, Plan
@@ -108,3 +112,15 @@ def test_ranks_agree_on_keys_and_negatives():
     assert np.concatenate([part.passage_keys_B for part in parts]).tolist() == batch.passage_keys_B.tolist()
     assert np.concatenate([part.negative_keys_H for part in parts]).tolist() == whole.negative_keys_H.tolist()
     assert sum(part.tokens for part in parts) == whole.tokens
+
+
+@settings(deadline=None, max_examples=15)
+@given(plans(), st.integers(0, 299))
+def test_ranks_share_the_batches_of_any_mix(case: tuple[np.ndarray, dict[str, Any]], step: int):
+    passages_IL, arguments = case
+    whole = plan_of(passages_IL, **arguments).batch(step)
+    for world_size in (1, 2):
+        shares = [
+            rank_slice(plan_of(passages_IL, **arguments).batch(step), rank, world_size) for rank in range(world_size)
+        ]
+        assert [row for share in shares for row in rows(share)] == rows(whole)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from xling.config.grid import MAX_CELLS, alpha_of, size_of
@@ -108,6 +110,38 @@ def test_an_optional_section_may_be_null_or_a_mapping(sweeps):
 )
 def test_labels_are_short_and_different(sweeps, grid, expected):
     assert labels(sweeps, grid) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "label"),
+    [
+        ("{linear: {start: 1, end: 0}}", "a1to0"),
+        ("{linear: {start: 0.75, end: 0.25, until: 0.5}}", "a0.75to0.25by0.5"),
+        ("{cosine: {start: 0, end: 1}}", "a0to1cos"),
+        ("{steps: [[0, 1], [0.5, 0.25]]}", "a1then0.25at0.5"),
+        ("{steps: [[0, 1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.4, 0]]}", "a1to0in5steps-"),
+    ],
+)
+def test_a_schedule_is_spelt_in_the_label_and_counts_by_its_mean(sweeps, schedule, label):
+    text = sweeps.with_grid(f"- mix.monolingual: [0.5, {schedule}]\n- seed: [0]")
+    constant, scheduled = sweeps.load(text).cells
+    assert constant.label == "a0.5/s0"
+    assert re.fullmatch(rf"{re.escape(label)}[0-9a-f]*/s0", scheduled.label)
+    assert scheduled.label == f"a{scheduled.config.mix.schedule}/s0"
+    assert alpha_of(scheduled) == scheduled.config.mix.alpha
+
+
+def test_schedules_of_one_mean_are_cells_of_their_own(sweeps):
+    steps = [f"{{steps: [[0, 0], [0.2, 0.5], [0.4, 0], [0.6, {a}], [0.8, {b}]]}}" for a, b in ((0.9, 0.1), (0.1, 0.9))]
+    ramps = ["{linear: {start: 1, end: 0}}", "{linear: {start: 0, end: 1}}", "{cosine: {start: 1, end: 0}}"]
+    cells = sweeps.load(sweeps.with_grid(f"- mix.monolingual: [{', '.join(ramps + steps)}]")).cells
+    assert [alpha_of(cell) for cell in cells] == pytest.approx([0.5, 0.5, 0.5, 0.3, 0.3])
+    assert len({cell.label for cell in cells}) == 5
+
+
+def test_chosen_pairs_are_told_in_the_label(sweeps):
+    grid = "- mix.pairs: [all, {pivot: en}, {only: [en-de, ar-en]}]"
+    assert labels(sweeps, grid) == ["pairs-all", "pairs-pivot-en", "pairs-only-en-de-ar-en"]
 
 
 def test_labels_join_the_axes(sweeps):

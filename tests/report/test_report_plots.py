@@ -66,6 +66,15 @@ def test_every_size_is_a_line_over_alpha_with_its_start_dotted():
     assert png(figure).startswith(b"\x89PNG")
 
 
+def test_a_schedule_stands_at_its_mean_beside_the_line():
+    rows = [ScoreRow("x", "tiny", alpha, 0, "geo", {"mAP/Mo": alpha}) for alpha in (0.0, 0.5, 1.0)]
+    rows += [ScoreRow("x", "tiny", 0.5, 0, "geo", {"mAP/Mo": 0.9}, schedule=name) for name in ("0to1", "1to0cos")]
+    axes = size_by_alpha_plot(rows, "demo on geo").figure.axes[0]
+    lines = [list(bars.lines[0].get_xdata()) for bars in axes.containers]
+    assert lines == [[0.0, 0.5, 1.0], [0.5], [0.5]]
+    assert [text.get_text() for text in axes.texts] == ["0to1", "1to0cos"]
+
+
 def test_a_study_with_gaps_can_be_drawn():
     rows = [ScoreRow("x", "tiny", 1.0, 0, "miracl", {"mAP/Mo": 0.4}), ScoreRow("y", "mid", None, 0, "miracl", {})]
     assert png(size_by_alpha_plot(rows, "gaps")).startswith(b"\x89PNG")

@@ -2,7 +2,7 @@
 
 import re
 
-from xling.report.rows import ScoreRow
+from xling.report.rows import ScoreRow, StoppedRow
 from xling.report.sentence import summary
 
 NAMES = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance")
@@ -103,6 +103,18 @@ def test_a_missing_cell_is_left_out_and_named():
     assert best(text, "Mo.") == {"tiny": ["1"], "mid": ["0.5"]}
     assert re.findall(r"[+-][\d.]+ at alpha ([\d.]*\d)", text) == ["0", "0.5"]
     assert "mid at alpha 1" in text
+
+
+def test_schedules_of_one_mean_are_told_apart_by_name():
+    cells = [
+        ScoreRow(name, "s", 0.5, 0, "geo", figures_of((mono, 0.5, 0.5, 100), 0), schedule=name)
+        for name, mono in (("", 0.1), ("1to0", 0.2), ("0to1", 0.9))
+    ]
+    text = summary(cells, stopped=[StoppedRow("t/a1to0", "t", 0.5, "it was slow", "1to0")])
+    assert "within a language (Mo.), alpha 0to1 is best" in text.lower().replace("mo.", "Mo.")
+    gaps = [*cells, ScoreRow("t", "t", 0.5, 0, "geo", {})]
+    stopped = [StoppedRow("t/a1to0", "t", 0.5, "it was slow", "1to0")]
+    assert "left out: t at alpha 0to1." in summary(gaps, stopped=stopped)
 
 
 def test_one_size_cannot_tell_of_size():

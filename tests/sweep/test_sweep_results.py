@@ -5,8 +5,9 @@ import json
 
 import pytest
 from rich.console import Console
-from small_sweeps import end_as, finish, load
+from small_sweeps import cell_folder, end_as, finish, load
 
+from xling.batching.plan import plan_for
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.launch import Launched
 from xling.sweep.results import collect, show_outcome, show_results, write_tables
@@ -104,6 +105,53 @@ def test_results_as_json(scored, console):
     assert list(said["states"].items())[-1] == ("mini/a1", "failed")
     assert [row["label"] for row in said["rows"]] == [job.label for job in study.scored][:-1]
     assert said["rows"][0]["alpha"] is None
+
+
+SCHEDULES = "[0.5, {linear: {start: 1, end: 0}}, {linear: {start: 0, end: 1}}]"
+MIXES = f"grid=[{{mix.monolingual: {SCHEDULES}}}, {{mix.pairs: [all, {{only: [de-en]}}]}}]"
+
+
+def write_composition(study, root, job):
+    plan = plan_for(study.trainings[job.training], job.config.mix, batch_size=8, total_steps=60, seed=0)
+    cell_folder(root, job).storage.write_json("composition.json", plan.composition(0, 60).as_json())
+
+
+def test_schedules_of_one_mean_are_lines_of_their_own(tmp_path, console):
+    loaded, study, root = load(tmp_path, MIXES, "model.preset=tiny")
+    for number, job in enumerate(study.cells):
+        finish(root, job, mono=0.1 + number / 10)
+        write_composition(study, root, job)
+    rows = collect(root, "small", study.cells)
+    assert [(row.size, row.alpha, row.schedule) for row in rows] == [
+        (f"tiny {pairs}", 0.5, schedule)
+        for schedule in ("", "1to0", "0to1")
+        for pairs in ("pairs-all", "pairs-only-de-en")
+    ]
+    show_results(loaded, console, as_json=False)
+    text = console.file.getvalue()
+    assert max(map(len, text[: text.index("Files:")].splitlines())) <= 80
+    for mono in (".100", ".200", ".300", ".400", ".500", ".600"):  # each cell's, none averaged with another's
+        assert f" {mono} " in text
+
+
+def test_what_the_batches_were_made_of_is_shown_and_kept(tmp_path, console):
+    loaded, study, root = load(tmp_path, MIXES, "model.preset=tiny")
+    for job in study.cells:
+        finish(root, job)
+        write_composition(study, root, job)
+    show_results(loaded, console, as_json=False)
+    text = " ".join(console.file.getvalue().split())
+    assert "what the batches were made of, in % (asked for in brackets)" in text
+    assert "training pairs of a0.5/pairs-all by language, in %: given/asked (query down)" in text
+    assert "by whether the pair was trained on" in text
+    assert "small/tables-mix.md" in write_tables(root, "small", study)
+    kept = root.read("small/tables-mix.md").decode()
+    assert kept.startswith("## what the batches were made of")
+    assert all(job.label in kept for job in study.cells[2:])
+    rows = collect(root, "small", study.cells)
+    by_pairs = {row.label: dict(row.by_pairs) for row in rows}
+    assert by_pairs["a0.5/pairs-all"] == {"trained": 0.6}
+    assert by_pairs["a0.5/pairs-only-de-en"] == {"trained": 0.6, "untrained": 0.6}
 
 
 def test_nothing_done_is_said(tmp_path, console):

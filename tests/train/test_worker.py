@@ -49,6 +49,25 @@ def test_a_death_at_any_step_changes_nothing(tmp_path, death):
     assert_same(root, "whole", "cut")
 
 
+def test_a_scheduled_mix_of_chosen_pairs_goes_on_where_it_was(tmp_path):
+    schedule = {"linear": {"start": 1.0, "end": 0.0, "until": 0.75}}
+    mix = {"monolingual": schedule, "pairs": {"pivot": "en"}, "cross_lingual_by": "example", "max_epochs": 4}
+    cell = config(mix=mix)
+    root = prepare(tmp_path, cell)
+    assert attempt(root, "whole", cell)
+    with pytest.raises(Death):
+        attempt(root, "cut", cell, send=die_at(6)[0])
+    assert attempt(root, "cut", cell)
+    assert_same(root, "whole", "cut")
+    kinds = [record["kind"] for record in stored_steps(root.child("cut"))]
+    assert kinds[0] == "monolingual"
+    assert set(kinds[9:]) == {"cross_lingual"}
+    found = root.read_json("cut/composition.json")
+    assert found == root.read_json("whole/composition.json")
+    assert sum(pair["examples"] for pair in found["pairs"].values()) == 12 * 8
+    assert not {"de-es", "es-de"} & found["pairs"].keys()
+
+
 def test_a_death_changes_nothing_on_an_object_store_either(s3_url):
     cell = config()
     root = prepare(s3_url, cell)

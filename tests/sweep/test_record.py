@@ -1,0 +1,67 @@
+"""What a cell's MLflow run tells of its mix."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_sweeps import cell_folder, finish, load
+
+from xling.batching.plan import plan_for
+from xling.sweep.record import CellRecord
+from xling.sweep.settings import TrialSettings
+from xling.track.store import connect, default_store
+from xling.train.metrics import write_segment
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A finished cell of a scheduled mix, recorded twice; its job, its composition, its run and the run's artifacts."""
+    folder = tmp_path_factory.mktemp("record")
+    grid = "grid=[{mix.monolingual: [{linear: {start: 1, end: 0}}]}]"
+    _, study, root = load(folder, grid, "model.preset=tiny")
+    (job,) = study.cells
+    finish(root, job)
+    cell = cell_folder(root, job)
+    training = study.trainings[job.training]
+    plan = plan_for(training, job.config.mix, batch_size=8, total_steps=12, seed=job.config.seed)
+    composition = plan.composition(0, 12)
+    cell.storage.write_json("composition.json", composition.as_json())
+    write_segment(
+        cell.storage, [{"step": step, "time_ms": 1_700_000_000_000 + step, "loss": 1.0} for step in range(12)], 1
+    )
+    uri, artifacts = default_store(root.url)
+    settings = TrialSettings(root.url, "small", 0, uri, "small", artifacts, "", 0.0)
+    for attempt in (1, 2):
+        with CellRecord(job, settings, cell, attempt) as record:
+            record.close()
+    client = connect(uri)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`xling.kind` = 'cell'")
+    return job, composition, run, client
+
+
+def test_the_kinds_realised_are_metrics_logged_once(recorded):
+    _, composition, run, client = recorded
+    for kind, batches in composition.kinds.items():
+        (point,) = client.get_metric_history(run.info.run_id, f"mix/{kind}")
+        assert point.value == pytest.approx(batches / 12)
+        assert (point.step, point.timestamp) == (11, 1_700_000_000_011)
+
+
+def test_the_language_pairs_are_a_table_beside_what_was_asked(recorded, tmp_path):
+    _, composition, run, client = recorded
+    table = json.loads(Path(client.download_artifacts(run.info.run_id, "tables/mix-pairs.json", str(tmp_path))).read_text())
+    found = {row[0]: row[1:] for row in table["data"]}
+    assert table["columns"] == ["pair", "examples", "share", "asked"]
+    assert found.keys() == composition.pairs.keys()
+    for pair, counts in composition.pairs.items():
+        assert found[pair] == pytest.approx([counts.examples, counts.examples / 96, counts.asked / 96])
+    assert sum(row[0] for row in found.values()) == 96
+
+
+def test_alpha_is_the_mean_and_the_schedule_stands_beside_it(recorded):
+    job, _, run, _ = recorded
+    assert run.data.params["alpha"] == "0.5"
+    assert run.data.params["alpha_schedule"] == job.schedule == "1to0"
+    assert run.data.params["mix.monolingual.linear.start"] == "1.0"
+    assert "mix.cross_lingual" not in run.data.params
