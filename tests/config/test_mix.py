@@ -1,5 +1,8 @@
 """The ``mix`` section: schedules, pairs, and what is refused."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from xling.config.schema import CellConfig, MixConfig
@@ -89,3 +92,14 @@ def test_a_mix_survives_being_written_and_read(mix):
 def test_a_wrong_mix_is_told_in_one_sentence(sweeps, mix, problem):
     (found,) = sweeps.problems(f"{sweeps.base}mix: {mix}\n")
     assert found.startswith(f"s.yaml:5: {problem}")
+
+
+MIXING = Path(__file__).resolve().parents[2] / "docs" / "mixing.md"
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", MIXING.read_text(), re.DOTALL))
+def test_the_yaml_of_the_docs_is_valid(sweeps, text):
+    loaded = sweeps.load(text if text.startswith("name:") else sweeps.base + text)
+    for cell in loaded.cells:
+        scheduled = cell.axes.get("mix.monolingual")
+        assert not isinstance(scheduled, dict) or f"a{cell.config.mix.schedule}" in cell.label.split("/")

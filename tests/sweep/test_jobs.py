@@ -252,3 +252,22 @@ def test_the_zero_shot_claim_is_checked_over_all_sets(tmp_path):
     clashing = text.replace("geo, languages: [de, en]", f"parallel-jsonl, path: {sets['ABCDEF']}")
     with pytest.raises(DataError, match=r"trained on parallel-jsonl \+ parallel-jsonl-2: it shares 1 of 1 articles"):
         study_of(tmp_path, clashing)
+
+
+def test_pairs_that_the_data_cannot_have_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(DataError, match=r"mix.pairs.pivot is 'fr', must be .*: the training data have de, en; name"):
+        load(tmp_path, "mix.pairs={pivot: fr}")
+
+
+def test_a_schedule_is_part_of_a_job_and_not_of_its_size(tmp_path):
+    schedules = "[0.5, {linear: {start: 1, end: 0}}, {steps: [[0, 0], [0.5, 1]]}]"
+    _, study, _ = load(tmp_path, f"grid=[{{mix.monolingual: {schedules}}}, {{seed: [0, 1]}}]", "model.preset=tiny")
+    assert [(job.alpha, job.schedule, job.variant) for job in study.cells[::2]] == [
+        (0.5, "", ""),
+        (0.5, "1to0", ""),
+        (0.5, "0then1at0.5", ""),
+    ]
+    assert all(Job.from_json(job.to_json()) == job for job in study.cells)
+    older = json.loads(study.cells[0].to_json())
+    del older["schedule"]  # as it was stored before there were schedules
+    assert Job.from_json(json.dumps(older)) == study.cells[0]

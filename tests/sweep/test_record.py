@@ -50,7 +50,9 @@ def test_the_kinds_realised_are_metrics_logged_once(recorded):
 
 def test_the_language_pairs_are_a_table_beside_what_was_asked(recorded, tmp_path):
     _, composition, run, client = recorded
-    table = json.loads(Path(client.download_artifacts(run.info.run_id, "tables/mix-pairs.json", str(tmp_path))).read_text())
+    table = json.loads(
+        Path(client.download_artifacts(run.info.run_id, "tables/mix-pairs.json", str(tmp_path))).read_text()
+    )
     found = {row[0]: row[1:] for row in table["data"]}
     assert table["columns"] == ["pair", "examples", "share", "asked"]
     assert found.keys() == composition.pairs.keys()

@@ -199,8 +199,9 @@ class Plan:
         for at in range(0, len(steps_T), size):
             now_T = steps_T[at : at + size]
             items_TB = np.stack([epoch.batch(start + at + number) for number in range(len(now_T))])
-            drawn = self._languages_of(source, np.repeat(now_T, self.batch_size), items_TB.ravel())
-            np.add.at(given_LL, drawn, 1)
+            query_X, passage_X = self._languages_of(source, np.repeat(now_T, self.batch_size), items_TB.ravel())
+            numbered_X = query_X * len(self.languages) + passage_X
+            given_LL += np.bincount(numbered_X, minlength=given_LL.size).reshape(given_LL.shape)
         return given_LL
 
     def _pairs_asked(self, source: Source) -> npt.NDArray[np.float64]:
