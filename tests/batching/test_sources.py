@@ -25,6 +25,18 @@ def test_temperature_two_weighs_by_the_square_root():
     assert [source.probability for source in plan.sources] == pytest.approx(roots / roots.sum())
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_temperature_flattens_cross_lingual_pairs_too(temperature: float):
+    plan = make(uneven(), monolingual=0.0, sampling_temperature=temperature, total_steps=6000)
+    expected = np.array([30, 10, 30, 10, 10, 10]) ** (1 / temperature)  # ar-de, ar-en, de-ar, de-en, en-ar, en-de
+    expected /= expected.sum()
+    assert [source.probability for source in plan.sources] == pytest.approx(expected)
+    drawn = plan.composition(0, 6000).pairs
+    assert [counts.asked for counts in drawn.values()] == pytest.approx(expected * 6000 * 4)
+    for counts, share in zip(drawn.values(), expected, strict=True):
+        assert abs(counts.examples / 4 - share * 6000) < 5 * np.sqrt(6000 * share * (1 - share))
+
+
 def test_sources_too_small_for_a_batch_are_named_and_not_drawn():
     plan = make(uneven(), monolingual=0.5, batch_size=20)
     assert plan.excluded == (

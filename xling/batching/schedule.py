@@ -94,6 +94,7 @@ class Schedule:
         known = len(self._source_T)
         if stop <= known:
             return
+        assert not self._limited or stop <= self._total_steps, f"step {stop - 1} is beyond the budget"
         stop = max(stop, 2 * known, _FIRST_SPAN)
         if self._limited:
             stop = min(stop, self._total_steps)
