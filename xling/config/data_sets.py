@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -36,6 +37,13 @@ class TrainingEntry(DatasetConfig):
         gt=0,
         description="Among several sets: a source is drawn in proportion to weight x size^(1/T). Only ratios count.",
     )
+    mined: str | None = Field(
+        None, description="Folder that `xling mine` wrote for this set: hard negatives, added to the set's own."
+    )
+
+    @property
+    def mined_folder(self) -> Path | None:
+        return None if self.mined is None else Path(self.mined).expanduser()
 
 
 _TrainChoice = Annotated[

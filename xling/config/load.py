@@ -53,7 +53,7 @@ class LoadedSweep:
 def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> LoadedSweep:
     """Read a sweep file and expand its grid.
 
-    ``path`` settings and ``storage`` may hold ``~`` and environment variables, and are relative to the
+    ``path``, ``mined`` and ``storage`` may hold ``~`` and environment variables, and are relative to the
     current working directory; they are absolute in what is returned.
 
     Args:
@@ -187,12 +187,12 @@ def _frozen(value: Any) -> Any:
 
 
 def _expand_places(value: Any, parts: Parts, position: Position, findings: Findings) -> Any:
-    """Make every ``path`` and ``storage`` absolute, with ``~`` and environment variables replaced."""
+    """Make every ``path``, ``mined`` and ``storage`` absolute, with ``~`` and environment variables replaced."""
     if isinstance(value, dict):
         return {key: _expand_places(item, (*parts, key), position, findings) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand_places(item, (*parts, index), position, findings) for index, item in enumerate(value)]
-    if not isinstance(value, str) or not (parts[-1] == "path" or parts == ("storage",)):
+    if not isinstance(value, str) or not (parts[-1] in ("path", "mined") or parts == ("storage",)):
         return value
     names = [first or second for first, second in _VARIABLE.findall(value)]
     unset = [name for name in names if name not in os.environ]

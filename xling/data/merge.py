@@ -14,9 +14,10 @@ from itertools import accumulate
 from typing import overload
 
 from xling.config.labels import make_unique
-from xling.config.schema import DatasetConfig
+from xling.config.schema import DatasetConfig, TrainingEntry
 from xling.data import registry
 from xling.data.fingerprint import fingerprint_items, fingerprint_retrieval
+from xling.data.mined import with_mined
 from xling.data.overlap import HeldOut
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet, sorted_passages
 from xling.errors import DataError
@@ -27,13 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def load_training(entries: Sequence[DatasetConfig]) -> TrainingSet:
-    """The one set there is, or all merged, in the order given.
+    """The one set there is, or all merged, in the order given; each with the negatives mined for it, if any.
 
     Raises:
-        DataError: files are wrong, two entries are the same data, or one is held out whole by the others.
+        DataError: files are wrong, two entries are the same data, one is held out whole by the others, or
+            negatives were mined for other data.
     """
     if len(entries) == 1:
-        return registry.get(entries[0].dataset).load_training(entries[0])
+        return _with_mined(entries[0], registry.get(entries[0].dataset).load_training(entries[0]))
     names = set_names(entries)
     trainings, held_out = [], []
     for entry in entries:
@@ -44,8 +46,14 @@ def load_training(entries: Sequence[DatasetConfig]) -> TrainingSet:
     parts = []
     for number, (name, training) in enumerate(zip(names, trainings, strict=True)):
         others = [held for other, held in enumerate(held_out) if other != number]
-        parts.append((name, training, _kept(name, training, others)))
+        kept = _kept(name, training, others)
+        parts.append((name, _with_mined(entries[number], training, kept), kept))
     return _merged(parts)
+
+
+def _with_mined(entry: DatasetConfig, training: TrainingSet, kept: Sequence[int] | None = None) -> TrainingSet:
+    folder = entry.mined_folder if isinstance(entry, TrainingEntry) else None
+    return training if folder is None else with_mined(training, folder, kept)
 
 
 def load_dev(entries: Sequence[DatasetConfig]) -> RetrievalSet:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-from xling.config.schema import DatasetConfig
+from xling.config.schema import DatasetConfig, TrainingEntry
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import ConfigError, XlingError
 from xling.languages import check_language
@@ -129,6 +129,7 @@ def problems(config: DatasetConfig, role: Role) -> list[Problem]:
         return [("dataset", unknown(config.dataset, names()))]
     adapter = get(config.dataset)
     found = [*_role_problems(adapter, config, role), *_option_problems(adapter, config), *_list_problems(config)]
+    found += _mined_problems(config)
     path_problems = _path_problems(adapter, config)
     if found or path_problems:
         return [*found, *path_problems]
@@ -191,6 +192,13 @@ def _path_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:
     if not Path(config.path).expanduser().exists():
         return [("path", f"is {config.path!r}, which does not exist; it must name {adapter.path_needed}")]
     return []
+
+
+def _mined_problems(config: DatasetConfig) -> list[Problem]:
+    folder = config.mined_folder if isinstance(config, TrainingEntry) else None
+    if folder is None or folder.is_dir():
+        return []
+    return [("mined", f"is {str(folder)!r}, which is no folder; it must name the one that `xling mine --out` wrote")]
 
 
 def _language_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:

@@ -64,7 +64,7 @@ class ItemAdapter(Adapter):
 
     def _items(self, config: DatasetConfig) -> Items:
         """What was read last is kept: the training set and its dev split are asked for one after the other."""
-        key = (config.model_dump_json(exclude={"weight"}), _state(config.path))
+        key = (config.model_dump_json(exclude={"weight", "mined"}), _state(config.path))
         if self._last is None or self._last[0] != key:
             self._last = None  # frees the old one before the new is read
             self._last = (key, self.read_items(config))
