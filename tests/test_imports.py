@@ -20,6 +20,7 @@ ROOMS = [
     "batching",
     "model",
     "evaluate",
+    "mine",
     "train",
     "track",
     "report",

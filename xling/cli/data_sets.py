@@ -46,7 +46,7 @@ def check(
     from xling.sweep.data_check import check_set, check_sweep
 
     if spec.endswith((".yaml", ".yml")):
-        _refuse_options(path=path, languages=languages, title=titles, split=split, limit=limit, model=model)
+        refuse_options(path=path, languages=languages, title=titles, split=split, limit=limit, model=model)
         from xling.config.load import load_sweep
         from xling.sweep.registered import check_registered
 
@@ -68,7 +68,7 @@ def check(
     check_set(config, model, console(), rows=rows, as_json=json)
 
 
-def _refuse_options(**given: object) -> None:
+def refuse_options(**given: object) -> None:
     """A sweep file says all that itself."""
     wrong = [f"--{name}" for name, value in given.items() if value]
     if wrong:

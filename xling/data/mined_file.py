@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xling.data.fingerprint import fingerprint
 from xling.data.files import BadRow, BadRows, id_of, list_of, read_jsonl, read_text, shown, text_of
+from xling.data.fingerprint import fingerprint
 from xling.errors import DataError
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -58,13 +58,12 @@ class MinedRow:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What speaks for the rows. ``about`` is the whole file."""
+    """What speaks for the rows."""
 
     training: str  # fingerprint of the training set they were mined for
     name: str  # of that set
     rows: int
     digest: str
-    about: Mapping[str, Any]
 
 
 def write_mined(folder: Storage, lines: Iterable[bytes], about: Mapping[str, Any]) -> None:
@@ -105,12 +104,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(f"{path}: is not of mined negatives, must be what `xling mine` wrote")
     if about.get("version") != VERSION:
         raise DataError(f"{path}: is version {shown(about.get('version'))} of the format, must be {VERSION}; {_AGAIN}")
-    training = about.get("training")
+    training, rows, digest = about.get("training"), about.get("rows"), about.get("digest")
     training = training if isinstance(training, dict) else {}
-    found = (training.get("fingerprint"), training.get("name"), about.get("rows"), about.get("digest"))
-    if not all(type(value) is kind for value, kind in zip(found, (str, str, int, str), strict=True)):
+    of_set, name = training.get("fingerprint"), training.get("name")
+    if not (isinstance(of_set, str) and isinstance(name, str) and isinstance(digest, str) and type(rows) is int):
         raise DataError(f"{path}: lacks the training set, the number of rows or their digest; {_AGAIN}")
-    return Manifest(*found, about)
+    return Manifest(of_set, name, rows, digest)
 
 
 def read_rows(folder: Path, manifest: Manifest, check: Callable[[MinedRow], None]) -> list[MinedRow]:

@@ -52,7 +52,7 @@ def evaluate_by_shards(
         ResourceError: the memory budget is too small.
     """
     layout = build_layout(retrieval)
-    vectors = _Vectors(layout, tokens, settings, place, store, load, tasks, tell)
+    vectors = Vectors(layout, tokens, settings, place, store, load, tasks, tell)
     queries_QD, corpora = vectors.queries(), vectors.corpora()
     settings = settings.model_copy(update={"depth": max(settings.depth, layout.answer_depth)})
     plan = plan_search(settings, tasks, corpora, *queries_QD.shape, pooled=layout.pooled)
@@ -74,7 +74,7 @@ def evaluate_by_shards(
 
 
 @dataclass(frozen=True, slots=True)
-class _Vectors:
+class Vectors:
     """The embeddings of a set: queries in memory, passages as shards."""
 
     layout: Layout

@@ -57,7 +57,7 @@ def evaluate_models(
     """
     sets = [_load(dataset, pairs) for dataset in datasets]
     root = Storage(storage)
-    sources = _sources(model, root)
+    sources = model_sources(model, root)
     several = len(sources) * len(sets) > 1
     results = []
     with ray_cluster(address):
@@ -66,7 +66,7 @@ def evaluate_models(
                 for retrieval in sets:
                     below = f"{name}/{retrieval.name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
-                    with _progress(console, f"{name} on {retrieval.name}", as_json) as tell:
+                    with progress_bar(console, f"{name} on {retrieval.name}", as_json) as tell:
                         result = _score(root, folder, retrieval, settings, workers, runs, tell)
                     if out is not None:
                         result.save(Storage(str(out / below)))
@@ -103,7 +103,8 @@ def _score(
 
 
 @contextmanager
-def _progress(console: Console, title: str, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(console: Console, title: str, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """Bars of the stages of an evaluation, or of another search, while the block runs."""
     with Bar(console=console, transient=True, disable=as_json) as bar:
         tasks = {stage: bar.add_task(f"{title}: {stage} …", total=None) for stage in ("encode", "score")}
         yield lambda progress: bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
@@ -122,7 +123,7 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
         console.print(as_rich(nearest, title, lead=1))
 
 
-def _sources(model: str, root: Storage) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
+def model_sources(model: str, root: Storage) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
     """What the user named, each as a local folder while it is open: a path, a sweep of the storage (all its
     trained cells), SWEEP/CELL, else an id on the hub."""
     if Path(model).is_dir():
