@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -45,11 +46,29 @@ def describe_training(training: TrainingSet, rows: int, count_tokens: CountToken
         "items_in_several_languages": parallel,
         "hard_negatives": negatives,
         "hard_negative_texts": len(training.negatives),
+        "hard_negatives_a_pair": {
+            code: {str(count): pairs for count, pairs in sorted(of.items())}
+            for code, of in negatives_a_pair(training).items()
+        },
         "names": len(training.names),
         "sets": dict(training.sets),
         "languages": languages,
         "rows": [_item(item) for item in _spaced(training.items, rows)],
     }
+
+
+def negatives_a_pair(training: TrainingSet) -> dict[str, dict[int, int]]:
+    """How many pairs have how many hard negatives, by language of the passage; empty where none has any.
+
+    A pair is an item's passage in a language, with its question in whatever language.
+    """
+    if not training.negatives:
+        return {}
+    counts: dict[str, Counter[int]] = {code: Counter() for code in training.languages}
+    for item in training.items:
+        for code, pair in item.texts.items():
+            counts[code][len(pair.negatives)] += 1
+    return {code: dict(of) for code, of in counts.items()}
 
 
 def describe_retrieval(

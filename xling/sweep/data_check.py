@@ -208,6 +208,8 @@ def _print_set(described: dict[str, Any], console: Console) -> None:
     figures = [f"{described[key]:,} {key.replace('_', ' ')}" for key in counted if described.get(key)]
     figures += [f"{name}: {count:,}" for name, count in described.get("sets", {}).items()]
     console.print(f"{described['name']} ({described['role']}): {', '.join(figures)}", soft_wrap=True)
+    if described.get("hard_negatives"):
+        _print_negatives(described["hard_negatives_a_pair"], console)
     languages = described["languages"]
     counts = {code: [f"{row['items']:,}", f"{row['passages']:,}"] for code, row in languages.items()}
     _print_lengths("characters", languages, counts, console)
@@ -222,6 +224,13 @@ def _print_set(described: dict[str, Any], console: Console) -> None:
             for passage in row["relevant"]:
                 console.print(f"        {passage['language']}  {passage['passage']}", soft_wrap=True)
     console.print()
+
+
+def _print_negatives(counts: dict[str, dict[str, int]], console: Console) -> None:
+    """For each language of passages how many pairs have how many hard negatives."""
+    for code, of in counts.items():
+        listed = ", ".join(f"{number} in {pairs:,}" for number, pairs in of.items())
+        console.print(f"  hard negatives a pair, passages in {code}: {listed}", soft_wrap=True)
 
 
 def _print_lengths(
