@@ -21,7 +21,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "score", "compare", "ui", "data", "presets", "track"),
+    *("results", "evaluate", "score", "compare", "mine", "ui", "data", "presets", "track"),
 ]
 GOOD = """\
 name: small

@@ -142,7 +142,10 @@ def test_the_same_bytes_whatever_the_cut(tmp_path: Path, monkeypatch, tasks: int
     one = list(mined(tmp_path / "one", training, pairs, rule, loaded=loaded).lines())
     monkeypatch.setattr(miner, "_SLACK", tasks)
     tight = EvaluationConfig(memory_budget=f"{24 * tasks}MiB", embedding_dtype="float32")
-    assert list(mined(tmp_path / "other", training, pairs, rule, loaded=loaded, settings=tight, tasks=tasks).lines()) == one
+    assert (
+        list(mined(tmp_path / "other", training, pairs, rule, loaded=loaded, settings=tight, tasks=tasks).lines())
+        == one
+    )
     monkeypatch.setattr(miner, "BLOCK", 64)
     assert list(mined(tmp_path / "third", training, pairs, rule, loaded=loaded).lines()) == one
 

@@ -67,9 +67,9 @@ class Request:
         if not 1 <= rule.first <= rule.last:
             problems.append(f"--ranks is {rule.first}-{rule.last}, must rise from 1 on, as in 10-100")
         elif rule.per_question > rule.last - rule.first + 1:
-            room = rule.last - rule.first + 1
             problems.append(
-                f"--per-question is {rule.per_question}, --ranks has room for {room}; lower it or widen them"
+                f"--per-question is {rule.per_question}, must be at most the {rule.last - rule.first + 1} of --ranks; "
+                "lower it, or widen them"
             )
         if self.deepest < rule.last:
             problems.append(f"--depth is {self.deepest}, must be at least the last of --ranks, {rule.last}; raise it")

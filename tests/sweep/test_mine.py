@@ -1,0 +1,178 @@
+"""``xling mine`` as a user meets it; on a cluster, killed, and what is trained with its negatives."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commands import Command, kill_all, ray_processes
+
+from xling.config.load import load_sweep
+from xling.config.schema import DatasetConfig, ModelConfig, TrainingEntry
+from xling.data import registry
+from xling.data.merge import load_training
+from xling.data.mined_file import MANIFEST, ROWS
+from xling.errors import ConfigError, XlingError
+from xling.languages import LangPair
+from xling.mine.choose import Rule
+from xling.model.source import load_start, save_folder
+from xling.model.tokenizer import ensure_tokenizer
+from xling.storage import Storage
+from xling.sweep.jobs import build_study
+from xling.sweep.mine import Request, sweep_entries
+
+GEO = DatasetConfig(dataset="geo", languages=("de", "en"))
+MINE = ("mine", "geo", "--languages", "de,en", "--out", "mined")
+SWEEP = """\
+name: small
+model: {preset: tiny}
+data: {train: {dataset: geo, languages: [de, en]}}
+grid:
+  - data.train.mined: [null, mined]
+    train.hard_negatives: [0, 2]
+"""
+
+
+@pytest.fixture
+def xling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a command in an empty folder; errors come as they are."""
+    from xling import cli
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: cli.app(list(arguments), standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((*MINE, "--model", "tiny"), "--model is 'tiny', a preset without weights, must be a trained encoder"),
+        ((*MINE, "--model", "./none"), "model folder ./none does not exist"),
+        ((*MINE, "--model", "x", "--within", "X-Z"), "--within is 'X-Z', must be X-X or X-Y"),
+        ((*MINE, "--model", "x", "--within", "X-X", "--pairs", "de-en"), "--within and --pairs exclude each other"),
+        ((*MINE, "--model", "x", "--pairs", "de"), "--pairs 'de' is not a language pair"),
+        ((*MINE, "--model", "x", "--ranks", "10"), "--ranks is '10', must be two ranks joined by a hyphen"),
+        ((*MINE, "--model", "x", "--ranks", "20-10"), "--ranks is 20-10, must rise from 1 on"),
+        ((*MINE, "--model", "x", "--ranks", "0-10"), "--ranks is 0-10, must rise from 1 on"),
+        ((*MINE, "--model", "x", "--ranks", "1-5"), "--per-question is 8, must be at most the 5 of --ranks"),
+        ((*MINE, "--model", "x", "--depth", "50"), "--depth is 50, must be at least the last of --ranks, 100"),
+        ((*MINE, "--model", "x", "--margin", "-0.1"), "--margin is -0.1, must be within 0..2"),
+        ((*MINE, "--model", "x", "--max-share", "95"), "--max-share is 95, must be above 0 and at most 1"),
+        ((*MINE, "--model", "x", "--choose", "best"), "--choose is 'best', must be top or random"),
+        ((*MINE, "--model", "x", "--seed", "1"), "--seed goes with --choose random"),
+        ((*MINE, "--model", "x", "--bad-rows", "count"), "--bad-rows is 'count', must be stop or skip"),
+        ((*MINE, "--model", "x", "--set", "index.kind=tree"), "--set: index.kind"),
+        ((*MINE, "--model", "x", "--limit", "5"), "--limit is given, but geo does not take it"),
+        (("mine", "geoo", "--out", "o", "--model", "."), "dataset is 'geoo', must be one of"),
+        (("mine", "s.yaml", "--out", "o", "--model", "x", "--limit", "5"), "--limit goes with a data set's name"),
+    ],
+)
+def test_what_is_wrong_is_one_message(xling, arguments: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(XlingError) as refusal:
+        xling(*arguments)
+    assert problem in str(refusal.value)
+
+
+def test_all_that_contradicts_itself_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        Request(True, (LangPair("de", "en"),), Rule(first=1, last=3, margin=3.0), 2)
+    assert len(refusal.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("is_cross", "pairs", "expected"),
+    [
+        (None, "", "de-de en-en"),
+        (False, "", "de-de en-en"),
+        (True, "", "de-en en-de"),
+        (None, "en-de en-en", "en-de en-en"),
+    ],
+)
+def test_which_pairs_are_mined(is_cross: bool | None, pairs: str, expected: str) -> None:
+    training = registry.get("geo").load_training(GEO)
+    asked = Request(is_cross, tuple(map(LangPair.parse, pairs.split())), Rule(), 1000)
+    assert " ".join(map(str, asked.pairs_of(training))) == expected
+
+
+def test_pairs_that_the_set_has_not_are_refused() -> None:
+    training = registry.get("geo").load_training(DatasetConfig(dataset="geo", languages=("de",)))
+    with pytest.raises(ConfigError, match="--pairs is 'en', must be one of de"):
+        Request(None, (LangPair("en", "de"),), Rule(), 1000).pairs_of(training)
+    with pytest.raises(ConfigError, match="no item of geo is in two languages; use X-X"):
+        Request(True, (), Rule(), 1000).pairs_of(training)
+
+
+def test_a_sweeps_training_sets_are_mined_without_what_was_mined_before(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SWEEP)
+    assert sweep_entries(load_sweep(Path("small.yaml"))) == [TrainingEntry(dataset="geo", languages=("de", "en"))]
+    Path("two.yaml").write_text(SWEEP.replace("data.train.mined: [null, mined]", "data.train.languages: [[de], [en]]"))
+    with pytest.raises(ConfigError, match=r"two.yaml: its cells train on 2 different data; name a data set"):
+        sweep_entries(load_sweep(Path("two.yaml")))
+
+
+def folder_of_weights(folder: Path, preset: str = "tiny") -> Path:
+    """An encoder as it begins, with geo's tokenizer."""
+    storage = Storage(str(folder / "tokenizer"))
+    ensure_tokenizer(storage, registry.get("geo").load_training(GEO))
+    (tokenizer,) = (folder / "tokenizer" / "tokenizers").iterdir()
+    settings = ModelConfig(preset=preset, max_query_tokens=48, max_passage_tokens=48)
+    save_folder(folder / "model", load_start(settings, 0, tokenizer))
+    return folder / "model"
+
+
+def run(folder: Path, *arguments: str) -> dict:
+    command = Command(*arguments, "--json", folder=folder)
+    out, _ = command.process.communicate(timeout=240)
+    assert command.process.returncode == 0, out
+    return json.loads(out[out.index("{") :])
+
+
+@pytest.mark.slow
+def test_a_mine_that_was_killed_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = str(folder_of_weights(tmp_path, "mid"))
+    pairs = ("--pairs", "de-de,en-de,de-en", "--margin", "0.0", "--ranks", "2-60", "--choose", "random", "--seed", "3")
+    before = ray_processes()
+    killed = Command(*MINE, "--model", model, *pairs, folder=tmp_path)
+    shards = tmp_path / "runs" / "embeddings"
+    deadline = time.monotonic() + 200
+    while len(list(shards.glob("*/*.npy"))) < 1:
+        assert killed.process.poll() is None, killed.process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(killed.process.pid, signal.SIGKILL)
+    kill_all(ray_processes() - before)
+    killed.process.wait()
+    assert not (tmp_path / "mined" / MANIFEST).exists()
+    kept = {file: file.stat().st_mtime_ns for file in shards.glob("*/*.npy")}
+
+    keep = ("--set", "keep_embeddings=true")
+    told = run(tmp_path, *MINE, "--model", model, *pairs, *keep)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept, "what was encoded was encoded again"
+    assert set(told["counts"]) == {"de-de", "en-de", "de-en"}
+    assert not list(shards.glob("*/mined-*")), "blocks stay where the mine is finished"
+
+    other = tmp_path / "other"
+    other.mkdir()
+    run(other, *MINE, "--model", model, *pairs, "--workers", "1")
+    assert not list((other / "runs" / "embeddings").glob("*/*"))
+    for name in (ROWS, MANIFEST):
+        assert (other / "mined" / name).read_bytes() == (tmp_path / "mined" / name).read_bytes()
+
+    rows = [json.loads(line) for line in gzip.decompress((other / "mined" / ROWS).read_bytes()).splitlines()]
+    assert len(rows) == json.loads((other / "mined" / MANIFEST).read_text())["rows"]
+    assert all(max(row["scores"]) <= row["positive"] for row in rows)
+    assert sum(len(row["negatives"]) for row in rows) == sum(of["negatives"] for of in told["counts"].values())
+    with_them = load_training([TrainingEntry(dataset="geo", languages=("de", "en"), mined=str(other / "mined"))])
+    first = next(row for row in rows if row["query_language"] == row["passage_language"] == "de")
+    item = next(item for item in with_them.items if item.id == first["item"])
+    assert set(first["negatives"]) <= set(item.texts["de"].negatives)
+    (other / "small.yaml").write_text(SWEEP.replace("mined]", f"{other / 'mined'}]"))
+    plain, mined = build_study(load_sweep(other / "small.yaml").cells).cells
+    assert plain.training == registry.get("geo").load_training(GEO).fingerprint
+    assert mined.training == with_them.fingerprint
+    assert plain.id != mined.id
