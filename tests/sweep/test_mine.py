@@ -86,9 +86,9 @@ def test_all_that_contradicts_itself_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("is_cross", "pairs", "expected"),
     [
-        (None, "", "de-de en-en"),
-        (False, "", "de-de en-en"),
-        (True, "", "de-en en-de"),
+        (None, "", "en-en de-de"),
+        (False, "", "en-en de-de"),
+        (True, "", "en-de de-en"),
         (None, "en-de en-en", "en-de en-en"),
     ],
 )

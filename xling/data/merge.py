@@ -46,9 +46,15 @@ def load_training(entries: Sequence[DatasetConfig]) -> TrainingSet:
     parts = []
     for number, (name, training) in enumerate(zip(names, trainings, strict=True)):
         others = [held for other, held in enumerate(held_out) if other != number]
-        kept = _kept(name, training, others)
-        parts.append((name, _with_mined(entries[number], training, kept), kept))
-    return _merged(parts)
+        parts.append((name, training, _kept(name, training, others)))
+    merged = _merged(parts)
+    mined = [
+        (name, _with_mined(entry, training, kept), kept)
+        for entry, (name, training, kept) in zip(entries, parts, strict=True)
+    ]
+    if not any(training.unmined for _, training, _ in mined):
+        return merged
+    return replace(_merged(mined), unmined=merged.fingerprint)
 
 
 def _with_mined(entry: DatasetConfig, training: TrainingSet, kept: Sequence[int] | None = None) -> TrainingSet:

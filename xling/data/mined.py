@@ -62,6 +62,7 @@ def with_mined(training: TrainingSet, folder: Path, kept: Sequence[int] | None =
         items=_Items(training.items, training.languages, merged),
         fingerprint=fingerprint(_parts(training.fingerprint, merged)),
         negatives=_Texts(training.negatives, _passage_texts(training, merged)),
+        unmined=training.fingerprint,
     )
 
 

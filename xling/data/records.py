@@ -43,6 +43,12 @@ class TrainingSet:
     negatives: Mapping[str, str] = field(default_factory=dict)  # texts of all hard negatives, by passage id
     sets: tuple[tuple[str, int], ...] = ()  # of several sets merged: name and number of items, in the order of items
     notes: tuple[str, ...] = ()  # what was left out in reading it, for the user to see
+    unmined: str = ""  # the fingerprint without the negatives that were mined for it; empty where there are none
+
+    @property
+    def texts(self) -> str:
+        """Fingerprint of what a tokenizer is learnt from and a size starts from: mined negatives change neither."""
+        return self.unmined or self.fingerprint
 
 
 @dataclass(frozen=True, slots=True)

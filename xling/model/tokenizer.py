@@ -137,7 +137,7 @@ def tokenizer_folder(storage: Storage, training: TrainingSet) -> Iterator[Path]:
     Raises:
         DataError: the training set has no text.
     """
-    path = tokenizer_path(training.fingerprint)
+    path = tokenizer_path(training.texts)
     if not _is_whole(storage, path):
         _publish(storage, path, train_tokenizer(_training_texts(training)))
     with storage.local_copy(path) as folder:

@@ -54,7 +54,7 @@ class Job:
     alpha: float  # of a schedule, its mean over the budget
     config: CellConfig
     training: str  # fingerprint of the training set, or of its names for a warm start
-    texts: str  # fingerprint of the training set: the tokenizer of a built preset is made from it
+    texts: str  # fingerprint of the training set without mined negatives: a built preset's tokenizer goes by it
     weights: str  # digest of the weights before any training of ours
     dev: str = ""  # fingerprint of the dev set
     warm: str | None = None  # id of the warm start it begins from
@@ -92,6 +92,14 @@ class Study:
     trainings: dict[str, TrainingSet]  # by fingerprint
     retrievals: dict[str, RetrievalSet]  # dev and evaluation sets, by fingerprint
     overlaps: tuple[tuple[str, Overlap], ...]  # by the evaluation set's name, where there is any
+
+    def training_of(self, job: Job) -> TrainingSet:
+        """The set whose items, or for a warm start whose names, a job trains on."""
+        return next(
+            found
+            for found in self.trainings.values()
+            if found.texts == job.texts and job.training in (found.fingerprint, found.names_fingerprint)
+        )
 
     @property
     def warm_by_id(self) -> dict[str, Job]:
@@ -175,7 +183,7 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
             config.model,
             weights_digest=digest,
             names_fingerprint=training.names_fingerprint,
-            training_fingerprint=training.fingerprint,
+            training_fingerprint=training.texts,
         )
     identity = train_id(config, training_fingerprint=training.fingerprint, weights_digest=digest, warm_id=warm)
     dev = data.dev(config.data).fingerprint
@@ -195,7 +203,7 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
         alpha=alpha_of(cell),
         config=config,
         training=training.fingerprint,
-        texts=training.fingerprint,
+        texts=training.texts,
         weights=digest,
         dev=dev,
         warm=warm,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import EvaluationConfig, TrainingEntry
@@ -33,20 +32,21 @@ from xling.mine.miner import mine
 from xling.model import presets
 from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
+from xling.report.tables import as_rich
 from xling.storage import Storage
 from xling.sweep.runner import ray_cluster
 from xling.sweep.standalone import model_sources, progress_bar
 
 VERSIONS = ("xling", "torch", "transformers", "tokenizers", "faiss-cpu", "numpy")  # that the manifest records
-_COLUMNS = {
-    "questions": "questions",
-    "full": "all found",
-    "few": "fewer",
-    "none": "none",
-    "negatives": "negatives",
-    "equal": "positive\nor equal",
-    "near": "too near\nthe positive",
-    "article": "same\narticle",
+_COLUMNS = {  # by field of the counts: its heading, and what it says
+    "questions": ("asked", "questions whose item has a passage in the language searched"),
+    "full": ("full", "got as many negatives as asked for"),
+    "few": ("few", "got fewer"),
+    "none": ("none", "got none"),
+    "negatives": ("negatives", "all that were found"),
+    "equal": ("equal", "candidates left out: the item's passage, or equal to it in some language"),
+    "article": ("article", "candidates left out: of the item's article"),
+    "near": ("near", "candidates within the ranks left out by margin or share"),
 }
 
 
@@ -238,12 +238,11 @@ def _settings(request: Request, settings: EvaluationConfig, gpus: float) -> dict
 def _show(about: Mapping[str, Any], out: Path, console: Console) -> None:
     counts = {name: Counts(**of) for name, of in about["counts"].items()}
     total = sum(counts.values(), Counts())
-    columns = {field: title for field, title in _COLUMNS.items() if field != "article" or total.article}
-    table = Table("pair", title=f"Hard negatives for {about['training']['name']}, by {about['model']['name']}")
-    for title in columns.values():
-        table.add_column(title, justify="right", no_wrap=True)
+    columns = {field: of for field, of in _COLUMNS.items() if field != "article" or total.article}
     rows = {**counts, "all": total} if len(counts) > 1 else counts
-    for name, of in rows.items():
-        table.add_row(name, *(f"{getattr(of, field):,}" for field in columns))
-    console.print(table)
+    body = [[name, *(f"{getattr(of, field):,}" for field in columns)] for name, of in rows.items()]
+    title = f"Hard negatives for {about['training']['name']}, by {about['model']['name']}"
+    console.print(as_rich((["pair", *(heading for heading, _ in columns.values())], body), title, lead=1))
+    for heading, meaning in columns.values():
+        console.print(f"  {heading:9s} {meaning}")
     console.print(f"Written to {out}; train with `mined: {out}` beside the data set", soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from xling.data.records import TrainingSet
 from xling.data.stored import store_retrieval
 from xling.data.tokenize import tokenize_retrieval
 from xling.model.presets import BuiltPreset
@@ -27,14 +28,16 @@ def prepare_inputs(root: Storage, study: Study, jobs: Sequence[Job], tell: Calla
     starts: dict[tuple[str, str], LoadedModel] = {}
     told: set[tuple[tuple[str, str], str]] = set()
     for job in jobs:
+        training = study.training_of(job)
         key = (job.texts, job.config.model.model_dump_json(exclude={"warm_start", "dropout"}))
         if key not in starts:
             tell(f"Tokenising for {job.size}")
-            starts[key] = _start(root, study, job)
-            tokens = store_inputs(root, study.trainings[job.texts], starts[key])
-            _tell_cuts(tell, study.trainings[job.texts].name, tokens.truncated)
+            starts[key] = _start(root, training, job)
+        if (key, training.fingerprint) not in told:
+            told.add((key, training.fingerprint))
+            _tell_cuts(tell, training.name, store_inputs(root, training, starts[key]).truncated)
         if job.kind == "warm":
-            store_inputs(root, study.trainings[job.texts], starts[key], names=True)
+            store_inputs(root, training, starts[key], names=True)
         digest = tokenizer_digest(starts[key].tokenizer)
         for fingerprint in sorted({job.dev, *(e.fingerprint for e in job.evaluations)} - {""}):
             retrieval = study.retrievals[fingerprint]
@@ -53,8 +56,8 @@ def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, i
         tell(f"{name}: {sum(cut.values())} texts are cut to the token limits: {listed}")
 
 
-def _start(root: Storage, study: Study, job: Job) -> LoadedModel:
+def _start(root: Storage, training: TrainingSet, job: Job) -> LoadedModel:
     model = job.config.model
     if model.preset is not None and isinstance(get_preset(model.preset), BuiltPreset):
-        ensure_tokenizer(root, study.trainings[job.texts])
+        ensure_tokenizer(root, training)
     return load_untrained(root, model, job.config.seed, job.texts, job.weights)
