@@ -13,8 +13,10 @@ of lists, M mined negatives.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
+import faiss
 import numpy as np
 
 from xling.batching.counter_hash import counter_hash
@@ -108,8 +110,8 @@ def _nearest(threads: int, where: Where, queries_BD: Embeddings, depth: int) -> 
 
     A score is -inf where a passage outside the list may be as good.
     """
-    plan = MemoryPlan(1, where.block_bytes, len(queries_BD))
-    found_BK = places_of(Searcher(Here(threads), where.store, plan, depth, where.index).find(where.corpus, queries_BD))
+    find = _find_exactly if where.index is None or where.index.kind == "flat" else _find_by_index
+    found_BK = find(threads, where, queries_BD, depth)
     missing_BK = found_BK < 0
     places_BK = np.where(missing_BK, 0, found_BK)
     scores_BK = np.where(missing_BK, np.float32(-np.inf), _products(where, queries_BD, places_BK))
@@ -120,18 +122,48 @@ def _nearest(threads: int, where: Where, queries_BD: Embeddings, depth: int) -> 
     return places_BK, np.where(scores_BK > floor_B[:, None], scores_BK, np.float32(-np.inf)), is_whole_B
 
 
+def _find_exactly(threads: int, where: Where, queries_BD: Embeddings, depth: int) -> Indices:
+    """Places of the best passages, BK, in no order; a shard is in memory at a time.
+
+    Neither the order nor ties at the end matter here, which is what FAISS is three times faster for than
+    ``evaluate.topk``.
+    """
+    faiss.omp_set_num_threads(threads)
+    depth = min(depth, where.corpus.passages)
+    best_BK: Indices = np.zeros((len(queries_BD), 0), np.int64)
+    scores_BK: Scores = np.zeros((len(queries_BD), 0), np.float32)
+    for (shard,), first in where.corpus.parts([1] * len(where.corpus.shards)):
+        vectors_ND = np.ascontiguousarray(where.store.vectors(shard))
+        new_BK, rows_BK = faiss.knn(queries_BD, vectors_ND, min(depth, shard.texts), metric=faiss.METRIC_INNER_PRODUCT)
+        best_BK = np.concatenate([best_BK, rows_BK + first], axis=1)
+        scores_BK = np.concatenate([scores_BK, new_BK], axis=1)
+        if best_BK.shape[1] > depth:
+            kept_BK = np.argpartition(-scores_BK, depth - 1, axis=1)[:, :depth]
+            best_BK = np.take_along_axis(best_BK, kept_BK, axis=1)
+            scores_BK = np.take_along_axis(scores_BK, kept_BK, axis=1)
+    return best_BK
+
+
+def _find_by_index(threads: int, where: Where, queries_BD: Embeddings, depth: int) -> Indices:
+    """The same by the index; -1 where it found no more."""
+    plan = MemoryPlan(1, where.block_bytes, len(queries_BD))
+    return places_of(Searcher(Here(threads), where.store, plan, depth, where.index).find(where.corpus, queries_BD))
+
+
 def _products(where: Where, queries_BD: Embeddings, places_BK: Indices) -> Scores:
     """Inner products BK of queries with passages at some places, each summed alone and in one order."""
     products_BK = np.empty(places_BK.shape, np.float32)
-    size = max(1, where.block_bytes // (8 * queries_BD.shape[1]))
+    buffer_KD = np.empty((places_BK.shape[1], queries_BD.shape[1]), np.float32)
     for (shard,), first in where.corpus.parts([1] * len(where.corpus.shards)):
-        rows_E, columns_E = np.nonzero((places_BK >= first) & (places_BK < first + shard.texts))
-        if not len(rows_E):
+        row_E, column_E = np.nonzero((places_BK >= first) & (places_BK < first + shard.texts))
+        if not len(row_E):
             continue
         vectors_ND = where.store.vectors(shard)
-        for start in range(0, len(rows_E), size):
-            rows, columns = rows_E[start : start + size], columns_E[start : start + size]
-            passages_ED = vectors_ND[places_BK[rows, columns] - first]
-            passages_ED *= queries_BD[rows]
-            products_BK[rows, columns] = passages_ED.sum(axis=1)
+        edges = np.flatnonzero(np.diff(row_E, prepend=-1, append=len(places_BK)))
+        for start, stop in pairwise(edges.tolist()):
+            row, columns = row_E[start], column_E[start:stop]
+            passages_ED = buffer_KD[: stop - start]
+            np.take(vectors_ND, places_BK[row, columns] - first, axis=0, out=passages_ED, mode="clip")
+            np.multiply(passages_ED, queries_BD[row], out=passages_ED)
+            products_BK[row, columns] = np.add.reduce(passages_ED, axis=1)
     return products_BK
