@@ -38,7 +38,7 @@ def test_a_killed_process_costs_its_block_and_the_rows_are_those_of_one_process(
     training = small_training(items=400)
     pairs = all_pairs(training.languages)[:4]
     candidates = candidates_of(training, pairs)
-    rule = Rule(first=2, last=40, margin=0.0, max_share=None, choose="random", seed=1)
+    rule = Rule(first=2, last=40, max_share=None, choose="random", seed=1)
     loaded = toy_model()
     torch.set_num_threads(1)
 
