@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 
 from xling.batching.passages import all_passage_keys
 from xling.config.load import load_sweep
-from xling.config.schema import DatasetConfig, TrainingEntry
+from xling.config.schema import DatasetConfig, ModelConfig, TrainingEntry
 from xling.data import registry
 from xling.data.merge import load_training
 from xling.data.mined import with_mined
 from xling.data.mined_file import MANIFEST, ROWS, MinedRow, write_mined
 from xling.data.records import TrainingSet
 from xling.data.summary import negatives_a_pair
-from xling.data.training_tokens import _number, _number_negatives
+from xling.data.training_tokens import tokenize_training
 from xling.errors import ConfigError, DataError
 from xling.languages import LangPair
+from xling.model.tokenizer import train_tokenizer
 from xling.storage import Storage
 
 EN, ES = LangPair("en", "en"), LangPair("es", "es")
@@ -106,13 +107,14 @@ def test_negatives_of_all_questions_of_an_item_are_merged_in_turn(training: Trai
     assert merged.items[:2] == [merged.items[0], merged.items[1]]
 
 
-def test_batches_find_them_by_item_and_passage_language(training: TrainingSet, folder: Path) -> None:
+def test_batches_find_them_by_item_and_passage_language(training: TrainingSet, folder: Path, tmp_path: Path) -> None:
     merged = with_mined(training, folder)
-    numbers: dict[str, int] = {}
-    passages_IL, _ = _number(merged.items, merged.languages, numbers, lambda item, code: item.texts[code].passage_id)
-    negatives_N, offsets, alone = _number_negatives(merged.items, merged.languages, numbers)
-    assert alone == []  # all are passages of the set, whose tokens are there
-    assert negatives_N[offsets[0] : offsets[1]].tolist() == passages_IL[[1, 5, 2, 6], 0].tolist()
+    tokenizer = train_tokenizer(pair.passage for item in training.items for pair in item.texts.values())
+    limits = ModelConfig(preset="tiny", max_query_tokens=16, max_passage_tokens=16)
+    tokens = tokenize_training(Storage(str(tmp_path / "tokens")), tokenizer, "tokenizer", merged, limits)
+    expected = [tokens.passage(item, 0).tolist() for item in (1, 5, 2, 6)]
+    assert [ids.tolist() for ids in tokens.negatives(0, 0)] == expected
+    assert len(tokens.negative_rows(0, 1)) == len(tokens.negative_rows(2, 0)) == 0
     keys = all_passage_keys(merged)
     assert keys.negatives_N[:4].tolist() == keys.passages_IL[[1, 5, 2, 6], 0].tolist()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from xling.config.load import load_sweep
 from xling.config.schema import DatasetConfig, ModelConfig, TrainingEntry
 from xling.data import registry
 from xling.data.merge import load_training
-from xling.data.mined_file import MANIFEST, ROWS
+from xling.data.mined_file import MANIFEST, ROWS, MinedRow, write_mined
 from xling.errors import ConfigError, XlingError
 from xling.languages import LangPair
 from xling.mine.choose import Rule
@@ -25,7 +26,11 @@ from xling.model.tokenizer import ensure_tokenizer
 from xling.storage import Storage
 from xling.sweep.jobs import build_study
 from xling.sweep.mine import Request, sweep_entries
+from xling.sweep.prepare import prepare
+from xling.sweep.registered import check_registered
+from xling.train.inputs import load_inputs, load_start_model
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "hard_negatives.md"
 GEO = DatasetConfig(dataset="geo", languages=("de", "en"))
 MINE = ("mine", "geo", "--languages", "de,en", "--out", "mined")
 SWEEP = """\
@@ -113,6 +118,44 @@ def test_a_sweeps_training_sets_are_mined_without_what_was_mined_before(tmp_path
     Path("two.yaml").write_text(SWEEP.replace("data.train.mined: [null, mined]", "data.train.languages: [[de], [en]]"))
     with pytest.raises(ConfigError, match=r"two.yaml: its cells train on 2 different data; name a data set"):
         sweep_entries(load_sweep(Path("two.yaml")))
+
+
+def test_cells_with_and_without_differ_in_the_negatives_alone(tmp_path: Path) -> None:
+    training = registry.get("geo").load_training(GEO)
+    item, *others = (item.texts["en"].passage_id for item in training.items[:4])
+    rows = [MinedRow(training.items[0].id, LangPair("de", "en"), 0.5, tuple(others), (0.25, 0.25, 0.125))]
+    about = {"training": {"name": training.name, "fingerprint": training.fingerprint}}
+    write_mined(Storage(str(tmp_path / "mined")), (row.to_line() for row in rows), about)
+    warm = SWEEP.replace("{preset: tiny}", "{preset: tiny, warm_start: {steps: 5}}")
+    (tmp_path / "both.yaml").write_text(warm.replace("mined]", f"{tmp_path / 'mined'}]"))
+    (tmp_path / "plain.yaml").write_text(warm.partition("grid:")[0])
+    both, plain = (build_study(load_sweep(tmp_path / name).cells) for name in ("both.yaml", "plain.yaml"))
+    without, with_them = both.cells
+    assert without.id == plain.cells[0].id
+    assert without.id != with_them.id
+    assert without.training != with_them.training
+    assert [job.id for job in (*both.warm, *both.baselines)] == [job.id for job in (*plain.warm, *plain.baselines)]
+    assert both.training_of(without).negatives == {}
+    assert set(both.training_of(with_them).negatives) == set(others)
+    assert item not in both.training_of(with_them).negatives
+    root = Storage(str(tmp_path / "runs"))
+    prepare(root, "both", both, [*both.warm, *both.baselines, *both.cells], lambda line: None)
+    assert len(root.list("tokenizers")) == 1
+    start = load_start_model(root, with_them.config, texts=with_them.texts, weights=with_them.weights, warm=None)
+    inputs = load_inputs(root, with_them.training, start, with_them.config)
+    english = training.languages.index("en")
+    assert len(inputs.tokens.negatives(0, english)) == len(inputs.negative_keys_N) == 3
+
+
+def test_the_sweeps_of_the_docs_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("mined/within", "mined/across"):
+        Path(folder).mkdir(parents=True)
+    cells = []
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)):
+        Path(f"{number}.yaml").write_text(text)
+        cells.append(len(load_sweep(Path(f"{number}.yaml"), (), [check_registered]).cells))
+    assert cells == [1, 6]
 
 
 def folder_of_weights(folder: Path, preset: str = "tiny") -> Path:

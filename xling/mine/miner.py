@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from xling.batching.counter_hash import hash_texts
-from xling.config.evaluation import EvaluationConfig
+from xling.config.evaluation import EvaluationConfig, IndexConfig
 from xling.data.fingerprint import fingerprint
 from xling.data.mined_file import MinedRow
 from xling.evaluate.blocks import Load
 from xling.evaluate.encode import Embeddings, TextTokens
-from xling.evaluate.layout import Indices, PassageIds, build_layout
+from xling.evaluate.layout import Indices, Layout, build_layout
+from xling.evaluate.memory_plan import MemoryPlan
 from xling.evaluate.place import Call, Place
 from xling.evaluate.progress import Progress, Report
 from xling.evaluate.search import Corpus, plan_search
@@ -90,41 +91,81 @@ def mine(
     layout = build_layout(candidates.retrieval)
     vectors = Vectors(layout, tokens, settings, place, store, load, tasks, tell)
     queries_QD, corpora = vectors.queries(), dict(zip(layout.languages, vectors.corpora(), strict=True))
-    depth = {code: _depth(candidates, code, rule, deepest) for code in layout.languages}
-    at_most = settings.model_copy(update={"depth": max(depth.values())})
+    depths = {code: _depth(candidates, code, rule, deepest) for code in layout.languages}
+    at_most = settings.model_copy(update={"depth": max(depths.values())})
     plan = plan_search(at_most, tasks, list(corpora.values()), *queries_QD.shape, pooled=False)
+    search = _Search(candidates, layout, queries_QD, corpora, depths, deepest, rule, settings.index, store, plan)
     parts = Parts(store.url, _key(candidates, corpora, rule, settings, deepest))
-    blocks = [block for pair in pairs for block in _blocks(pair, candidates.asked(pair))]
-    missing = [block for block in blocks if not parts.has(block.name)]
-    shared = {code: [place.share(of) for of in candidates.passages[code]] for code in layout.languages}
+    blocks = {pair: list(_blocks(pair, candidates.asked(pair))) for pair in pairs}
+    missing = [block for of_pair in blocks.values() for block in of_pair if not parts.has(block.name)]
+    clock = _Clock(sum(len(b.rows) for of_pair in blocks.values() for b in of_pair), sum(len(b.rows) for b in missing))
+    for number, mined in place.run(mine_block, search.calls(place, missing), plan.tasks):
+        block = missing[number]
+        parts.write(block.name, list(search.lines(block, mined)), mined.counts)
+        tell(clock.after(len(block.rows)))
+    names = {pair: [block.name for block in of_pair] for pair, of_pair in blocks.items()}
+    counts = {pair: sum((parts.read(name)[1] for name in of_pair), Counts()) for pair, of_pair in names.items()}
+    return Mine(parts, names, counts)
 
-    def calls() -> Iterator[Call]:
-        for block in missing:
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What the blocks' tasks are given, and what their values mean."""
+
+    candidates: Candidates
+    layout: Layout
+    queries_QD: Embeddings  # of all languages
+    corpora: Mapping[str, Corpus]
+    depths: Mapping[str, int]
+    deepest: int
+    rule: Rule
+    index: IndexConfig | None
+    store: ShardStore
+    plan: MemoryPlan
+
+    def calls(self, place: Place, blocks: Sequence[_Block]) -> Iterator[Call]:
+        shared = {code: [place.share(array) for array in of] for code, of in self.candidates.passages.items()}
+        for block in blocks:
             code = block.pair.passage
             where = Where(
-                store, corpora[code], settings.index, depth[code], deepest, plan.block_bytes, min(plan.queries, BLOCK)
+                self.store,
+                self.corpora[code],
+                self.index,
+                self.depths[code],
+                self.deepest,
+                self.plan.block_bytes,
+                min(self.plan.queries, BLOCK),
             )
-            start = layout.query_texts(layout.languages.index(block.pair.query)).start
             word = int(hash_texts([str(block.pair)])[0])
-            questions = _questions(candidates, block, queries_QD, start)
-            yield place.threads, where, rule, word, questions, *shared[code]
+            yield place.threads, where, self.rule, word, self._questions(block), *shared[code]
 
-    total, done = sum(len(block.rows) for block in blocks), sum(len(block.rows) for block in blocks)
-    done -= sum(len(block.rows) for block in missing)
-    began, before = time.monotonic(), done
-    ids = {code: layout.passage_ids[layout.columns(number)] for number, code in enumerate(layout.languages)}
-    for number, mined in place.run(mine_block, calls(), plan.tasks):
-        block = missing[number]
-        parts.write(block.name, list(_lines(candidates, block, mined, ids[block.pair.passage])), mined.counts)
-        done += len(block.rows)
-        left = (total - done) * (time.monotonic() - began) / (done - before)
-        tell(Progress("score", done, total, left))
-    names: dict[LangPair, list[str]] = {pair: [] for pair in pairs}
-    counts = dict.fromkeys(pairs, Counts())
-    for block in blocks:
-        names[block.pair].append(block.name)
-        counts[block.pair] += parts.read(block.name)[1]
-    return Mine(parts, names, counts)
+    def _questions(self, block: _Block) -> Questions:
+        languages, candidates = self.layout.languages, self.candidates
+        items = candidates.items[block.pair.query][block.rows]
+        first = self.layout.query_texts(languages.index(block.pair.query)).start
+        return Questions(
+            self.queries_QD[first + block.rows],
+            items,
+            candidates.places_IL[items, languages.index(block.pair.passage)],
+            candidates.groups_I[items],
+            candidates.articles_I[items],
+        )
+
+    def lines(self, block: _Block, mined: Mined) -> Iterator[bytes]:
+        """The rows of the questions that negatives were found for."""
+        queries = self.candidates.retrieval.queries[block.pair.query]
+        ids = self.layout.passage_ids[self.layout.columns(self.layout.languages.index(block.pair.passage))]
+        edges = np.searchsorted(mined.rows_M, np.arange(len(block.rows) + 1)).tolist()
+        for number, (start, stop) in enumerate(pairwise(edges)):
+            if start == stop:
+                continue
+            yield MinedRow(
+                queries[int(block.rows[number])].id.partition("/")[2],
+                block.pair,
+                _shown(mined.positive_Q[number]),
+                tuple(ids[place] for place in mined.places_M[start:stop].tolist()),
+                tuple(map(_shown, mined.scores_M[start:stop])),
+            ).to_line()
 
 
 def _depth(candidates: Candidates, language: str, rule: Rule, deepest: int) -> int:
@@ -153,35 +194,21 @@ def _blocks(pair: LangPair, rows: Indices) -> Iterator[_Block]:
         yield _Block(pair, rows[start:stop], f"{pair}-{start}")
 
 
-def _questions(candidates: Candidates, block: _Block, queries_QD: Embeddings, first: int) -> Questions:
-    """Args: first: row of the language's first query among all."""
-    items = candidates.items[block.pair.query][block.rows]
-    column = candidates.retrieval.languages.index(block.pair.passage)
-    return Questions(
-        queries_QD[first + block.rows],
-        items,
-        candidates.places_IL[items, column],
-        candidates.groups_I[items],
-        candidates.articles_I[items],
-    )
-
-
-def _lines(candidates: Candidates, block: _Block, mined: Mined, ids: PassageIds) -> Iterator[bytes]:
-    """The rows of the questions that negatives were found for."""
-    queries = candidates.retrieval.queries[block.pair.query]
-    edges = np.searchsorted(mined.rows_M, np.arange(len(block.rows) + 1)).tolist()
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        if start == stop:
-            continue
-        item = queries[int(block.rows[number])].id.partition("/")[2]
-        yield MinedRow(
-            item,
-            block.pair,
-            _shown(mined.positive_Q[number]),
-            tuple(ids[place] for place in mined.places_M[start:stop].tolist()),
-            tuple(map(_shown, mined.scores_M[start:stop])),
-        ).to_line()
-
-
 def _shown(score: np.float32) -> float:
     return round(float(score), SCORE_DIGITS)
+
+
+@dataclass
+class _Clock:
+    """Progress in questions, and the seconds left at the rate so far."""
+
+    total: int
+    missing: int  # when it began
+    done: int = 0  # since then
+    started: float = field(default_factory=time.monotonic)
+
+    def after(self, questions: int) -> Progress:
+        self.done += questions
+        left = self.missing - self.done
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        return Progress("score", self.total - left, self.total, left / rate)
