@@ -23,7 +23,6 @@ from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_untrained
 from xling.train.loader import Loader
 from xling.train.memory import peak_bytes, reset_peak
-from xling.train.optim import steps_of_budget
 from xling.train.step import step
 from xling.train.task import Task, build_task
 from xling.train.worker import WorkerSpec
@@ -64,10 +63,9 @@ def calibrate(spec: WorkerSpec, evaluations: Sequence[str], device: torch.device
     start.encoder.to(device)
     inputs = load_inputs(root, spec.training, start, config)
     parameters, tokens_per_pair = start.encoder.parameters_non_embedding, inputs.tokens.mean_tokens_per_pair
-    total = steps_of_budget(config.train, parameters=parameters, tokens_per_pair=tokens_per_pair)
-    task = build_task(config, start, inputs, total_steps=total, rank=0, world_size=1, device=device)
+    task = build_task(config, start, inputs, total_steps=inputs.total_steps, rank=0, world_size=1, device=device)
     start_s = time.perf_counter() - began
-    step_s = _mean_step(task, steps) if total else 0.0
+    step_s = _mean_step(task, steps) if task.total_steps else 0.0
     dev_s = score_s = 0.0
     if spec.dev:
         scorer = DevScorer(root, spec.dev, start, 0, 1)
