@@ -271,3 +271,8 @@ def test_a_schedule_is_part_of_a_job_and_not_of_its_size(tmp_path):
     older = json.loads(study.cells[0].to_json())
     del older["schedule"]  # as it was stored before there were schedules
     assert Job.from_json(json.dumps(older)) == study.cells[0]
+
+
+def test_hard_negatives_of_data_without_any_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(DataError, match=r"`train.hard_negatives` is 2, needs training data with hard negatives"):
+        load(tmp_path, "train.hard_negatives=2")

@@ -51,9 +51,9 @@ class NegativeDraw:
         return self._keys
 
 
-def require_negatives(wanted: int, keys: Int64Array) -> None:
+def require_negatives(wanted: int, there: int) -> None:
     """Raises DataError when hard negatives are wanted of data that have none."""
-    if wanted and not len(keys):
+    if wanted and not there:
         raise DataError(
             f"`train.hard_negatives` is {wanted}, needs training data with hard negatives: these have none; "
             "train on a set that brings some, mine them (`xling mine`), or set it to 0"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xling.batching.negatives import require_negatives
 from xling.batching.pairs import pairs_by_kind
 from xling.config.grid import Cell, alpha_of, size_of
 from xling.config.identity import comparison_group, eval_id, train_id, warm_id
@@ -171,6 +172,7 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
     config = cell.config
     training = data.training(config.data)
     pairs_by_kind(config.mix, training.languages)  # refuses pairs that the data cannot have, before anything is trained
+    require_negatives(config.train.hard_negatives, len(training.negatives))
     if config.model.warm_start is not None and not training.names:
         raise DataError(
             f"model.warm_start needs a data set with parallel names, {config.data.training_name!r} has none; "

@@ -53,7 +53,7 @@ def build_task(
     Raises:
         DataError: hard negatives are asked for, and the data have none.
     """
-    require_negatives(config.train.hard_negatives, inputs.negative_keys_N)
+    require_negatives(config.train.hard_negatives, len(inputs.negative_keys_N))
     backbone = start.encoder.backbone
     if config.train.gradient_checkpointing:
         backbone.activation_checkpointing_enable({"use_reentrant": False})
