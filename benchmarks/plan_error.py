@@ -63,7 +63,7 @@ def row(root: Storage, sweep: str, cell: dict[str, Any]) -> tuple[str, tuple[flo
     """A cell's label; its seconds, foretold and real; its worker's MiB, likewise."""
     job = CellFolder(root.child(f"{sweep}/cells/{cell['id']}"))
     took = sum(attempt["end"]["ended"] - attempt["started"] for attempt in job.attempts())
-    held = job.storage.read_json("model/trained.json")["peak_bytes"]
+    held = job.storage.read_json("used.json")["peak_bytes"]
     return cell["label"], (cell["seconds"], took), (cell["worker_bytes"] / 2**20, held / 2**20)
 
 

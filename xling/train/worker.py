@@ -285,6 +285,7 @@ class _Job:
             "dev": state.best_dev if self._task.config.keep == "best" else state.dev,
             "total_steps": self._task.total_steps,
             "parameters": self._task.encoder.parameters_total,
-            "peak_bytes": peak_bytes(self._task.device),  # of this attempt, and of rank 0
         }
+        # Apart from the model's own file, which is the same however often it is trained. Of this attempt, and of rank 0.
+        self._cell.write_json("used.json", {"peak_bytes": peak_bytes(self._task.device)})
         publish_model(self._cell, self._start, about)
