@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from xling import cli
+from xling.config import presets
 from xling.data import registry
 from xling.errors import ConfigError
 
@@ -21,7 +22,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "score", "compare", "mine", "ui", "data", "presets", "track"),
+    *("results", "evaluate", "score", "compare", "mine", "ui", "data", "models", "track"),
 ]
 GOOD = """\
 name: small
@@ -231,10 +232,26 @@ def test_data_sets_and_presets_are_listed(xling):
     status, out, _ = xling("data", "list")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == registry.names()
-    status, out, _ = xling("presets")
+    status, out, _ = xling("models")
     assert status == 0
-    assert {"tiny", "mini", "mid", "small", "base", "large"} <= {line.split()[0] for line in out.splitlines()}
-    assert all(len(line.split()) > 2 for line in out.splitlines())
+    heads, *rows = out.split("\n\n")[0].splitlines()
+    assert heads.split()[0] == "preset"
+    assert [row.split()[0] for row in rows] == presets.names()
+    e5 = next(row for row in rows if row.startswith("e5-small"))
+    expected = ("12 x 384", "117.5", "21.3", "3e-05", "512", "MIT", "intfloat/multilingual-e5-small", '"passage: "')
+    assert all(part in e5 for part in expected)
+    status, out, _ = xling("models", "--json")
+    assert [about["name"] for about in json.loads(out)] == presets.names()
+
+
+def test_a_preset_is_shown_whole(xling):
+    status, out, _ = xling("models", "labse")
+    assert status == 0
+    expected = ("sentence-transformers/LaBSE", "Apache-2.0", "pooling cls", "501,153", "470,926,848", "preset: labse")
+    assert all(part in out for part in expected)
+    status, _, err = xling("models", "labs")
+    assert status == 2
+    assert "did you mean 'labse'" in err
 
 
 @pytest.fixture

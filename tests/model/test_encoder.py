@@ -3,8 +3,9 @@ import torch
 from small_models import TEXTS, tiny_model
 from transformers import AutoModel, BertConfig, XLMRobertaConfig
 
-from xling.model import presets
-from xling.model.encoder import DualEncoder, build_backbone
+from xling.config import presets
+from xling.model.encoder import DualEncoder
+from xling.model.fresh import build_backbone
 
 SMALL = {
     "vocab_size": 50,

@@ -153,6 +153,9 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", help="A field of a sweep's evaluation section: index.kind=ivf. Repeatable."),
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
     storage: StorageOption = "runs",
     address: Address = None,
@@ -192,6 +195,7 @@ def evaluate(
         run_files=run_files,
         out=out,
         as_json=json,
+        trust_remote_code=trust_remote_code,
     )
 
 
@@ -216,12 +220,17 @@ def track_sync(storage: StorageOption = "runs") -> None:
 
 
 @app.command()
-def presets() -> None:
-    """List the model presets."""
-    from xling.model import presets as known
+def models(
+    name: Annotated[Optional[str], typer.Argument(help="A preset, to show it whole.")] = None,  # noqa: UP045
+    json: Json = False,
+) -> None:
+    """List the model presets: where they come from, their sizes, prefixes, and rates to begin with."""
+    from xling.model.listing import list_models, show_model
 
-    for name in known.names():
-        typer.echo(f"{name:8s} {known.get(name).summary}")
+    if name is None:
+        list_models(_console(), as_json=json)
+    else:
+        show_model(name, _console(), as_json=json)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from xling.config import dotted
 from xling.config.document import OVERRIDDEN, Document
 from xling.config.dotted import Parts
 from xling.config.identity import training_key
-from xling.config.labels import axis_labels, make_unique, model_names
+from xling.config.labels import axis_labels, make_unique, model_names, whole
 from xling.config.messages import show
 from xling.config.schema import CellConfig, SweepConfig
 
@@ -208,7 +208,10 @@ def expand(grid: Grid, configs: Sequence[CellConfig], document: Document, tuned:
     names = model_names([config.model for config in configs])
     columns = []
     for number, axis in enumerate(grid.axes):
-        models = [names[next(i for i, p in enumerate(positions) if p[number] == index)] for index in range(len(axis))]
+        at = [[i for i, position in enumerate(positions) if position[number] == index] for index in range(len(axis))]
+        models = [names[same[0]] for same in at]
+        if any(len({names[i] for i in same}) > 1 for same in at):  # another axis cuts the model, and says so itself
+            models = model_names([whole(configs[same[0]].model) for same in at])
         columns.append(axis_labels(axis.values, models))
     labels = make_unique(
         ["/".join(column[index] for column, index in zip(columns, position, strict=True)) for position in positions]

@@ -89,7 +89,7 @@ def warm_id(model: ModelConfig, *, names_fingerprint: str, training_fingerprint:
 
     Only the model's section decides it: whatever else a warm start uses is fixed, so that cells
     of one size share theirs. A preset's tokenizer is trained on the training text, so its
-    fingerprint counts for presets.
+    fingerprint counts for presets, and wherever else the tokenizer is learnt.
     """
     assert model.warm_start is not None, "no warm start is configured"
     return _digest(
@@ -97,7 +97,7 @@ def warm_id(model: ModelConfig, *, names_fingerprint: str, training_fingerprint:
         version=TRAINING_VERSION,
         model=identity_fields(model),
         names=names_fingerprint,
-        tokenizer=training_fingerprint if model.preset is not None else None,
+        tokenizer=training_fingerprint if model.preset is not None or model.learns_tokenizer else None,
         weights=weights_digest,
     )
 

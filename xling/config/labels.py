@@ -101,18 +101,28 @@ def model_names(models: Sequence[ModelConfig]) -> list[str]:
     return [unique[_source(model)] for model in models]
 
 
-def _source(model: ModelConfig) -> tuple[str | None, ...]:
-    return model.preset, model.path, model.hub, model.revision
+def whole(model: ModelConfig) -> ModelConfig:
+    """The model that a short name tells first, before what is done to it."""
+    return model.model_copy(update={"init": "pretrained", "layers": None, "vocab_size": None})
+
+
+def _source(model: ModelConfig) -> tuple[str | int | None, ...]:
+    return model.preset, model.path, model.hub, model.revision, model.init, model.layers, model.vocab_size
 
 
 def _spellings(model: ModelConfig) -> list[str]:
     """Names for a model, the shortest first."""
-    if model.hub is not None:
-        parts, ending = model.hub.split("/"), f"-{model.revision}" if model.revision else ""
-    else:
-        parts, ending = [part for part in PurePosixPath(model.preset or model.path or "").parts if part != "/"], ""
+    name = model.hub or model.preset or model.path or ""
+    parts = name.split("/") if model.hub is not None else [part for part in PurePosixPath(name).parts if part != "/"]
+    endings = [
+        *([model.revision] if model.revision else []),
+        *(["random"] if model.init == "random" else []),
+        *([f"{model.layers}layers"] if model.layers else []),
+        *([f"{model.vocab_size}tokens"] if model.vocab_size else []),
+    ]
     joined = [_slug("-".join(parts[start:])) for start in reversed(range(len(parts)))]
-    return [name or "model" for name in [*joined, *([_slug(joined[-1] + ending)] if ending else [])]] or ["model"]
+    longest = [_slug("-".join([joined[-1], *endings]))] if endings and joined else []
+    return [name or "model" for name in [*joined, *longest]] or ["model"]
 
 
 def make_unique(labels: Sequence[str]) -> list[str]:

@@ -139,12 +139,13 @@ def encode_block(
 
 
 @lru_cache(maxsize=1)
-def model_at(model_url: str, call: str) -> LoadedModel:
+def model_at(model_url: str, call: str, trust_remote_code: bool) -> LoadedModel:
     """A task's model, loaded once a process and call.
 
     Args:
         call: names the evaluation: a folder's content can change between two, so a process keeps its
             model within one only.
+        trust_remote_code: run the modelling code that the folder brings.
     """
     # Imported here: only processes that encode pay for the model libraries.
     import torch
@@ -153,7 +154,7 @@ def model_at(model_url: str, call: str) -> LoadedModel:
 
     parent, _, name = model_url.rpartition("/")
     with Storage(parent or "/").local_copy(name) as folder:
-        loaded = load_folder(folder)
+        loaded = load_folder(folder, trust_remote_code=trust_remote_code)
     if torch.cuda.is_available() and ray.get_gpu_ids():
         loaded.encoder.to("cuda")
     return loaded

@@ -152,6 +152,7 @@ def evaluate_model(
     home: EmbeddingHome | None = None,
     run_folder: Storage | None = None,
     progress: Report | None = None,
+    trust_remote_code: bool = False,
 ) -> EvaluationResult:
     """The same over the connected Ray cluster: encoding by shares of batches, scoring by query language.
 
@@ -165,6 +166,7 @@ def evaluate_model(
             run there, and ask Ray for none.
         home: where embeddings are kept and found again; on a storage that every node reaches. Without
             it none are, and the set is ranked whole whatever its size.
+        trust_remote_code: run the modelling code that the model's folder brings.
 
     Raises:
         ResourceError: no cluster is connected, or no node has room for a task.
@@ -175,7 +177,7 @@ def evaluate_model(
     tasks = task_count(token_total(tokens), max_tasks, place.room())
     runs = _runs(settings, run_folder)
     # A folder's content can change between calls; a process keeps its model within one call only.
-    load = partial(model_at, Storage(model_url).url, uuid.uuid4().hex)
+    load = partial(model_at, Storage(model_url).url, uuid.uuid4().hex, trust_remote_code)
     assert home is not None or settings.index is None, "an index needs a home for the embeddings"
     if home is not None and is_searched_by_shards(retrieval, settings, home.dimension):
         store = home.store(settings, settings.embedding_dtype, on_gpu=gpus_per_task > 0)

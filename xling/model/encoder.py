@@ -6,20 +6,16 @@ there is no projection).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, BertConfig
 
+from xling.config.presets import Pooling
 from xling.model.projection import Projection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from xling.model.presets import BuiltPreset
-
-Pooling = Literal["mean", "cls"]
 
 
 class DualEncoder(nn.Module):
@@ -93,29 +89,3 @@ class DualEncoder(nn.Module):
             return table.num_embeddings - reserved
         limit = getattr(self.backbone.config, "max_position_embeddings", None)
         return int(limit) if limit is not None and limit > 0 else None
-
-
-def build_backbone(
-    preset: BuiltPreset, *, vocab_size: int, positions: int, pad_id: int, dropout: float | None, seed: int
-) -> PreTrainedModel:
-    """A BERT of the preset's size with fresh weights, a function of ``seed`` alone.
-
-    The process's random state is neither used nor changed. Attention is PyTorch's scaled
-    dot product, which repeats bit by bit on a CPU with a fixed number of threads.
-    """
-    rate = 0.0 if dropout is None else dropout
-    config = BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=preset.hidden,
-        num_hidden_layers=preset.layers,
-        num_attention_heads=preset.heads,
-        intermediate_size=4 * preset.hidden,
-        max_position_embeddings=positions,
-        pad_token_id=pad_id,
-        hidden_dropout_prob=rate,
-        attention_probs_dropout_prob=rate,
-    )
-    # devices=[] and the CPU's generator: seeding must not reach an accelerator's generators either.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
-        return AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False)

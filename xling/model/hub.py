@@ -31,8 +31,10 @@ def resolve_commit(hub_id: str, revision: str | None = None) -> str:
     return Path(folder).name
 
 
-def download(hub_id: str, commit: str) -> Path:
+def download(hub_id: str, commit: str, *, with_code: bool = False) -> Path:
     """A commit's configuration, tokenizer and weights (safetensors where it has them), from the cache when offline.
+
+    Args: with_code: its modelling code too.
 
     Raises:
         CheckpointError: neither the hub nor the cache has it, or it has modules that cannot be run here.
@@ -41,7 +43,10 @@ def download(hub_id: str, commit: str) -> Path:
         with quiet():
             skip = ["onnx/*", "openvino/*"]
             snapshot = huggingface_hub.snapshot_download(
-                hub_id, revision=commit, allow_patterns=_HUB_FILES, ignore_patterns=skip
+                hub_id,
+                revision=commit,
+                allow_patterns=[*_HUB_FILES, *(["*.py"] if with_code else [])],
+                ignore_patterns=skip,
             )
             folder = Path(snapshot)
             # Module by module: a Dense module's weights may be torch's beside a transformer's safetensors.
@@ -60,5 +65,7 @@ def _unreachable(hub_id: str, revision: str, error: Exception) -> CheckpointErro
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return CheckpointError(
         f"hub model {hub_id!r} at {revision!r} cannot be had ({reason}); it must be on the hub or in the local cache; "
-        "check the name, or copy the model's folder here and give it as `model.path` in place of the hub"
+        "check name, revision and network, or copy its files (config.json, model.safetensors, tokenizer.json or the "
+        "vocabulary, and what modules.json names) into a folder and give that as `model.path` in place of the hub; "
+        "`model.init: random` with a preset needs neither"
     )

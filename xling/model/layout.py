@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 
+from xling.config.presets import Pooling
 from xling.errors import CheckpointError
-from xling.model.encoder import Pooling
 from xling.model.projection import DenseConfig, dense_config
 
 _TOKENIZER_FILES = (
@@ -74,12 +74,13 @@ class Layout:
     dense_folder: Path | None = None  # with the weights of ``dense``
 
 
-def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
+def read_layout(folder: Path, *, pooling_given: bool = False, architecture_only: bool = False) -> Layout:
     """Check a model folder's files and read everything but weights and vocabulary.
 
     Args:
         folder: a Hugging Face folder, a sentence-transformers folder, or one of ours.
         pooling_given: the caller names the pooling, so the folder's own is not read.
+        architecture_only: the folder needs neither weights nor a tokenizer, and they do not count.
 
     Raises:
         CheckpointError: a file is missing or cut, or a module is one that cannot be run here.
@@ -91,7 +92,9 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
     assert transformer is not None
     extra = [folder / "modules.json"]
     read_json(transformer / "config.json")
-    files = [transformer / "config.json", *_weights(transformer), *_tokenizer_files(transformer)]
+    files = [transformer / "config.json", *(transformer.glob("*.py") if named_code(transformer) else ())]
+    if not architecture_only:
+        files += [*_weights(transformer), *_tokenizer_files(transformer)]
     pooling: Pooling | None = None
     if pooling_folder is not None:
         extra.append(pooling_folder / "config.json")
@@ -99,7 +102,7 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
     dense: DenseConfig | None = None
     if dense_folder is not None:
         dense = dense_config(read_json(dense_folder / "config.json"), dense_folder / "config.json")
-        extra += [dense_folder / "config.json", *_weights(dense_folder)]
+        extra += [dense_folder / "config.json", *(() if architecture_only else _weights(dense_folder))]
     own = folder / _OWN_FILE
     settings = _own_settings(own) if own.exists() else None
     sentence = sorted(transformer.glob("sentence_*_config.json"))[:1]
@@ -120,6 +123,16 @@ def read_layout(folder: Path, *, pooling_given: bool = False) -> Layout:
         dense=dense,
         dense_folder=dense_folder,
     )
+
+
+def named_code(transformer: Path) -> list[str]:
+    """Classes in code of the folder's own, ``modeling.Encoder``, that its configuration or tokenizer asks for."""
+    found: list[str] = []
+    for file in (transformer / "config.json", transformer / "tokenizer_config.json"):
+        asked = read_json(file).get("auto_map") if file.exists() else None
+        for names in asked.values() if isinstance(asked, dict) else [asked]:
+            found += [str(name) for name in (names if isinstance(names, list) else [names]) if name]
+    return found
 
 
 def weight_folders(folder: Path) -> list[Path]:

@@ -1,4 +1,7 @@
-"""Weights and tokenizer of a Hugging Face folder, read without running anything that lies in it."""
+"""Configuration, weights and tokenizer of a Hugging Face folder, read without running anything that lies in it.
+
+Only with ``trust_remote_code``, which the user sets, the modelling code of the folder itself is run.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from xling.errors import CheckpointError
+from xling.model.layout import named_code
 from xling.model.projection import DenseConfig, Projection
 
 if TYPE_CHECKING:
@@ -43,32 +47,41 @@ _DROPOUTS = (
 )
 
 
-def read_backbone(folder: Path, dropout: float | None) -> PreTrainedModel:
-    """The transformer in a folder, float32, with ``dropout`` in place of its own where given.
+def read_config(folder: Path, *, dropout: float | None, layers: int | None, trust_remote_code: bool) -> Any:
+    """The transformers configuration in a folder, with ``dropout`` and the first ``layers`` alone where given.
 
     Raises:
-        CheckpointError: it cannot be read, lacks weights, or is no encoder.
+        CheckpointError: it cannot be read, is of no encoder, or asks for code that is not trusted.
+    """
+    _require_trust(folder, trust_remote_code)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except _LOAD_ERRORS as error:
+        raise _unloadable(folder, error) from error
+    if getattr(config, "is_encoder_decoder", False):
+        raise CheckpointError(f"{folder} is an encoder-decoder, must be an encoder; choose another model")
+    adapt_config(config, dropout=dropout, layers=layers, name=str(folder))
+    return config
+
+
+def read_backbone(folder: Path, config: Any, *, trust_remote_code: bool) -> PreTrainedModel:
+    """The transformer in a folder, float32, built as ``config`` says (:func:`read_config`).
+
+    Raises:
+        CheckpointError: it cannot be read or lacks weights.
     """
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if getattr(config, "is_encoder_decoder", False):
-            raise CheckpointError(f"{folder} is an encoder-decoder, must be an encoder; choose another model")
-        if dropout is not None:
-            _set_dropout(config, dropout, folder)
         backbone, report = AutoModel.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
             weights_only=True,
         )
     except _LOAD_ERRORS as error:
-        raise CheckpointError(
-            f"model folder {folder} cannot be loaded ({type(error).__name__}: {error}); its config.json and weights "
-            "must be whole and of an architecture transformers knows; copy the folder again or choose another model"
-        ) from error
+        raise _unloadable(folder, error) from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
@@ -111,14 +124,16 @@ def read_projection(folder: Path, config: DenseConfig, width: int) -> Projection
     return projection
 
 
-def read_tokenizer(folder: Path, lower_case: bool, *, rows: int) -> PreTrainedTokenizerBase:
+def read_tokenizer(
+    folder: Path, lower_case: bool, *, rows: int, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder; ``rows`` is how many tokens the weights have, ``lower_case`` what the folder asks for.
 
     Raises:
         CheckpointError: it cannot be read or does not fit.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers library raises Exception itself
         raise CheckpointError(
             f"tokenizer in {folder} cannot be loaded ({error}); copy the whole folder again"
@@ -138,14 +153,49 @@ def read_tokenizer(folder: Path, lower_case: bool, *, rows: int) -> PreTrainedTo
     return tokenizer
 
 
-def _set_dropout(config: Any, dropout: float, folder: Path) -> None:
-    fields = [name for name in _DROPOUTS if hasattr(config, name)]
-    if not fields:
+def adapt_config(config: Any, *, dropout: float | None, layers: int | None, name: str) -> None:
+    """Set what ``model.dropout`` and ``model.layers`` ask for.
+
+    Raises:
+        CheckpointError: the configuration has no dropout, or not so many layers.
+    """
+    if dropout is not None:
+        fields = [field for field in _DROPOUTS if hasattr(config, field)]
+        if not fields:
+            raise CheckpointError(
+                f"`model.dropout` is {dropout}, but the configuration in {name} has none to set; leave it out"
+            )
+        for field in fields:
+            setattr(config, field, dropout)
+    if layers is not None:
+        whole = getattr(config, "num_hidden_layers", 0)
+        if layers > whole:
+            raise CheckpointError(f"`model.layers` is {layers}, must be within 1..{whole}, the layers of {name}")
+        config.num_hidden_layers = layers
+
+
+def _require_trust(folder: Path, trust_remote_code: bool) -> None:
+    """Raise CheckpointError where a folder asks for code of its own without trust, or for another place's at all."""
+    classes = named_code(folder)
+    elsewhere = sorted(name for name in classes if "--" in name)
+    if elsewhere:
         raise CheckpointError(
-            f"`model.dropout` is {dropout}, but the configuration in {folder} has none to set; leave it out"
+            f"model folder {folder} cannot be loaded: its auto_map names code of another repository ({elsewhere[0]}), "
+            "must name files of its own; copy them into the folder and correct auto_map"
         )
-    for name in fields:
-        setattr(config, name, dropout)
+    if classes and not trust_remote_code:
+        files = ", ".join(sorted({f"{name.rpartition('.')[0]}.py" for name in classes}))
+        raise CheckpointError(
+            f"model folder {folder} cannot be loaded: its auto_map asks for code of its own ({files}), which is not "
+            "run unless trusted; read it, then set `model.trust_remote_code: true`, or choose another model"
+        )
+
+
+def _unloadable(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"model folder {folder} cannot be loaded ({type(error).__name__}: {error}); its config.json and weights "
+        "must be whole and of an architecture transformers knows; copy the folder again or choose another model"
+    )
 
 
 @contextmanager

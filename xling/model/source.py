@@ -1,4 +1,4 @@
-"""Where weights come from: a built preset, a local folder, the hub. And how they go back to a folder."""
+"""Where weights come from: nothing but a seed, a local folder, the hub. And how they go back to a folder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from xling.config import presets
+from xling.config.presets import Pooling
 from xling.config.schema import ModelConfig
 from xling.errors import CheckpointError
-from xling.model import presets
-from xling.model.encoder import DualEncoder, Pooling, build_backbone
+from xling.model.encoder import DualEncoder
+from xling.model.fresh import architecture_config, build_backbone, dense_of, fresh_encoder
 from xling.model.hub import download, resolve_commit
 from xling.model.layout import DENSE_FOLDER, Layout, TextSettings, read_layout, write_layout
-from xling.model.pretrained import quiet, read_backbone, read_projection, read_tokenizer
-from xling.model.projection import save_projection
+from xling.model.pretrained import (
+    adapt_config,
+    quiet,
+    read_backbone,
+    read_config,
+    read_projection,
+    read_tokenizer,
+)
+from xling.model.projection import Projection, save_projection
 from xling.model.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["LoadedModel", "TextSettings", "load_folder", "load_start", "save_folder", "weights_digest"]
 
@@ -40,13 +49,13 @@ def load_start(
 ) -> LoadedModel:
     """The weights a job starts from, before any warm start; float32, on the CPU.
 
-    A built preset's weights are a function of the seed, its tokenizer's vocabulary and the
-    configuration. The process's random state is left as it was.
+    Fresh weights (a built preset's, and all with ``init: random``) are a function of the seed, the
+    tokenizer's vocabulary and the configuration. The process's random state is left as it was.
 
     Args:
         model: the ``model`` section; its prefixes and token limits become the settings.
-        seed: seed of a built preset's weights.
-        tokenizer_folder: a built preset's tokenizer (:func:`xling.model.tokenizer.tokenizer_folder`).
+        seed: seed of fresh weights.
+        tokenizer_folder: their tokenizer (:func:`xling.model.tokenizer.tokenizer_folder`).
         digest: what :func:`weights_digest` gave when the job was planned; its commit is loaded from
             the hub, and a local folder that has changed since is refused.
 
@@ -55,17 +64,24 @@ def load_start(
         ConfigError: there is no such preset.
     """
     preset = presets.get(model.preset) if model.preset is not None else None
-    if isinstance(preset, presets.BuiltPreset):
-        loaded = _build(preset, model, seed, tokenizer_folder)
-    elif model.path is not None:
-        folder = Path(model.path).expanduser()
-        if digest is not None and weights_digest(model) != digest:
-            raise CheckpointError(f"model folder {folder} has changed since the job was planned; plan the job again")
-        loaded = load_folder(folder, model.pooling, dropout=model.dropout)
+    if model.path is not None and digest is not None and weights_digest(model) != digest:
+        raise CheckpointError(f"model folder {model.path} has changed since the job was planned; plan the job again")
+    if model.learns_tokenizer:
+        loaded = _fresh(model, preset, seed, tokenizer_folder)
     else:
-        hub_id = preset.hub if preset is not None else str(model.hub)
-        commit = digest.rpartition("@")[2] if digest is not None else resolve_commit(hub_id, model.revision)
-        loaded = load_folder(download(hub_id, commit), model.pooling, dropout=model.dropout)
+        if model.path is not None:
+            folder = Path(model.path).expanduser()
+        else:
+            hub_id = preset.hub if isinstance(preset, presets.HubPreset) else str(model.hub)
+            commit = digest.rpartition("@")[2] if digest is not None else resolve_commit(hub_id, model.revision)
+            folder = download(hub_id, commit, with_code=model.trust_remote_code)
+        loaded = load_folder(
+            folder,
+            model.pooling or (preset.pooling if isinstance(preset, presets.HubPreset) else None),
+            dropout=model.dropout,
+            layers=model.layers,
+            trust_remote_code=model.trust_remote_code,
+        )
     settings = TextSettings(
         query_prefix=model.query_prefix,
         passage_prefix=model.passage_prefix,
@@ -80,42 +96,61 @@ def load_start(
 def weights_digest(model: ModelConfig) -> str:
     """What tells two starting points apart: ``preset:NAME``, ``path:DIGEST`` or ``hub:ID@COMMIT``.
 
-    A folder's digest covers its weights, configuration and tokenizer, not its name or its readme.
+    With ``init: random`` it is ``random:NAME`` or ``random:DIGEST``. A folder's digest covers its weights,
+    configuration, tokenizer and code, not its name or its readme; with ``init: random`` the configuration alone.
 
     Raises:
         CheckpointError: the folder is not whole, or the hub model's commit cannot be found out.
         ConfigError: there is no such preset.
     """
     if model.path is not None:
-        layout = read_layout(Path(model.path).expanduser(), pooling_given=model.pooling is not None)
+        is_random = model.init == "random"
+        layout = read_layout(
+            Path(model.path).expanduser(), pooling_given=model.pooling is not None, architecture_only=is_random
+        )
         stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in layout.files)
-        return f"path:{_digest_files(layout.folder, stamps)}"
+        return f"{'random' if is_random else 'path'}:{_digest_files(layout.folder, stamps)}"
     preset = presets.get(model.preset) if model.preset is not None else None
     if isinstance(preset, presets.BuiltPreset):
         return f"preset:{preset.name}"
+    if model.init == "random":
+        return f"random:{model.preset}"
     hub_id = preset.hub if preset is not None else str(model.hub)
     return f"hub:{hub_id}@{resolve_commit(hub_id, model.revision)}"
 
 
-def load_folder(folder: Path, pooling: Pooling | None = None, *, dropout: float | None = None) -> LoadedModel:
+def load_folder(
+    folder: Path,
+    pooling: Pooling | None = None,
+    *,
+    dropout: float | None = None,
+    layers: int | None = None,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
     """Read a Hugging Face or sentence-transformers folder, or one :func:`save_folder` wrote.
 
     A folder that is not ours gives its prompts named query and document (or passage) as prefixes,
-    and the longest text it takes as both token limits. No code and no pickle of the folder is run.
+    and the longest text it takes as both token limits. No pickle of the folder is run, nor any code.
 
     Args:
         folder: the folder; its own pooling (mean where it names none) is used unless given.
         pooling: in place of the folder's own.
         dropout: probability to set in place of the folder's own.
+        layers: how many of the first layers are kept; all unless given.
+        trust_remote_code: do run the modelling code that the folder brings.
 
     Raises:
         CheckpointError: a file is missing or cut, a module or architecture is not supported.
     """
     layout = read_layout(folder, pooling_given=pooling is not None)
     with quiet(), torch.random.fork_rng(devices=[]):
-        encoder = _read_encoder(layout, pooling, dropout)
-        rows = encoder.backbone.get_input_embeddings().num_embeddings
-        tokenizer = read_tokenizer(layout.transformer, layout.lower_case, rows=rows)
+        config = read_config(layout.transformer, dropout=dropout, layers=layers, trust_remote_code=trust_remote_code)
+        backbone = read_backbone(layout.transformer, config, trust_remote_code=trust_remote_code)
+        encoder = DualEncoder(backbone, pooling or layout.pooling or "mean", _projection(layout, backbone)).eval()
+        rows = backbone.get_input_embeddings().num_embeddings
+        tokenizer = read_tokenizer(
+            layout.transformer, layout.lower_case, rows=rows, trust_remote_code=trust_remote_code
+        )
     if layout.settings is not None:
         settings = replace(layout.settings, pooling=encoder.pooling)
     else:
@@ -142,26 +177,49 @@ def save_folder(folder: Path, loaded: LoadedModel) -> None:
     write_layout(folder, loaded.settings, loaded.encoder.width, projection.config if projection is not None else None)
 
 
-def _read_encoder(layout: Layout, pooling: Pooling | None, dropout: float | None) -> DualEncoder:
-    backbone = read_backbone(layout.transformer, dropout)
-    projection = None
-    if layout.dense is not None and layout.dense_folder is not None:
-        projection = read_projection(layout.dense_folder, layout.dense, int(backbone.config.hidden_size))
-    return DualEncoder(backbone, pooling or layout.pooling or "mean", projection).eval()
+def _projection(layout: Layout, backbone: PreTrainedModel) -> Projection | None:
+    if layout.dense is None or layout.dense_folder is None:
+        return None
+    return read_projection(layout.dense_folder, layout.dense, int(backbone.config.hidden_size))
 
 
-def _build(preset: presets.BuiltPreset, model: ModelConfig, seed: int, tokenizer_folder: Path | None) -> LoadedModel:
-    assert tokenizer_folder is not None, "a built preset needs its tokenizer's folder"
+def _fresh(model: ModelConfig, preset: presets.Preset | None, seed: int, tokenizer_folder: Path | None) -> LoadedModel:
+    """Fresh weights of a built preset, a hub preset's architecture or a folder's."""
+    assert tokenizer_folder is not None, "fresh weights need their tokenizer's folder"
     tokenizer = load_tokenizer(tokenizer_folder)
-    backbone = build_backbone(
-        preset,
-        vocab_size=len(tokenizer),
-        positions=preset.positions(max(model.max_query_tokens, model.max_passage_tokens)),
-        pad_id=tokenizer.pad_token_id,
-        dropout=model.dropout,
-        seed=seed,
-    )
-    encoder = DualEncoder(backbone, model.pooling or "mean").eval()
+    if isinstance(preset, presets.BuiltPreset):
+        backbone = build_backbone(
+            preset if model.layers is None else replace(preset, layers=model.layers),
+            vocab_size=len(tokenizer),
+            positions=preset.positions(max(model.max_query_tokens, model.max_passage_tokens)),
+            pad_id=tokenizer.pad_token_id,
+            dropout=model.dropout,
+            seed=seed,
+        )
+        encoder = DualEncoder(backbone, model.pooling or "mean").eval()
+        return LoadedModel(encoder, tokenizer, TextSettings(pooling=encoder.pooling))
+    if preset is not None:
+        config, dense, pooling = architecture_config(preset.shape), dense_of(preset.shape), preset.pooling
+        adapt_config(config, dropout=model.dropout, layers=model.layers, name=f"preset {preset.name!r}")
+    else:
+        folder = Path(str(model.path)).expanduser()
+        layout = read_layout(folder, pooling_given=model.pooling is not None, architecture_only=True)
+        dense, pooling = layout.dense, layout.pooling or "mean"
+        config = read_config(
+            layout.transformer,
+            dropout=model.dropout,
+            layers=model.layers,
+            trust_remote_code=model.trust_remote_code,
+        )
+    with quiet():
+        encoder = fresh_encoder(
+            config,
+            tokenizer,
+            model.pooling or pooling,
+            dense,
+            seed=seed,
+            trust_remote_code=model.trust_remote_code,
+        )
     return LoadedModel(encoder, tokenizer, TextSettings(pooling=encoder.pooling))
 
 

@@ -1,4 +1,4 @@
-"""The built presets' tokenizer: byte-pair encoding learnt from the training text, the same on every run."""
+"""The tokenizer of fresh weights: byte-pair encoding learnt from the training text, the same on every run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from xling.config.presets import BUILT_VOCABULARY
 from xling.data.records import TrainingSet
 from xling.errors import CheckpointError, DataError
 from xling.storage import Storage
 
-VOCAB_SIZE = 4000
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _VERSION = 1  # bumped when the same text gives another tokenizer
 _FILES = ("tokenizer.json", "tokenizer_config.json")
 _MANIFEST = "manifest.json"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocab_size: int = BUILT_VOCABULARY) -> PreTrainedTokenizerFast:
     """Learn plain byte-pair encoding (Sennrich et al. 2016) without a continuing-subword prefix.
 
     Text is lower-cased after NFKC, accents are kept, every CJK character is a word. Nothing in it
@@ -116,19 +116,22 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
-def tokenizer_path(training_fingerprint: str) -> str:
+def tokenizer_path(training_fingerprint: str, vocab_size: int = BUILT_VOCABULARY) -> str:
     """Where the tokenizer of a training set lies below the storage's root."""
-    return f"tokenizers/{training_fingerprint}-v{_VERSION}"
+    size = "" if vocab_size == BUILT_VOCABULARY else f"-{vocab_size}"
+    return f"tokenizers/{training_fingerprint}-v{_VERSION}{size}"
 
 
-def ensure_tokenizer(storage: Storage, training: TrainingSet) -> PreTrainedTokenizerFast:
+def ensure_tokenizer(
+    storage: Storage, training: TrainingSet, vocab_size: int = BUILT_VOCABULARY
+) -> PreTrainedTokenizerFast:
     """The tokenizer learnt from a training set's text, built when the storage does not hold it whole."""
-    with tokenizer_folder(storage, training) as folder:
+    with tokenizer_folder(storage, training, vocab_size) as folder:
         return load_tokenizer(folder)
 
 
 @contextmanager
-def tokenizer_folder(storage: Storage, training: TrainingSet) -> Iterator[Path]:
+def tokenizer_folder(storage: Storage, training: TrainingSet, vocab_size: int = BUILT_VOCABULARY) -> Iterator[Path]:
     """The same as a local folder, for :func:`xling.model.source.load_start`; built first where needed.
 
     Its manifest is written last and names sizes and checksums, so a builder killed half-way leaves
@@ -137,9 +140,9 @@ def tokenizer_folder(storage: Storage, training: TrainingSet) -> Iterator[Path]:
     Raises:
         DataError: the training set has no text.
     """
-    path = tokenizer_path(training.texts)
+    path = tokenizer_path(training.texts, vocab_size)
     if not _is_whole(storage, path):
-        _publish(storage, path, train_tokenizer(_training_texts(training)))
+        _publish(storage, path, train_tokenizer(_training_texts(training), vocab_size))
     with storage.local_copy(path) as folder:
         yield folder
 

@@ -125,20 +125,19 @@ def _notes() -> Iterator[list[str]]:
 
 @contextmanager
 def _token_counter(model: ModelConfig | None, training: TrainingSet | None) -> Iterator[CountTokens | None]:
-    """Counts by the model's tokenizer; a built preset's is learnt from the training text, so it needs some."""
+    """Counts by the model's tokenizer; one that is learnt from the training text needs some."""
     if model is None:
         yield None
         return
-    from xling.model.presets import BuiltPreset, get
     from xling.model.source import load_start
     from xling.model.tokenizer import ensure_tokenizer
     from xling.storage import Storage
 
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        if model.preset is not None and isinstance(get(model.preset), BuiltPreset):
+        if model.learns_tokenizer:
             if training is None:
                 raise ConfigError(f"--model {model.preset} learns its tokenizer from training text, this set has none")
-            tokenizer: Any = ensure_tokenizer(Storage(scratch), training)
+            tokenizer: Any = ensure_tokenizer(Storage(scratch), training, model.learnt_vocabulary)
         else:
             tokenizer = load_start(model, seed=0).tokenizer
 
@@ -152,7 +151,7 @@ def _model(name: str | None) -> ModelConfig | None:
     """A preset, a folder, or an id on the hub."""
     if name is None:
         return None
-    from xling.model import presets
+    from xling.config import presets
 
     if name in presets.names():
         return ModelConfig(preset=name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from xling.config import presets
 from xling.config.load import LoadedSweep
 from xling.config.schema import EvaluationConfig, TrainingEntry
 from xling.data import registry
@@ -29,7 +30,6 @@ from xling.languages import LangPair, all_pairs
 from xling.mine.candidates import candidates_of
 from xling.mine.choose import Counts, Rule
 from xling.mine.miner import mine
-from xling.model import presets
 from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.report.tables import as_rich

@@ -152,14 +152,12 @@ def _nodes(address: str | None) -> tuple[list[Node], str]:
 
 def _weights(config: CellConfig) -> float:
     """Bytes of the model's weights in float32, as far as they are known without loading them."""
-    from xling.model.presets import get
-
     if config.model.path is not None:
         folder = Path(config.model.path)
         files = list(folder.rglob("*.safetensors")) or list(folder.rglob("*.bin"))
         return float(sum(file.stat().st_size for file in files))
-    if config.model.preset is not None:
-        return 4.0 * get(config.model.preset).parameters()
+    if config.model.architecture is not None:
+        return 4.0 * config.model.architecture.parameters
     return 4.0 * 278e6  # a hub model of unknown size is taken to be as large as XLM-R base
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from xling.data.records import TrainingSet
 from xling.data.stored import store_retrieval
 from xling.data.tokenize import tokenize_retrieval
-from xling.model.presets import BuiltPreset
-from xling.model.presets import get as get_preset
 from xling.model.source import LoadedModel
 from xling.model.tokenizer import ensure_tokenizer, tokenizer_digest
 from xling.storage import Storage
@@ -58,6 +56,6 @@ def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, i
 
 def _start(root: Storage, training: TrainingSet, job: Job) -> LoadedModel:
     model = job.config.model
-    if model.preset is not None and isinstance(get_preset(model.preset), BuiltPreset):
-        ensure_tokenizer(root, training)
+    if model.learns_tokenizer:
+        ensure_tokenizer(root, training, model.learnt_vocabulary)
     return load_untrained(root, model, job.config.seed, job.texts, job.weights)

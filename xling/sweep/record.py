@@ -51,6 +51,7 @@ class CellRecord:
         if self._scratch is not None:  # what an earlier attempt, perhaps on another host, could not send
             self._tracker.spool.restore(self._folder.storage.child("track"))
         about = {"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)}
+        about["xling.weights"] = job.weights  # of a hub model: the commit its revision stood for
         self._tracker.open({**about, "xling.state": CellState.RUNNING, "xling.reason": ""})
         self._tracker.log_params(_params(job))
         self._tracker.log_inputs(job.config.data.training_name, job.training)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from xling.config import presets
 from xling.config.schema import CellConfig
 from xling.data import registry
-from xling.model import presets
 
 
 def check_registered(config: CellConfig) -> Iterable[tuple[str, str]]:

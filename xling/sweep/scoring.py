@@ -30,7 +30,7 @@ def score(
     """
     retrieval = load_retrieval(root, evaluation.fingerprint)
     with root.local_copy(f"{path}/model") as folder:
-        model = load_folder(folder)
+        model = load_folder(folder, trust_remote_code=job.config.model.trust_remote_code)
         home = EmbeddingHome.of(root, folder, model)
     tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
     folder_of_result = root.child(f"{path}/eval/{evaluation.id}")
@@ -46,6 +46,7 @@ def score(
         held=held,
         home=home,
         run_folder=folder_of_result.child("run"),
+        trust_remote_code=job.config.model.trust_remote_code,
         progress=progress,
     )
     result.save(folder_of_result)

@@ -46,6 +46,7 @@ def evaluate_models(
     run_files: Path | None,
     out: Path | None,
     as_json: bool,
+    trust_remote_code: bool = False,
 ) -> None:
     """Score each model that ``model`` names on each data set, and print what comes out.
 
@@ -57,7 +58,7 @@ def evaluate_models(
     """
     sets = [_load(dataset, pairs) for dataset in datasets]
     root = Storage(storage)
-    sources = model_sources(model, root)
+    sources = model_sources(model, root, trust_remote_code)
     several = len(sources) * len(sets) > 1
     results = []
     with ray_cluster(address):
@@ -67,7 +68,7 @@ def evaluate_models(
                     below = f"{name}/{retrieval.name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
                     with progress_bar(console, f"{name} on {retrieval.name}", as_json) as tell:
-                        result = _score(root, folder, retrieval, settings, workers, runs, tell)
+                        result = _score(root, folder, retrieval, settings, workers, runs, tell, trust_remote_code)
                     if out is not None:
                         result.save(Storage(str(out / below)))
                     results.append((name, result))
@@ -93,12 +94,21 @@ def _score(
     workers: int,
     runs: Storage | None,
     tell: Callable[[Progress], None],
+    trust_remote_code: bool,
 ) -> EvaluationResult:
-    loaded = load_folder(folder)
+    loaded = load_folder(folder, trust_remote_code=trust_remote_code)
     tokens = tokenize_retrieval(root, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings)
     home = EmbeddingHome.of(root, folder, loaded)
     return evaluate_model(
-        str(folder), retrieval, tokens, settings, max_tasks=workers, home=home, run_folder=runs, progress=tell
+        str(folder),
+        retrieval,
+        tokens,
+        settings,
+        max_tasks=workers,
+        home=home,
+        run_folder=runs,
+        progress=tell,
+        trust_remote_code=trust_remote_code,
     )
 
 
@@ -123,7 +133,9 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
         console.print(as_rich(nearest, title, lead=1))
 
 
-def model_sources(model: str, root: Storage) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
+def model_sources(
+    model: str, root: Storage, trust_remote_code: bool = False
+) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
     """What the user named, each as a local folder while it is open: a path, a sweep of the storage (all its
     trained cells), SWEEP/CELL, else an id on the hub."""
     if Path(model).is_dir():
@@ -135,7 +147,7 @@ def model_sources(model: str, root: Storage) -> Mapping[str, Callable[[], Abstra
         return {job.label: partial(root.local_copy, f"{job.folder(sweep)}/model") for job in chosen}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
-    return {model: partial(_hub_folder, model)}
+    return {model: partial(_hub_folder, model, trust_remote_code)}
 
 
 def _trained(root: Storage, sweep: str) -> list[Job]:
@@ -149,12 +161,12 @@ def _trained(root: Storage, sweep: str) -> list[Job]:
 
 
 @contextmanager
-def _hub_folder(model: str) -> Iterator[Path]:
+def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        save_folder(Path(scratch), _from_hub(model))
+        save_folder(Path(scratch), _from_hub(model, trust_remote_code))
         yield Path(scratch)
 
 
-def _from_hub(model: str) -> LoadedModel:
+def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
     limits = {"max_query_tokens": 96, "max_passage_tokens": 256}
-    return load_start(ModelConfig(hub=model, **limits), seed=0)
+    return load_start(ModelConfig(hub=model, trust_remote_code=trust_remote_code, **limits), seed=0)

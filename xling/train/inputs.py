@@ -112,20 +112,20 @@ def load_start_model(root: Storage, config: CellConfig, *, texts: str, weights: 
     """The weights a job starts from: its warm start's where it has one, else those of its model.
 
     Args:
-        texts: fingerprint of the training set that a built preset's tokenizer was learnt from.
+        texts: fingerprint of the training set that a tokenizer is learnt from.
         weights: digest that the job's identity was made with; other weights are refused.
         warm: id of the finished warm start.
     """
     if warm is not None:
         with root.local_copy(f"warm/{warm}/model") as folder:
-            return load_folder(folder, dropout=config.model.dropout)
+            return load_folder(folder, dropout=config.model.dropout, trust_remote_code=config.model.trust_remote_code)
     return load_untrained(root, config.model, config.seed, texts, weights)
 
 
 def load_untrained(root: Storage, model: ModelConfig, seed: int, texts: str, weights: str) -> LoadedModel:
-    """A model before any training of ours, with the tokenizer of ``texts`` where it is built."""
-    path = tokenizer_path(texts)
-    with root.local_copy(path) if root.exists(path) else nullcontext() as folder:
+    """A model before any training of ours, with the tokenizer of ``texts`` where it learns one."""
+    path = tokenizer_path(texts, model.learnt_vocabulary)
+    with root.local_copy(path) if model.learns_tokenizer else nullcontext() as folder:
         return load_start(model, seed, folder, digest=weights)
 
 
