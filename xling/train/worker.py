@@ -286,6 +286,6 @@ class _Job:
             "total_steps": self._task.total_steps,
             "parameters": self._task.encoder.parameters_total,
         }
-        # Apart from the model's own file, which is the same however often it is trained. Of this attempt, and of rank 0.
+        # Apart from the model's own file, which is the same however often it is trained. Of this attempt, of rank 0.
         self._cell.write_json("used.json", {"peak_bytes": peak_bytes(self._task.device)})
         publish_model(self._cell, self._start, about)
