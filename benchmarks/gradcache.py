@@ -1,7 +1,8 @@
 """Gradient caching beside the plain step and beside sentence-transformers' cached loss: memory and speed.
 
-The MiniLM folder; query and positive are a passage and its translation, cut to 64 tokens each, so that hardly
-anything is padded; batches of 256 pairs, 32 texts' activations at once. Each way runs in a process of its own,
+The MiniLM folder on parallel SQuAD text, questions and passages of at most 64 tokens; batches of 256 pairs, 32
+texts' activations at once. With ``--full`` query and positive are a passage and its translation instead, so that
+nearly all texts have 64 tokens and there is no padding to save. Each way runs in a process of its own,
 in turn, several times; a step counts from token ids to updated weights, the first one is warm-up. Memory is the
 greatest resident size of the whole process. Theirs is CachedMultipleNegativesRankingLoss in a bare loop with the
 same optimiser and clipping, on features that are ready before the clock starts.
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--length", type=int, default=64)
+    parser.add_argument("--full", action="store_true", help="texts that fill the length")
     parser.add_argument("--large", type=int, nargs=2, default=(512, 256), metavar=("BATCH", "LENGTH"))
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -76,6 +78,7 @@ def in_a_process(options: argparse.Namespace, way: str, batch: int, length: int,
     arguments = {"--data": options.data, "--threads": options.threads, "--steps": steps, "--batch": batch}
     arguments |= {"--length": length, "--way": way}
     command = [sys.executable, __file__, *(str(part) for pair in arguments.items() for part in pair)]
+    command += ["--full"] if options.full else []
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found
@@ -84,7 +87,7 @@ def in_a_process(options: argparse.Namespace, way: str, batch: int, length: int,
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """One way: the median step after the warm-up (the warm-up itself where there are no others), and the peak."""
     torch.set_num_threads(options.threads)
-    training = translations(options.data)
+    training = translations(options.data) if options.full else training_text(options.data)
     count = 1 + options.steps
     seconds = theirs(options, training, count) if options.way == WAYS[2] else ours(options, training, count)
     return {"seconds": statistics.median(seconds[1:] or seconds), "peak": peak()}
@@ -129,8 +132,7 @@ def theirs(options: argparse.Namespace, training: TrainingSet, count: int) -> li
     model.max_seq_length = options.length
     loss = CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=CHUNK)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=True)
-    code = training.languages[0]
-    texts = [item.texts[code] for item in training.items]
+    texts = [pair for item in training.items for pair in item.texts.values()]
     batches = []
     for step in range(count):
         pairs = [texts[(step * options.batch + place) % len(texts)] for place in range(options.batch)]

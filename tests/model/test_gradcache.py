@@ -61,7 +61,8 @@ def gradients(rank, directions, mask, temperature, dropout, *, chunk: int, cache
         )
 
     loss = backward(encode, texts, loss_of, cached=cached)
-    assert held == ([False] * len(texts) + [True] * len(texts) if cached else [True] * len(texts))
+    most = len(texts) - 1
+    assert held == [False] * most * cached + [True] + [True] * most
     assert not loss.requires_grad
     return [loss, *(parameter.grad for parameter in model.parameters())]
 

@@ -19,11 +19,12 @@ def backward(encode: Encode, texts: Sequence[Tensor], loss_of: LossOf, *, cached
 
     The loss needs all embeddings at once, its gradient for the parameters does not: it is the sum over
     chunks of (derivative of the loss for the chunk's embeddings) x (derivative of those for the parameters).
-    With ``cached`` every chunk is encoded twice, first without activations, then with them to derive it, so that
-    memory is that of one chunk (Gao et al. 2021, arXiv 2101.06983). The gradient is the same but for rounding.
+    With ``cached`` chunks are encoded twice, first without activations, then with them to derive them, so that
+    memory is that of one chunk (Gao et al. 2021, arXiv 2101.06983); only the first chunk, the dearest where they go
+    from long to short, keeps its activations for the loss. The gradient is the same but for rounding.
 
     Args:
-        encode: embeds a chunk. Called twice when ``cached``, it must give the same both times, dropout included.
+        encode: embeds a chunk. Called twice for most of them when ``cached``, it must give the same, dropout included.
         texts: which of the X texts are in each chunk: int64 tensors C.
         loss_of: called once; may gather from other ranks.
 
@@ -35,11 +36,15 @@ def backward(encode: Encode, texts: Sequence[Tensor], loss_of: LossOf, *, cached
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
     with torch.no_grad():
-        vectors_XD = _in_text_order([encode(chunk) for chunk in range(len(texts))], texts)
-    loss = loss_of(vectors_XD.requires_grad_())
+        rest = [encode(chunk) for chunk in range(1, len(texts))]
+    first_CD = encode(0)
+    vectors_XD = _in_text_order([first_CD.detach(), *rest], texts).requires_grad_()
+    loss = loss_of(vectors_XD)
     (grad_XD,) = torch.autograd.grad(loss, [vectors_XD])
-    for chunk, texts_C in enumerate(texts):
-        encode(chunk).backward(grad_XD[texts_C])  # type: ignore[no-untyped-call]
+    first_CD.backward(grad_XD[texts[0]])  # type: ignore[no-untyped-call]
+    del first_CD  # and with it its activations
+    for chunk in range(1, len(texts)):
+        encode(chunk).backward(grad_XD[texts[chunk]])  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
