@@ -14,7 +14,7 @@ from xling.config.document import Document
 from xling.config.dotted import Parts
 from xling.config.grid import Axis, Grid
 from xling.config.messages import show
-from xling.config.schema import EarlyStoppingConfig, SweepConfig
+from xling.config.schema import CellConfig, EarlyStoppingConfig, SweepConfig
 
 # Cells that differ in one of these are never compared.
 UNLIKE = {
@@ -22,6 +22,8 @@ UNLIKE = {
     ("mix",): "the mix is what the study compares",
     ("data",): "other data make another dev measure",
     ("train", "budget"): "cells of other budgets have made other numbers of steps",
+    ("train", "dev_measure"): "a loss cannot be held against an mAP",
+    ("train", "dev_pool"): "a loss over another pool is another measure",
     ("seed",): "stopping all seeds but the best would pick the lucky ones",
 }
 _PLACE: Parts = ("early_stopping", "compare_within")
@@ -43,6 +45,16 @@ def tuned_paths(
     if max(map(len, tuned), default=1) < 2:
         document.report(("early_stopping",), f"early_stopping {_nothing_to_compare(grid, settings)}")
     return tuple(dotted.join(parts) for axis in tuned for parts in axis.values)
+
+
+def refuse_other_scales(document: Document, tuned: Sequence[str], configs: Sequence[CellConfig]) -> None:
+    """A dev loss is computed at the cell's own temperature: cells of two temperatures have two measures."""
+    if "train.temperature" in tuned and any(config.train.dev_measure == "loss" for config in configs):
+        text = (
+            "early_stopping compares cells of several train.temperature by train.dev_measure 'loss', which is computed "
+            "at a cell's own; set train.dev_measure: mAP, or name train.temperature in compare_within"
+        )
+        document.report(("early_stopping",), text)
 
 
 def is_tuning(parts: Parts) -> bool:

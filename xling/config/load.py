@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from xling.config import dotted
 from xling.config.document import Document, read_document
 from xling.config.dotted import Parts
-from xling.config.early_stopping import tuned_paths
+from xling.config.early_stopping import refuse_other_scales, tuned_paths
 from xling.config.evaluation import EvaluationConfig
 from xling.config.findings import Findings
 from xling.config.grid import Cell, Grid, MisplacedError, Position, expand, fill, read_grid
@@ -77,7 +77,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
     cells: list[Cell] = []
     if not document.problems:
         assert len(sweeps) == len(validated), "a cell was refused, and nothing says why"
-        cells = expand(grid, [_cell_config(sweep) for sweep in sweeps], document, tuned)
+        configs = [_cell_config(sweep) for sweep in sweeps]
+        refuse_other_scales(document, tuned, configs)
+        cells = expand(grid, configs, document, tuned)
     if document.problems:
         texts = [problem.text for problem in sorted(document.problems, key=lambda problem: problem.line)]
         raise ConfigError(list(dict.fromkeys(texts)))

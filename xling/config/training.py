@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from xling.config.dev_measure import DevMeasure, Name
 from xling.config.section import Section, identity
 
 
@@ -27,6 +28,9 @@ class BudgetConfig(Section):
             found = " and ".join(given) if given else "none"
             raise ValueError(f"needs exactly one of steps, examples and flops, found {found}")
         return self
+
+
+DEV_POOL = 1024
 
 
 class TrainConfig(Section):
@@ -69,6 +73,21 @@ class TrainConfig(Section):
     compile: bool = Field(False, description="torch.compile the transformer: minutes at the start; measure it first.")
     keep: Literal["last", "best"] = identity("Score the last step's weights, or those best on dev.", default="last")
     dev_every: int | None = identity("Steps between dev measurements; at the end only by default.", default=None, ge=1)
+    dev_measure: Name = identity(
+        "What is measured on dev: mAP, or the loss against a fixed pool, which batch sizes can be compared by.",
+        default="mAP",
+    )
+    dev_pool: int = identity(
+        "Candidates in each language that the dev loss is computed over, the same for every cell; all if fewer.",
+        default=DEV_POOL,
+        ge=2,
+    )
+    patience: int | None = identity(
+        "End after this many dev measurements in a row without a better one; none by default.", default=None, ge=1
+    )
+    target_dev: float | None = identity(
+        "End as soon as dev is as good as this; the budget is then the most that is spent.", default=None, gt=0
+    )
     checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")
     report_every: int = Field(10, ge=1, description="Steps between metrics reports.")
 
@@ -77,3 +96,27 @@ class TrainConfig(Section):
         if self.keep == "best" and self.dev_every is None:
             raise ValueError("keep: best needs dev_every, the steps between dev measurements")
         return self
+
+    @model_validator(mode="after")
+    def _ends_need_dev(self) -> Self:
+        for name in ("patience", "target_dev"):
+            if (value := getattr(self, name)) is not None and self.dev_every is None:
+                raise ValueError(f"{name}: {value:g} needs dev_every, the steps between dev measurements")
+        return self
+
+    @model_validator(mode="after")
+    def _dev_measure_is_one(self) -> Self:
+        if self.dev_measure == "mAP" and self.dev_pool != DEV_POOL:
+            raise ValueError(f"dev_pool: {self.dev_pool} is of the dev loss; set dev_measure: loss, or remove it")
+        if self.dev_measure == "mAP" and self.target_dev is not None and self.target_dev > 1:
+            raise ValueError(
+                f"target_dev is {self.target_dev:g}, must be at most 1 for mAP; for a loss set dev_measure"
+            )
+        return self
+
+    @property
+    def measure(self) -> DevMeasure:
+        """What is measured on dev, with all that its values depend on."""
+        if self.dev_measure == "mAP":
+            return DevMeasure()
+        return DevMeasure(self.dev_measure, self.temperature, self.dev_pool)

@@ -69,8 +69,9 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
         trace = _trace_of(folder, attempt["number"])
         if trace:
             console.print(f"  traceback: {trace}", soft_wrap=True)
+    measure = job.config.train.measure
     for step in stored_steps(folder.storage)[-LINES_SHOWN:]:
-        dev = f"  dev {step['dev']:.4f}" if "dev" in step else ""
+        dev = f"  {measure.title} {step[measure.key]:.4f}" if measure.key in step else ""
         console.print(f"step {step['step']}  loss {step['loss']:.4f}  {step['source']}{dev}", soft_wrap=True)
 
 

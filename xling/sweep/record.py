@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from xling.config.dev_measure import KEYS as DEV_KEYS
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
@@ -22,7 +23,7 @@ from xling.track.mlflow import CellTracker, MetricPoint, metric_name
 from xling.train.inputs import about_model
 from xling.train.metrics import stored_steps
 
-STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", "dev")
+STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", *DEV_KEYS, "steps_to_target")
 HEADLINE = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance", "own_language_share", "MRR@10/Mo", "nDCG@10/Mo", "R@1/Cr")
 
 

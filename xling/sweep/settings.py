@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xling.config.dev_measure import Name
 from xling.config.schema import EarlyStoppingConfig
 from xling.sweep.cells import Outcome
 from xling.train.rungs import RungSpec
@@ -24,13 +25,13 @@ class TrialSettings:
     launched: float  # Unix seconds: what failed before is tried again, what failed since is not
     early_stopping: dict[str, Any] | None = None  # an EarlyStoppingConfig
 
-    def rungs(self, group: str, cell: str, *, stops: bool) -> dict[str, Any] | None:
+    def rungs(self, group: str, cell: str, measure: Name, *, stops: bool) -> dict[str, Any] | None:
         """A cell's RungSpec for its workers; None without early stopping, or a group to compare it with."""
         if not group or self.early_stopping is None:
             return None
         config = EarlyStoppingConfig.model_validate(self.early_stopping)
         folder = f"{self.sweep}/rungs/{group}"
-        return asdict(RungSpec(folder, cell, config.milestones, config.reduction_factor, stops))
+        return asdict(RungSpec(folder, cell, config.milestones, config.reduction_factor, stops, measure))
 
 
 class Stopped(Exception):

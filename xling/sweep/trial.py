@@ -202,7 +202,9 @@ class Trial:
             attempt=number,
             accepted=accepted,
             stop_files=(f"{self._path}/stop.json", f"{self._settings.sweep}/stop.json"),
-            rungs=self._settings.rungs(job.group, job.id, stops=not self._folder.is_wanted()),
+            rungs=self._settings.rungs(
+                job.group, job.id, job.config.train.dev_measure, stops=not self._folder.is_wanted()
+            ),
         )
         self._stopped_early = ""
         ran = _pool.take(job.config.resources).run(spec, self._on_message, self._is_asked_to_stop)

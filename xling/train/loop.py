@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from xling.config.schema import TrainConfig
 from xling.errors import NonFiniteError
 from xling.train.loader import Loader
 from xling.train.step import StepRecord, step
@@ -24,6 +25,11 @@ class LoopState:
     dev: float | None = None  # the newest dev measure
     best_step: int | None = None
     best_dev: float | None = None
+    misses: int = 0  # dev measures in a row that were no better than the best
+    target_step: int | None = None  # the step after which the target was reached
+
+
+Ending = Literal["target", "patience", "budget"]
 
 
 class Hooks(Protocol):
@@ -40,8 +46,9 @@ class Hooks(Protocol):
 def train(task: Task, state: LoopState, hooks: Hooks) -> bool:
     """Train from ``state.step`` to the end; True when it got there, False when asked to stop or stopped early.
 
-    Tolerates zero remaining steps. A stop finishes its step and saves first. Early stopping's
-    measures leave the state alone, so that results are the same without it.
+    The end is the budget's, or comes before by patience or by the target (:func:`ending`). Tolerates zero
+    remaining steps. A stop finishes its step and saves first. Early stopping's measures leave the state
+    alone, so that results are the same without it.
 
     Raises:
         NonFiniteError: the loss or the gradient of a step is not finite on some rank; nothing
@@ -53,9 +60,10 @@ def train(task: Task, state: LoopState, hooks: Hooks) -> bool:
 
 def _train(task: Task, state: LoopState, hooks: Hooks, loader: Loader) -> bool:
     config, pending = task.config, _Pending(hooks.report, task.config.report_every)
-    stopping = state.step in task.milestones and not hooks.may_go_on(state.step, None)
+    ended = ending(task, state) is not None
+    stopping = not ended and state.step in task.milestones and not hooks.may_go_on(state.step, None)
     task.encoder.train()
-    while state.step < task.total_steps and not stopping:
+    while not ended and not stopping:
         try:
             record, stopping = step(task, loader, hooks.should_stop)
         except NonFiniteError:
@@ -67,14 +75,37 @@ def _train(task: Task, state: LoopState, hooks: Hooks, loader: Loader) -> bool:
         asked = last or (config.dev_every is not None and state.step % config.dev_every == 0)
         milestone = state.step in task.milestones
         dev = _measure_dev(task, hooks, pending) if asked or milestone else None
-        better = asked and _note_dev(state, dev) and config.keep == "best"
-        if milestone:
+        better = asked and _note_dev(state, dev, config) and config.keep == "best"
+        ended = ending(task, state) is not None
+        if state.target_step == state.step:
+            pending.records[-1]["steps_to_target"] = state.step
+        if milestone and not ended:
             stopping = not hooks.may_go_on(state.step, dev) or stopping
-        if last or stopping or better or state.step % config.checkpoint_every == 0:
+        if ended or stopping or better or state.step % config.checkpoint_every == 0:
             pending.flush()
             hooks.save(state)
     pending.flush()
-    return state.step == task.total_steps
+    return ended
+
+
+def ending(task: Task, state: LoopState) -> Ending | None:
+    """Why training is over; None while it is not."""
+    if state.target_step is not None:
+        return "target"
+    if task.config.patience is not None and state.misses >= task.config.patience:
+        return "patience"
+    return "budget" if state.step >= task.total_steps else None
+
+
+def early_end(task: Task, state: LoopState) -> str:
+    """Why training ended before its budget was spent; empty when it did not."""
+    reason, title = ending(task, state), task.config.measure.title
+    if state.step >= task.total_steps or reason is None:
+        return ""
+    what = f"target reached: {title} {state.dev:.4f}"
+    if reason == "patience":
+        what = f"patience is over: no better {title} than {state.best_dev:.4f} in {state.misses} measurements"
+    return f"{what} after {state.step} of at most {task.total_steps} steps"
 
 
 def _measure_dev(task: Task, hooks: Hooks, pending: _Pending) -> float | None:
@@ -82,18 +113,21 @@ def _measure_dev(task: Task, hooks: Hooks, pending: _Pending) -> float | None:
     value = hooks.dev()
     task.encoder.train()
     if value is not None:  # a warm start has no dev set
-        pending.records[-1]["dev"] = value
+        pending.records[-1][task.config.measure.key] = value
     return value
 
 
-def _note_dev(state: LoopState, value: float | None) -> bool:
+def _note_dev(state: LoopState, value: float | None, config: TrainConfig) -> bool:
     """Take a measure into the state; whether it is the best so far."""
     if value is None:
         return False
     state.dev = value
-    if state.best_dev is not None and value <= state.best_dev:
+    if config.target_dev is not None and config.measure.reaches(value, config.target_dev):
+        state.target_step = state.step
+    if state.best_dev is not None and not config.measure.is_better(value, state.best_dev):
+        state.misses += 1
         return False
-    state.best_dev, state.best_step = value, state.step
+    state.best_dev, state.best_step, state.misses = value, state.step, 0
     return True
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+from xling.config.dev_measure import DevMeasure, Name
 from xling.storage import Storage
 
 _SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
@@ -30,6 +31,7 @@ class RungSpec:
     milestones: tuple[float, ...]  # shares of the budget
     reduction_factor: int
     stops: bool = True  # False: the cell was asked for, its values are kept but it goes on
+    measure: Name = "mAP"  # that the values are of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,11 @@ class Verdict:
 
     value: float
     cells: int  # that were there, itself among them
-    cutoff: float | None  # what it had to have at least; None when it was the first
+    cutoff: float | None  # what it had to reach; None when it was the first
     goes_on: bool
 
 
-def decide(value: float, rivals: Sequence[float], reduction_factor: int) -> Verdict:
+def decide(value: float, rivals: Sequence[float], reduction_factor: int, measure: DevMeasure) -> Verdict:
     """Whether ``value`` is among the best 1/reduction_factor of all values so far, itself among them.
 
     At least one place is free, however few there are, and a tie goes on. This is ASHA's own
@@ -52,8 +54,8 @@ def decide(value: float, rivals: Sequence[float], reduction_factor: int) -> Verd
     places = max(1, cells // reduction_factor)
     if len(rivals) < places:
         return Verdict(value, cells, None, True)
-    cutoff = sorted(rivals, reverse=True)[places - 1]
-    return Verdict(value, cells, cutoff, value >= cutoff)
+    cutoff = measure.ranked(rivals)[places - 1]
+    return Verdict(value, cells, cutoff, measure.reaches(value, cutoff))
 
 
 def milestone_steps(milestones: Sequence[float], total_steps: int) -> dict[int, float]:
@@ -72,6 +74,7 @@ class Rungs:
     def __init__(self, root: Storage, spec: RungSpec, total_steps: int) -> None:
         self._root = root
         self._spec = spec
+        self._measure = DevMeasure(spec.measure)
         self._milestones = milestone_steps(spec.milestones, total_steps)
 
     @property
@@ -97,11 +100,19 @@ class Rungs:
         if "decision" not in kept:
             others = [name for name in self._root.list(folder) if name != file]
             rivals = [other["value"] for name in others if (other := self._read(f"{folder}/{name}")) is not None]
-            kept["decision"] = asdict(decide(kept["value"], rivals, self._spec.reduction_factor))
+            kept["decision"] = asdict(decide(kept["value"], rivals, self._spec.reduction_factor, self._measure))
             kept["reduction_factor"] = self._spec.reduction_factor
             self._root.write_json(f"{folder}/{file}", kept)
         verdict = Verdict(**kept["decision"])
-        return None if verdict.goes_on else _reason(verdict, milestone, kept["reduction_factor"])
+        return None if verdict.goes_on else self._reason(verdict, milestone, kept["reduction_factor"])
+
+    def _reason(self, verdict: Verdict, milestone: float, reduction_factor: int) -> str:
+        assert verdict.cutoff is not None, "only a rival can stop a cell"
+        measure, share = self._measure, best_share(reduction_factor)
+        return (
+            f"early stopping: {measure.title} {verdict.value:.4f} after {as_percent(milestone)} of its steps; to go on "
+            f"it had to be {measure.at_its_limit} {verdict.cutoff:.4f}, {share} of {verdict.cells} cells"
+        )
 
     def _read(self, path: str) -> dict[str, Any] | None:
         try:
@@ -125,11 +136,3 @@ def best_share(reduction_factor: int) -> str:
 
 def as_percent(milestone: float) -> str:
     return f"{100 * milestone:.4g} %"
-
-
-def _reason(verdict: Verdict, milestone: float, reduction_factor: int) -> str:
-    assert verdict.cutoff is not None, "only a rival can stop a cell"
-    return (
-        f"early stopping: dev {verdict.value:.4f} after {as_percent(milestone)} of its steps; "
-        f"to go on it had to be at least {verdict.cutoff:.4f}, {best_share(reduction_factor)} of {verdict.cells} cells"
-    )

@@ -30,7 +30,7 @@ from xling.train.checkpoint import (
 )
 from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
-from xling.train.loop import LoopState, train
+from xling.train.loop import LoopState, early_end, ending, train
 from xling.train.memory import peak_bytes, reset_peak
 from xling.train.metrics import write_segment
 from xling.train.rungs import Rungs, RungSpec
@@ -135,6 +135,8 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
         send({"event": "started", "step": state.step, "total": total_steps, **about})
     finished = train(task, state, job)
     if finished and rank == 0:
+        if early := early_end(task, state):
+            send({"event": "note", "text": early})
         job.publish(state)
     return finished
 
@@ -157,7 +159,8 @@ class _Job:
         self._polled = self._told = time.monotonic()
         self._looking = ThreadPoolExecutor(1, "stop")
         self._look: Future[bool] | None = None
-        self._dev = DevScorer(root, spec.dev, start, task.rank, task.world_size) if spec.dev else None
+        measure = task.config.measure
+        self._dev = DevScorer(root, spec.dev, start, measure, task.rank, task.world_size) if spec.dev else None
 
     def restore(self) -> LoopState:
         """Load the newest whole checkpoint into the task; a fresh state when there is none."""
@@ -277,13 +280,17 @@ class _Job:
             weights = self._checkpoints.read_file(best, "weights.safetensors")
             self._task.encoder.load_state_dict(tensors_from_bytes(weights))
         self._checkpoints.check_fence()
-        composition = self._task.texts.plan.composition(0, self._task.total_steps).as_json()
+        composition = self._task.texts.plan.composition(0, state.step).as_json()
         self._cell.write_json("composition.json", composition)
         about = {
             "step": state.step,
             "best_step": state.best_step,
             "dev": state.best_dev if self._task.config.keep == "best" else state.dev,
+            "dev_measure": self._task.config.measure.name,
+            "dev_candidates": self._dev.candidates if self._dev is not None else None,
             "total_steps": self._task.total_steps,
+            "ended_by": ending(self._task, state),
+            "steps_to_target": state.target_step,
             "parameters": self._task.encoder.parameters_total,
         }
         # Apart from the model's own file, which is the same however often it is trained. Of this attempt, of rank 0.
