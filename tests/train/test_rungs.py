@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xling.storage import Storage
+from xling.config.dev_measure import DevMeasure
 from xling.train.rungs import Rungs, RungSpec, as_percent, best_share, decide, forget, milestone_steps
 
 VALUES = st.lists(st.integers(0, 12).map(lambda n: n / 12), max_size=30)

@@ -52,4 +52,5 @@ class DevMeasure:
         return sorted(values, reverse=not self.lower_is_better)
 
 
+MAP = DevMeasure()
 KEYS = tuple(DevMeasure(name).key for name in get_args(Name))

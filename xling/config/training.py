@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xling.config.dev_measure import DevMeasure, Name
+from xling.config.dev_measure import MAP, DevMeasure, Name
 from xling.config.section import Section, identity
 
 
@@ -118,5 +118,5 @@ class TrainConfig(Section):
     def measure(self) -> DevMeasure:
         """What is measured on dev, with all that its values depend on."""
         if self.dev_measure == "mAP":
-            return DevMeasure()
+            return MAP
         return DevMeasure(self.dev_measure, self.temperature, self.dev_pool)

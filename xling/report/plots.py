@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from xling.report.critical_batch import Found
 from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 
 _PANELS = (
@@ -64,5 +65,41 @@ def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
         axes.set(title=name, xlabel="alpha (share of monolingual batches)")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(title="size (dotted: start)")
+    figure.suptitle(title)
+    return figure
+
+
+def steps_to_target_plot(found: Found, title: str) -> Figure:
+    """One panel an alpha, both axes logarithmic: a line a size with its seeds as points, B* as a vertical line.
+
+    Dashed: linear scaling from the batch with the fewest examples. A cross: a seed that did not get to the
+    target, at the steps it was given.
+    """
+    alphas = sorted({curve.alpha for curve, _ in found})
+    names = list(dict.fromkeys((curve.size, curve.target) for curve, _ in found))
+    batches = sorted({batch for curve, _ in found for batch in curve.runs})
+    figure = Figure(figsize=(1.0 + 3.4 * len(alphas), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(alphas), squeeze=False, sharey=True)[0]
+    for curve, critical in found:
+        axes, colour = panels[alphas.index(curve.alpha)], f"C{names.index((curve.size, curve.target))}"
+        steps = curve.mean_steps
+        axes.plot(list(steps), list(steps.values()), color=colour, label=f"{curve.size} to {curve.target:g}")
+        for run in (run for runs in curve.runs.values() for run in runs):
+            marker = "x" if run.steps is None else "o"
+            axes.plot(run.batch_size, run.steps or run.steps_made, marker, color=colour, markersize=4)
+        if critical is None:
+            continue
+        ideal = [critical.best * steps[critical.best] / batch for batch in steps]
+        axes.plot(list(steps), ideal, color=colour, linestyle="--", linewidth=1)
+        if math.isfinite(critical.measured.value):
+            axes.axvline(critical.measured.value, color=colour, linestyle=":", linewidth=1)
+    for axes, alpha in zip(panels, alphas, strict=True):
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(batches, [str(batch) for batch in batches])
+        axes.set(title=f"alpha {alpha:g}", xlabel="batch size")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_ylabel("steps to the target")
     figure.suptitle(title)
     return figure

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from xling.config.dev_measure import MAP, DevMeasure
+
 START = "start"  # the column, row or label of the weights that a size starts from
 
 Headline = Mapping[str, float]
@@ -46,6 +48,7 @@ class ScoreRow:
     published: tuple[str, ...] = ()
     schedule: str = ""
     by_pairs: Headline = field(default_factory=dict)
+    measure: DevMeasure = MAP  # what ``dev`` is of
 
     @property
     def ratio(self) -> Ratio | None:
@@ -113,7 +116,19 @@ def headline(name: str, stratum: str | None = None) -> Callable[[ScoreRow], floa
     return read
 
 
+def measured_on_dev(rows: Iterable[ScoreRow]) -> list[DevMeasure]:
+    """What was measured on dev, each measure once."""
+    return list(dict.fromkeys(row.measure for row in rows if row.dev is not None))
+
+
 def chosen_on_dev(rows: Sequence[ScoreRow]) -> ScoreRow | None:
-    """The trained cell with the best dev measure: the one whose test figures may be quoted."""
-    measured = [row for row in rows if row.alpha is not None and row.dev is not None]
-    return max(measured, key=lambda row: row.dev or 0.0, default=None)
+    """The trained cell with the best dev measure: the one whose test figures may be quoted.
+
+    None where none was measured, or not all by the same measure.
+    """
+    measured = [(row.dev, row) for row in rows if row.alpha is not None and row.dev is not None]
+    measures = measured_on_dev(row for _, row in measured)
+    if len(measures) != 1:
+        return None
+    best = measures[0].ranked(dev for dev, _ in measured)[0]
+    return next(row for dev, row in measured if dev == best)

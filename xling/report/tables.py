@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xling.report.rows import START, Mean, Ratio, ScoreRow, headline, in_order, mean_of, ratios_of, sizes_of
+from xling.report.rows import (
+    START,
+    Mean,
+    Ratio,
+    ScoreRow,
+    headline,
+    in_order,
+    mean_of,
+    measured_on_dev,
+    ratios_of,
+    sizes_of,
+)
 
 # Heading, the evaluator's name, decimals.
 FIGURES = (
@@ -35,13 +46,19 @@ def size_by_alpha(rows: Sequence[ScoreRow]) -> Grid:
     Before them the measures that the data set is published with.
     """
     figures = [figure for figure in (*_published(rows), *FIGURES) if any(figure[1] in row.headline for row in rows)]
-    headings = ["size", "alpha", *(title for title, _, _ in figures), "dev"]
+    measures = in_order(measure.title for measure in measured_on_dev(rows)) or ["dev"]
+    headings = ["size", "alpha", *(title for title, _, _ in figures), *(title.replace(" ", "\n") for title in measures)]
     body = []
     for size, ratio, first in lines(rows):
         cells = [mean_text(mean_of(rows, size, ratio, headline(name)), digits) for _, name, digits in figures]
-        dev = mean_text(mean_of(rows, size, ratio, lambda row: row.dev), 3)
-        body.append([size if first else "", alpha_text(ratio), *cells, dev])
+        devs = [mean_text(mean_of(rows, size, ratio, _dev(title)), 3) for title in measures]
+        body.append([size if first else "", alpha_text(ratio), *cells, *devs])
     return headings, body
+
+
+def _dev(title: str) -> Callable[[ScoreRow], float | None]:
+    """Reads the dev measure of a title."""
+    return lambda row: row.dev if row.measure.title == title else None
 
 
 def _published(rows: Sequence[ScoreRow]) -> list[tuple[str, str, int]]:
@@ -149,6 +166,7 @@ def as_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     return [
         {
             **{name: getattr(row, name) for name in names},
+            "dev_measure": row.measure.name,
             "headline": dict(row.headline),
             "strata": dict(row.strata),
             "by_pairs": dict(row.by_pairs),

@@ -28,6 +28,7 @@ from xling.report.tables import (
     stratum_keys,
 )
 from xling.storage import Storage
+from xling.sweep.batch_study import BatchStudy
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study, build_study
@@ -68,6 +69,7 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     published=result.published,
                     schedule=job.schedule,
                     by_pairs=score_by_pairs(result, composition) if composition is not None else {},
+                    measure=job.config.train.measure,
                 )
                 for variant in _variants(job, going)
             ]
@@ -151,6 +153,9 @@ def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> N
     for title, grid in _mix_grids(root, sweep, study, rows):
         console.print(as_rich(grid, title, lead=1))
         console.print()
+    if batches := BatchStudy(root, sweep, study.cells):
+        batches.show(console)
+        batches.write()
     for row in stopped:
         console.print(f"stopped: {row.label}: {row.reason}", soft_wrap=True)
 
@@ -172,6 +177,8 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
         text = "\n".join(f"## {title}\n\n{as_markdown(grid)}" for title, grid in grids)
         root.write(f"{sweep}/tables-mix.md", text.encode())
         written.append(f"{sweep}/tables-mix.md")
+    if batches := BatchStudy(root, sweep, study.cells):
+        written += batches.write()
     return written
 
 
