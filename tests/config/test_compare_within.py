@@ -111,13 +111,26 @@ def test_a_path_that_is_not_in_the_grid_is_refused(refused):
         ("data.train.languages: [[de, en], [de, es]]", "other data make another dev measure"),
         ("train.budget: [{steps: 10}, {steps: 20}]", "cells of other budgets have made other numbers of steps"),
         ("train: [{lr: 1}, {lr: 2}]", "cells of other budgets have made other numbers of steps"),
+        ("train.dev_measure: [mAP, loss]", "a loss cannot be held against an mAP"),
+        ("train.dev_pool: [64, 128]", "a loss over another pool is another measure"),
         ("seed: [0, 1]", "stopping all seeds but the best would pick the lucky ones"),
     ],
 )
 def test_what_must_not_be_compared_cannot_be_left_out(refused, axis, why):
-    (problem,) = refused("{compare_within: [train.directions]}", f"- train.directions: [one-way, two-way]\n- {axis}")
+    more = ["train.dev_measure=loss"] if "dev_pool" in axis else []
+    grid = f"- train.directions: [one-way, two-way]\n- {axis}"
+    (problem,) = refused("{compare_within: [train.directions]}", grid, *more)
     named = [part.split(":")[0].strip() for part in axis.split("\n")]
     assert f"early_stopping.compare_within leaves out {', '.join(named)}: {why}; add {named[0]}, or remove" in problem
+
+
+def test_losses_at_two_temperatures_are_not_compared(load, refused):
+    grid = STUDY + "- train.temperature: [0.05, 0.1]\n- train.lr: [1e-3, 1e-4]"
+    (problem,) = refused("{}", grid, "train.dev_measure=loss")
+    assert "compares cells of several train.temperature by train.dev_measure 'loss', which is computed at" in problem
+    assert load("{}", grid).cells, "mAP has no temperature"
+    within = "{compare_within: [model.preset, mix.monolingual, train.temperature]}"
+    assert {cell.tuned for cell in load(within, grid, "train.dev_measure=loss").cells} == {("train.lr",)}
 
 
 def test_naming_all_axes_leaves_nothing_to_compare(refused):

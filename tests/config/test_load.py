@@ -220,6 +220,13 @@ def test_an_unknown_key_gets_the_nearest_valid_path(sweeps, given, meant):
         ("mix: {monolingual: 0.9, mixed_monolingual: 0.3}", "mix: shares sum to 1.2, must sum to 1"),
         ("train: {budget: {steps: 3, flops: 1e9}}", "train.budget needs exactly one of steps, examples and flops, "),
         ("train: {keep: best}", "train: keep: best needs dev_every"),
+        ("train: {patience: 3}", "train: patience: 3 needs dev_every, the steps between dev measurements"),
+        ("train: {target_dev: 0.8}", "train: target_dev: 0.8 needs dev_every, the steps between dev measurements"),
+        (
+            "train: {target_dev: 1.5, dev_every: 5}",
+            "train: target_dev is 1.5, must be at most 1 for mAP; for a loss set dev_measure",
+        ),
+        ("train: {dev_pool: 64}", "train: dev_pool: 64 is of the dev loss; set dev_measure: loss, or remove it"),
         ("resources: {workers: 3}", "train.batch_size is 64, must divide by resources.workers (3)"),
     ],
 )

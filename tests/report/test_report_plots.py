@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from xling.report.plots import pair_heatmap, size_by_alpha_plot
+from xling.report.critical_batch import TargetRun, critical_batch, curves_of
+from xling.report.plots import pair_heatmap, size_by_alpha_plot, steps_to_target_plot
 from xling.report.rows import ScoreRow
 
 
@@ -86,3 +87,33 @@ def test_drawing_leaves_no_global_state():
         "pair_heatmap(np.eye(2), ['ar', 'de'], 't'); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_steps_fall_with_the_batch_beside_linear_scaling_and_misses_are_crosses():
+    steps = {8: 600, 16: 224, 64: 76, 256: 54}
+    runs = [
+        TargetRun("x", size, alpha, batch, seed, 1.0, "dev loss", 2, count + seed, count + seed)
+        for size in ("tiny", "mini")
+        for alpha in (0.0, 1.0)
+        for batch, count in steps.items()
+        for seed in (0, 1)
+    ]
+    missed = [TargetRun("y", "tiny", 0.0, 512, 0, 1.0, "dev loss", 2, None, 40)]
+    found = [(curve, critical_batch(curve)) for curve in curves_of([*runs, *missed])]
+    figure = steps_to_target_plot(found, "a title")
+    assert [axes.get_title() for axes in figure.axes] == ["alpha 0", "alpha 1"]
+    first = figure.axes[0]
+    assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["tiny to 1", "mini to 1"]
+    (cross,) = [line for line in first.lines if line.get_marker() == "x"]
+    assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([512], [40])
+    dashed = [line for line in first.lines if line.get_linestyle() == "--"][0]
+    products = {round(x * y) for x, y in zip(dashed.get_xdata(), dashed.get_ydata(), strict=True)}
+    assert len(products) == 1, "linear scaling: as many examples at every batch size"
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_curve_without_any_estimate_can_be_drawn():
+    runs = [TargetRun("x", "tiny", 0.5, batch, 0, 1.0, "dev", 2, None, 40) for batch in (8, 16)]
+    found = [(curve, critical_batch(curve)) for curve in curves_of(runs)]
+    assert png(steps_to_target_plot(found, "nothing reached")).startswith(b"\x89PNG")

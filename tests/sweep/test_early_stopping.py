@@ -83,15 +83,16 @@ def test_without_early_stopping_there_are_no_groups_and_the_same_ids(tmp_path):
 def test_workers_are_told_their_group_and_milestones_only_where_they_are_compared():
     config = {"milestones": [0.5], "reduction_factor": 4, "compare_within": None}
     settings = TrialSettings("runs", "s", 0, "uri", "s", None, "xling resume s", 0.0, config)
-    assert settings.rungs("g", "id", stops=True) == {
+    assert settings.rungs("g", "id", "loss", stops=True) == {
         "folder": "s/rungs/g",
         "cell": "id",
         "milestones": (0.5,),
         "reduction_factor": 4,
         "stops": True,
+        "measure": "loss",
     }
-    assert settings.rungs("", "id", stops=True) is None
-    assert TrialSettings("runs", "s", 0, "uri", "s", None, "", 0.0).rungs("g", "id", stops=True) is None
+    assert settings.rungs("", "id", "mAP", stops=True) is None
+    assert TrialSettings("runs", "s", 0, "uri", "s", None, "", 0.0).rungs("g", "id", "mAP", stops=True) is None
 
 
 def run_again(sweep, /, **selection):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xling.config.dev_measure import MAP, DevMeasure
 from xling.storage import Storage
-from xling.config.dev_measure import DevMeasure
 from xling.train.rungs import Rungs, RungSpec, as_percent, best_share, decide, forget, milestone_steps
 
 VALUES = st.lists(st.integers(0, 12).map(lambda n: n / 12), max_size=30)
@@ -18,12 +18,12 @@ FACTORS = st.integers(2, 6)
 @given(st.floats(0, 1), VALUES, FACTORS)
 def test_the_best_share_of_all_so_far_goes_on_and_ties_with_it(value, rivals, factor):
     places = max(1, (len(rivals) + 1) // factor)
-    verdict = decide(value, rivals, factor)
+    verdict = decide(value, rivals, factor, MAP)
     assert verdict.goes_on == (sum(rival > value for rival in rivals) < places)
     assert verdict.cells == len(rivals) + 1
     if verdict.cutoff is not None:
-        assert decide(verdict.cutoff, rivals, factor).goes_on
-        assert not decide(verdict.cutoff - 1e-6, rivals, factor).goes_on
+        assert decide(verdict.cutoff, rivals, factor, MAP).goes_on
+        assert not decide(verdict.cutoff - 1e-6, rivals, factor, MAP).goes_on
 
 
 @settings(deadline=None)
@@ -33,7 +33,7 @@ def test_it_is_ray_tunes_rule_without_its_interpolation(value, rivals, factor):
     from ray.tune.schedulers.async_hyperband import _Bracket
 
     theirs = _Bracket(1, 1, factor, 0).cutoff(dict(enumerate(rivals)))
-    verdict = decide(value, rivals, factor)
+    verdict = decide(value, rivals, factor, MAP)
     if theirs is None or verdict.cutoff is None:
         assert verdict.goes_on
         return
@@ -41,11 +41,20 @@ def test_it_is_ray_tunes_rule_without_its_interpolation(value, rivals, factor):
     assert sum(theirs + 1e-9 < rival < verdict.cutoff for rival in set(rivals)) <= 1, "and at most one place more"
 
 
+@settings(deadline=None)
+@given(st.floats(0, 1), VALUES, FACTORS)
+def test_of_a_loss_the_lowest_go_on(value, rivals, factor):
+    verdict = decide(value, rivals, factor, DevMeasure("loss"))
+    mirrored = decide(-value, [-rival for rival in rivals], factor, MAP)
+    assert (verdict.goes_on, verdict.cells) == (mirrored.goes_on, mirrored.cells)
+    assert verdict.cutoff == (None if mirrored.cutoff is None else -mirrored.cutoff)
+
+
 def test_the_first_goes_on_and_the_second_only_if_it_is_no_worse():
-    assert decide(0.0, [], 3).goes_on
-    assert decide(0.5, [0.5], 3).goes_on
-    assert not decide(0.4, [0.5], 3).goes_on
-    assert decide(0.4, [0.5, 0.1, 0.1, 0.1, 0.1], 3).goes_on  # the second of six
+    assert decide(0.0, [], 3, MAP).goes_on
+    assert decide(0.5, [0.5], 3, MAP).goes_on
+    assert not decide(0.4, [0.5], 3, MAP).goes_on
+    assert decide(0.4, [0.5, 0.1, 0.1, 0.1, 0.1], 3, MAP).goes_on  # the second of six
 
 
 @pytest.mark.parametrize(
@@ -69,8 +78,8 @@ def root(tmp_path):
     return Storage(str(tmp_path))
 
 
-def rungs(root, cell, *, stops=True, factor=3, group="g"):
-    return Rungs(root, RungSpec(f"s/rungs/{group}", cell, (0.25, 0.5), factor, stops), 100)
+def rungs(root, cell, *, stops=True, factor=3, group="g", measure="mAP"):
+    return Rungs(root, RungSpec(f"s/rungs/{group}", cell, (0.25, 0.5), factor, stops, measure), 100)
 
 
 def test_a_cell_is_held_against_those_that_were_there_before(root):
@@ -82,6 +91,15 @@ def test_a_cell_is_held_against_those_that_were_there_before(root):
     )
     assert rungs(root, "first").arrive(50, 0.2) is None  # nobody else came as far
     assert rungs(root, "other", group="h").arrive(25, 0.0) is None
+
+
+def test_a_loss_that_is_too_high_stops(root):
+    assert rungs(root, "first", measure="loss").arrive(25, 0.9) is None
+    assert rungs(root, "second", measure="loss").arrive(25, 0.35) is None
+    assert rungs(root, "third", measure="loss").arrive(25, 0.4) == (
+        "early stopping: dev loss 0.4000 after 25 % of its steps; "
+        "to go on it had to be at most 0.3500, the best third of 3 cells"
+    )
 
 
 def test_what_was_decided_stands(root):

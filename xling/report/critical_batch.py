@@ -182,7 +182,9 @@ def _fits(batches_N: Values, means_SN: Values) -> tuple[Values, Values, Values]:
     of a limit is to be seen there.
     """
     tried_G = np.linspace(math.log(batches_N[0] / _BEYOND), math.log(batches_N[-1] * _BEYOND), _TRIED)
-    errors_SG = np.stack([_errors(batches_N, means_SN, np.full(len(means_SN), tried)) for tried in tried_G], axis=1)
+    laws_GN, centred_SN = _centred(np.log1p(np.exp(tried_G)[:, None] / batches_N)), _centred(means_SN)
+    # Sums of squares about each law with the Smin that suits it best, which is what centring comes to.
+    errors_SG = _squares(centred_SN)[:, None] - 2 * centred_SN @ laws_GN.T + _squares(laws_GN)
     nearest_S = errors_SG.argmin(axis=1)
     inner_S = np.clip(nearest_S, 1, _TRIED - 2)
     rows_S = np.arange(len(means_SN))
@@ -191,17 +193,18 @@ def _fits(batches_N: Values, means_SN: Values) -> tuple[Values, Values, Values]:
     # The parabola through the three nearest finds the minimum between them.
     moved_S = np.where(bend_S > 0, 0.5 * (before_S - after_S) / np.where(bend_S > 0, bend_S, 1.0), 0.0)
     log_bc_S = tried_G[inner_S] + np.clip(moved_S, -1, 1) * (tried_G[1] - tried_G[0])
-    log_least_S = (means_SN - np.log1p(np.exp(log_bc_S)[:, None] / batches_N)).mean(axis=1)
-    misfit_S = np.sqrt(_errors(batches_N, means_SN, log_bc_S) / len(batches_N))
+    left_SN = means_SN - np.log1p(np.exp(log_bc_S)[:, None] / batches_N)
+    log_least_S, misfit_S = left_SN.mean(axis=1), np.sqrt(_squares(_centred(left_SN)) / len(batches_N))
     bc_S = np.where(nearest_S == 0, 0.0, np.where(nearest_S == _TRIED - 1, math.inf, np.exp(log_bc_S)))
     return bc_S, log_least_S, misfit_S
 
 
-def _errors(batches_N: Values, means_SN: Values, log_bc_S: Values) -> Values:
-    """Sums of squares about the law with each row's Bc and its best Smin."""
-    left_SN = means_SN - np.log1p(np.exp(log_bc_S)[:, None] / batches_N)
-    errors_S: Values = ((left_SN - left_SN.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    return errors_S
+def _centred(values_SN: Values) -> Values:
+    return values_SN - values_SN.mean(axis=1, keepdims=True)
+
+
+def _squares(values_SN: Values) -> Values:
+    return np.asarray((values_SN**2).sum(axis=1))
 
 
 def overheads(curve: Curve) -> list[tuple[int, float]]:
