@@ -107,7 +107,7 @@ def test_steps_fall_with_the_batch_beside_linear_scaling_and_misses_are_crosses(
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["tiny to 1", "mini to 1"]
     (cross,) = [line for line in first.lines if line.get_marker() == "x"]
     assert (list(cross.get_xdata()), list(cross.get_ydata())) == ([512], [40])
-    dashed = [line for line in first.lines if line.get_linestyle() == "--"][0]
+    dashed = next(line for line in first.lines if line.get_linestyle() == "--")
     products = {round(x * y) for x, y in zip(dashed.get_xdata(), dashed.get_ydata(), strict=True)}
     assert len(products) == 1, "linear scaling: as many examples at every batch size"
     assert png(figure).startswith(b"\x89PNG")

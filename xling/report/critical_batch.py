@@ -200,7 +200,7 @@ def _fits(batches_N: Values, means_SN: Values) -> tuple[Values, Values, Values]:
 
 
 def _centred(values_SN: Values) -> Values:
-    return values_SN - values_SN.mean(axis=1, keepdims=True)
+    return np.asarray(values_SN - values_SN.mean(axis=1, keepdims=True))
 
 
 def _squares(values_SN: Values) -> Values:
