@@ -139,12 +139,17 @@ def test_nothing_reached_at_all_can_be_told():
 
 def test_sizes_alphas_and_targets_are_curves_of_their_own():
     runs = [*law(500, 100), *law(400, 100, size="mini"), *law(300, 100, alpha=0.0), *law(300, 100, target=0.5)]
-    assert [(c.size, c.alpha, c.target) for c in curves_of(runs)] == [
+    assert [(c.size, c.ratio.alpha, c.target) for c in curves_of(runs)] == [
         ("tiny", 0.5, 1.0),
         ("mini", 0.5, 1.0),
         ("tiny", 0.0, 1.0),
         ("tiny", 0.5, 0.5),
     ]
+
+
+def test_two_schedules_of_one_mean_are_two_curves():
+    runs = [TargetRun("x", "tiny", 0.5, 8, 0, 1.0, "dev", 1, 9, 9, schedule=schedule) for schedule in ("", "linear0-1")]
+    assert [str(curve.ratio) for curve in curves_of(runs)] == ["0.5", "linear0-1"]
 
 
 def test_of_several_settings_each_batch_sizes_best_counts():

@@ -62,14 +62,14 @@ def says(found: Found) -> str:
         f"Steps are known to dev_every ({_range(every)}).",
     ]
     missed = [
-        f"{curve.size} at alpha {curve.alpha:g}: {', '.join(map(str, curve.missed))}"
+        f"{curve.size} at alpha {curve.ratio}: {', '.join(map(str, curve.missed))}"
         for curve, _ in found
         if curve.missed
     ]
     if missed:
         parts.append(f"Not reached by every seed, and in no estimate: batch sizes of {'; '.join(missed)}.")
     edge = [
-        f"{curve.size} at alpha {curve.alpha:g}"
+        f"{curve.size} at alpha {curve.ratio}"
         for curve, critical in found
         if critical is not None and critical.best == min(curve.runs)
     ]
@@ -94,7 +94,7 @@ def as_csv(runs: Sequence[TargetRun]) -> str:
 
 
 def _lead(curve: Curve) -> list[str]:
-    return [curve.size, f"{curve.alpha:g}", f"{curve.target:g}"]
+    return [curve.size, str(curve.ratio), f"{curve.target:g}"]
 
 
 def _steps(runs: Sequence[TargetRun]) -> str:

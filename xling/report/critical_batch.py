@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from xling.report.rows import Ratio
+
 OVERHEAD = 0.2  # over linear scaling, as in the paper
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -49,6 +51,11 @@ class TargetRun:
     steps: int | None
     steps_made: int
     setting: str = ""  # tuned values: of several, a batch size's best counts
+    schedule: str = ""  # of alpha, where it is not constant
+
+    @property
+    def ratio(self) -> Ratio:
+        return Ratio(self.alpha, self.schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Curve:
     """The runs of one size, alpha and target, by batch size, ascending."""
 
     size: str
-    alpha: float
+    ratio: Ratio
     target: float
     measure: str
     runs: Mapping[int, tuple[TargetRun, ...]] = field(default_factory=dict)
@@ -107,9 +114,9 @@ def curves_of(runs: Sequence[TargetRun]) -> list[Curve]:
     The best is, as in the paper, the one that needs the fewest steps; one that some seed did not get
     there with is only taken where none is better.
     """
-    grouped: dict[tuple[str, float, float, str], dict[int, dict[str, list[TargetRun]]]] = {}
+    grouped: dict[tuple[str, Ratio, float, str], dict[int, dict[str, list[TargetRun]]]] = {}
     for run in runs:
-        by_batch = grouped.setdefault((run.size, run.alpha, run.target, run.measure), {})
+        by_batch = grouped.setdefault((run.size, run.ratio, run.target, run.measure), {})
         by_batch.setdefault(run.batch_size, {}).setdefault(run.setting, []).append(run)
     return [
         Curve(*key, {batch: _best(by_batch[batch].values()) for batch in sorted(by_batch)})

@@ -75,13 +75,13 @@ def steps_to_target_plot(found: Found, title: str) -> Figure:
     Dashed: linear scaling from the batch with the fewest examples. A cross: a seed that did not get to the
     target, at the steps it was given.
     """
-    alphas = sorted({curve.alpha for curve, _ in found})
+    ratios = sorted({curve.ratio for curve, _ in found})
     names = list(dict.fromkeys((curve.size, curve.target) for curve, _ in found))
     batches = sorted({batch for curve, _ in found for batch in curve.runs})
-    figure = Figure(figsize=(1.0 + 3.4 * len(alphas), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(alphas), squeeze=False, sharey=True)[0]
+    figure = Figure(figsize=(1.0 + 3.4 * len(ratios), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(ratios), squeeze=False, sharey=True)[0]
     for curve, critical in found:
-        axes, colour = panels[alphas.index(curve.alpha)], f"C{names.index((curve.size, curve.target))}"
+        axes, colour = panels[ratios.index(curve.ratio)], f"C{names.index((curve.size, curve.target))}"
         steps = curve.mean_steps
         axes.plot(list(steps), list(steps.values()), color=colour, label=f"{curve.size} to {curve.target:g}")
         for run in (run for runs in curve.runs.values() for run in runs):
@@ -93,11 +93,11 @@ def steps_to_target_plot(found: Found, title: str) -> Figure:
         axes.plot(list(steps), ideal, color=colour, linestyle="--", linewidth=1)
         if math.isfinite(critical.measured.value):
             axes.axvline(critical.measured.value, color=colour, linestyle=":", linewidth=1)
-    for axes, alpha in zip(panels, alphas, strict=True):
+    for axes, ratio in zip(panels, ratios, strict=True):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(batches, [str(batch) for batch in batches])
-        axes.set(title=f"alpha {alpha:g}", xlabel="batch size")
+        axes.set(title=f"alpha {ratio}", xlabel="batch size")
         axes.grid(alpha=0.3)
         axes.legend()
     panels[0].set_ylabel("steps to the target")

@@ -103,6 +103,7 @@ def _runs(root: Storage, sweep: str, jobs: Sequence[Job]) -> tuple[list[TargetRu
                 steps=about["steps_to_target"],
                 steps_made=about["step"],
                 setting=setting,
+                schedule=job.schedule,
             )
         )
     return runs, missing

@@ -31,7 +31,7 @@ SWEEP_S = 45.0
 # What does not change what a step costs.
 _NO_COST = {
     "budget", "lr", "betas", "weight_decay", "warmup", "decay", "temperature", "keep", "dev_every",
-    "checkpoint_every", "report_every",
+    "patience", "target_dev", "checkpoint_every", "report_every",
 }  # fmt: skip
 
 

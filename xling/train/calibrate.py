@@ -68,7 +68,7 @@ def calibrate(spec: WorkerSpec, evaluations: Sequence[str], device: torch.device
     step_s = _mean_step(task, steps) if task.total_steps else 0.0
     dev_s = score_s = 0.0
     if spec.dev:
-        scorer = DevScorer(root, spec.dev, start, 0, 1)
+        scorer = DevScorer(root, spec.dev, start, config.train.measure, 0, 1)
         began = time.perf_counter()
         scorer.score(lambda: None)
         dev_s = time.perf_counter() - began
