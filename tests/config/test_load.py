@@ -226,7 +226,10 @@ def test_an_unknown_key_gets_the_nearest_valid_path(sweeps, given, meant):
             "train: {target_dev: 1.5, dev_every: 5}",
             "train: target_dev is 1.5, must be at most 1 for mAP; for a loss set dev_measure",
         ),
-        ("train: {dev_pool: 64}", "train: dev_pool: 64 needs dev_measure: loss, mAP has no pool; set that, or remove it"),
+        (
+            "train: {dev_pool: 64}",
+            "train: dev_pool: 64 needs dev_measure: loss, mAP has no pool; set that, or remove it",
+        ),
         ("resources: {workers: 3}", "train.batch_size is 64, must divide by resources.workers (3)"),
     ],
 )

@@ -107,7 +107,9 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _dev_measure_is_one(self) -> Self:
         if self.dev_measure == "mAP" and self.dev_pool != DEV_POOL:
-            raise ValueError(f"dev_pool: {self.dev_pool} needs dev_measure: loss, mAP has no pool; set that, or remove it")
+            raise ValueError(
+                f"dev_pool: {self.dev_pool} needs dev_measure: loss, mAP has no pool; set that, or remove it"
+            )
         if self.dev_measure == "mAP" and self.target_dev is not None and self.target_dev > 1:
             raise ValueError(
                 f"target_dev is {self.target_dev:g}, must be at most 1 for mAP; for a loss set dev_measure"
