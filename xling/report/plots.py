@@ -76,12 +76,15 @@ def steps_to_target_plot(found: Found, title: str) -> Figure:
     target, at the steps it was given.
     """
     ratios = sorted({curve.ratio for curve, _ in found})
-    names = list(dict.fromkeys((curve.size, curve.target) for curve, _ in found))
+    drawn = [(curve.size, curve.ratio) for curve, _ in found]
+    # A size has one colour in all panels; a second target of it has another.
+    lines = [(curve.size, drawn[:number].count(drawn[number])) for number, (curve, _) in enumerate(found)]
+    colours = {line: f"C{number}" for number, line in enumerate(dict.fromkeys(lines))}
     batches = sorted({batch for curve, _ in found for batch in curve.runs})
     figure = Figure(figsize=(1.0 + 3.4 * len(ratios), 3.6), layout="constrained")
     panels = figure.subplots(1, len(ratios), squeeze=False, sharey=True)[0]
-    for curve, critical in found:
-        axes, colour = panels[ratios.index(curve.ratio)], f"C{names.index((curve.size, curve.target))}"
+    for line, (curve, critical) in zip(lines, found, strict=True):
+        axes, colour = panels[ratios.index(curve.ratio)], colours[line]
         steps = curve.mean_steps
         axes.plot(list(steps), list(steps.values()), color=colour, label=f"{curve.size} to {curve.target:g}")
         for run in (run for runs in curve.runs.values() for run in runs):
