@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
-from samples import SAMPLES
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.samples import SAMPLES
 from xling.data.stored import load_retrieval, store_retrieval
 from xling.errors import XlingError
 from xling.evaluate.layout import build_layout
@@ -26,7 +28,7 @@ TRAINED = [name for name in NAMES if registry.get(name).can_train]
 @pytest.fixture
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> DatasetConfig:
     name = request.param
-    assert name in SAMPLES, f"write a sample of {name!r} in tests/data/samples.py"
+    assert name in SAMPLES, f"write a sample of {name!r} in xling/data/samples"
     folder = tmp_path / "sample"
     folder.mkdir()
     return SAMPLES[name](folder)
@@ -147,6 +149,22 @@ def test_a_training_set_is_whole_and_the_same_twice(config: DatasetConfig) -> No
     assert not {item.article for item in training.items} & {
         passage.article for passages in dev.passages.values() for passage in passages if config.dataset != "geo"
     }
+
+
+@each(TRAINED)
+def test_the_sample_leaves_batches_of_four(config: DatasetConfig) -> None:
+    items = registry.get(config.dataset).load_training(config).items
+    languages = Counter(code for item in items for code in item.texts)
+    assert max(languages.values()) >= 4
+    pairs = Counter(pair for item in items for pair in combinations(sorted(item.texts), 2))
+    assert not pairs or max(pairs.values()) >= 4
+
+
+@each(EVALUATED)
+def test_the_sample_has_every_split(config: DatasetConfig) -> None:
+    adapter = registry.get(config.dataset)
+    for split in adapter.splits:
+        assert adapter.load_evaluation(config.model_copy(update={"split": split})).queries
 
 
 @each([name for name in NAMES if "path" in registry.get(name).options])

@@ -18,11 +18,11 @@ import pytest
 from damage import Damage, damaged, damages
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import SAMPLES
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.samples import SAMPLES
 from xling.errors import XlingError
 
 FEW, MANY = 40, 740

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import FIXTURES
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.merge import load_dev, load_training
 from xling.data.overlap import find_overlap
+from xling.data.samples.parallel import FIXTURES
 from xling.errors import DataError
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from samples import miracl
 
 from xling.config.schema import DatasetConfig
 from xling.data.overlap import find_overlap, require_zero_shot
 from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet
+from xling.data.samples.retrieval import miracl
 from xling.data.sets.lareqa import XquadR
 from xling.data.sets.miracl import Miracl
 from xling.data.sets.parallel_jsonl import ParallelJsonl, read_items

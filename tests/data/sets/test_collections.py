@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import CORPUS, SAMPLES, TOPICS, write_jsonl, write_table
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.corpus import Corpus
 from xling.data.files import BadRows, read_jsonl, read_tsv
 from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.samples import SAMPLES
+from xling.data.samples.files import write_jsonl, write_table
+from xling.data.samples.retrieval import CORPUS, TOPICS
 from xling.data.sets.collection import body, read_beir_qrels, read_qrels
 from xling.data.sets.miracl import SHARDS
 from xling.errors import DataError
@@ -199,7 +201,8 @@ def test_mr_tydi_is_trained_on_with_hard_negatives(tmp_path: Path) -> None:
     assert all(list(item.texts) == [key.partition("/")[0]] for key, item in items.items())
     dev = registry.get("mr-tydi").load_dev(config)
     asked = {query.id.partition("/")[2] for queries in dev.queries.values() for query in queries}
-    assert {*items, *asked} == {"sw/3", "sw/1", "sw/99", "bn/5", "bn/99"}
+    more = {f"{code}/{99 + n}" for code in CORPUS for n in range(4 * len(CORPUS[code]))}
+    assert {*items, *asked} == {"sw/3", "sw/1", "bn/5", *more}
     texts = {
         f"{code}/{row['docid']}": f"{row['title']} {row['text']}".strip() for code in CORPUS for row in CORPUS[code]
     }
@@ -240,20 +243,22 @@ def test_wrong_training_rows(tmp_path: Path, change: dict[str, Any], rule: str) 
     config = SAMPLES["mr-tydi"](tmp_path)
     path = tmp_path / "mrtydi-v1.1-swahili" / "train.jsonl.gz"
     rows = [row for _, row in read_jsonl(path, BadRows(strict=True))]
-    write_jsonl(path, [*rows, rows[0] | {"query_id": "100"} | change])
+    write_jsonl(path, [*rows, rows[0] | {"query_id": "1000"} | change])
     with pytest.raises(DataError) as caught:
         train(config)
-    assert str(caught.value).startswith(f"{path}:4: ")
+    assert str(caught.value).startswith(f"{path}:{len(rows) + 1}: ")
     assert rule in str(caught.value)
     write_jsonl(path, rows)
     whole = train(config)
-    write_jsonl(path, [*rows, rows[0] | {"query_id": "100"} | change])
+    write_jsonl(path, [*rows, rows[0] | {"query_id": "1000"} | change])
     assert train(config, bad_rows="skip").fingerprint == whole.fingerprint
 
 
 def test_beir_scores_the_queries_of_its_split_alone(tmp_path: Path) -> None:
     config = SAMPLES["beir"](tmp_path)
     assert {query.id for query in load(config).queries["bn"]} == {"bn/5"}
+    for code in ("sw", "bn"):
+        (tmp_path / code / "qrels" / "dev.tsv").unlink()
     with pytest.raises(DataError, match=r"has no qrels/dev\.tsv"):
         load(config, split="dev")
     header = [("query-id", "corpus-id", "score")]

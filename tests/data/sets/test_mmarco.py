@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixtures import FACTS, FIXTURES
 
 from xling.config.schema import DatasetConfig
 from xling.data.files import BadRows
+from xling.data.samples.facts import FACTS, TITLES
+from xling.data.samples.parallel import FIXTURES
 from xling.data.sets import msmarco_triples
 from xling.data.sets.item_adapter import Items
 from xling.data.sets.mmarco import BY_CODE, Mmarco
@@ -137,7 +138,7 @@ def test_items_are_parallel_with_hard_negatives(tmp_path: Path) -> None:
     FIXTURES["mmarco"].write(tmp_path, "mmarco")
     found = read(tmp_path, hard_negatives=2)
     assert found.languages == ("ar", "de", "en", "zh")
-    assert [item.id for item in found.items] == [f"{1_185_000 + n}-{7_000_000 + n}" for n in range(4)]
+    assert [item.id for item in found.items] == [f"{1_185_000 + n}-{7_000_000 + n}" for n in range(len(TITLES))]
     for number, item in enumerate(found.items):
         for code in found.languages:
             pair = item.texts[code]
@@ -182,7 +183,7 @@ def test_texts_that_the_triples_name_must_be_there(tmp_path: Path) -> None:
     found = read(tmp_path, bad_rows="skip", hard_negatives=3)
     assert [sorted(item.texts) for item in found.items] == [["ar", "de", "en", "zh"], ["ar", "en", "zh"]] + [
         ["ar", "de", "en", "zh"]
-    ] * 2
+    ] * (len(TITLES) - 2)
     assert len(found.items[0].texts["en"].negatives) == 3
     assert len(found.items[0].texts["de"].negatives) == 2
     assert "de/7000001" not in found.negatives
@@ -192,7 +193,7 @@ def test_an_id_given_twice_is_a_bad_row(tmp_path: Path) -> None:
     FIXTURES["mmarco"].write(tmp_path, "mmarco")
     queries = tmp_path / "data/google/queries/train/english_queries.train.tsv"
     queries.write_bytes(queries.read_bytes() + b"1185000\tagain?\n")
-    with pytest.raises(DataError, match=r"english_queries.train.tsv:5: has the id 1185000, which an earlier line has"):
+    with pytest.raises(DataError, match=r"english_queries.train.tsv:6: has the id 1185000, which an earlier line has"):
         read(tmp_path)
 
 
@@ -209,7 +210,7 @@ def test_queries_that_share_a_passage_are_one_article(tmp_path: Path) -> None:
     triples = tmp_path / "data/triples.train.ids.small.tsv"
     triples.write_bytes(triples.read_bytes() + b"1185000\t7000001\t7000003\n")
     articles = {item.id: item.article for item in read(tmp_path).items}
-    assert len(articles) == 5
-    assert len(set(articles.values())) == 3
+    assert len(articles) == len(TITLES) + 1
+    assert len(set(articles.values())) == len(TITLES) - 1
     shared = ("1185000-7000000", "1185000-7000001", "1185001-7000001")
     assert len({articles[item] for item in shared}) == 1

@@ -6,12 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from samples import TYDI, tydiqa_goldp, write_squad
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.files import BadRows
 from xling.data.records import RetrievalSet
+from xling.data.samples.files import write_squad
+from xling.data.samples.retrieval import MORE_TYDI, TYDI, tydiqa_goldp
 from xling.data.sets.tydiqa import LANGUAGES, TydiqaGoldp
 from xling.data.squad_format import read_squad
 from xling.errors import DataError
@@ -103,8 +104,8 @@ def test_the_train_split_is_trained_on_with_articles_held_out(tmp_path: Path) ->
     asked = {item.id for item in training.items} | {
         query.id.partition("/")[2] for queries in dev.queries.values() for query in queries
     }
-    assert asked == {key for articles in TYDI.values() for paragraphs in articles.values()
-                     for questions in paragraphs.values() for key, _, _ in questions}  # fmt: skip
+    written = [paragraphs for articles in (*TYDI.values(), MORE_TYDI) for paragraphs in articles.values()]
+    assert asked == {key for paragraphs in written for questions in paragraphs.values() for key, _, _ in questions}
     assert len(training.items) < len(asked)
     assert all(len(item.texts) == 1 for item in training.items)
     (item,) = [item for item in training.items if item.id == "finnish-7-2"]

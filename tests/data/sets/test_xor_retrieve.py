@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import write_jsonl, write_table, xor_retrieve
 
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.files import BadRows
 from xling.data.records import RetrievalSet
+from xling.data.samples.files import write_jsonl, write_table
+from xling.data.samples.retrieval import xor_retrieve
 from xling.data.selected import parse_pairs, select_pairs
 from xling.data.sets.collection import body
 from xling.data.sets.xor_retrieve import QUESTIONS, XorRetrieve, read_questions

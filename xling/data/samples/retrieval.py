@@ -1,54 +1,13 @@
-"""A small sample of every data set, self-written in its exact format: what the contract test reads.
-
-A new data set enters its writer in ``SAMPLES``: it gets an empty folder, writes files as they are
-published, and returns the configuration that reads them.
-"""
+"""Samples of sets to score on: topics, judgements and corpora; some of them can be trained on too."""
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from fixtures import FIXTURES
 
 from xling.config.schema import DatasetConfig
-
-
-def write_jsonl(path: Path, rows: Iterable[Any]) -> Path:
-    """JSON Lines, gzipped where the name says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
-
-
-def write_table(path: Path, rows: Iterable[Iterable[object]]) -> Path:
-    """A tab-separated table, gzipped where the name says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
-
-
-def write_squad(path: Path, articles: dict[str, dict[str, list[tuple[str, str, str]]]]) -> Path:
-    """SQuAD's shape from {title: {context: [(id, question, answer)]}}; the answer is found in the context."""
-    data = [
-        {"title": title, "paragraphs": [
-            {"context": context, "qas": [
-                {"id": key, "question": question, "answers": [{"text": answer, "answer_start": context.index(answer)}]}
-                for key, question, answer in asked
-            ]}
-            for context, asked in paragraphs.items()
-        ]}
-        for title, paragraphs in articles.items()
-    ]  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"version": "1.1", "data": data}, ensure_ascii=False), encoding="utf-8")
-    return path
-
+from xling.data.samples.files import write_jsonl, write_squad, write_table
 
 TYDI = {
     "arabic": {
@@ -67,11 +26,18 @@ TYDI = {
     },
 }
 
+# The train split holds more: numbered articles, so that every language is left with enough to train on.
+MORE_TYDI = {
+    f"{word} {number}": {f"{word} {number}.": [(f"{name}-{100 + number}-0", f"{word} {number}?", word)]}
+    for name, word in (("arabic", "مدينة"), ("finnish", "Järvi"))
+    for number in range(5)
+}
+
 
 def tydiqa_goldp(folder: Path) -> DatasetConfig:
     merged = {title: paragraphs for articles in TYDI.values() for title, paragraphs in articles.items()}
     write_squad(folder / "tydiqa-goldp-v1.1-dev.json", merged)
-    write_squad(folder / "tydiqa-goldp-v1.1-train.json", merged)
+    write_squad(folder / "tydiqa-goldp-v1.1-train.json", merged | MORE_TYDI)
     return DatasetConfig(dataset="tydiqa-goldp", path=str(folder))
 
 
@@ -101,6 +67,7 @@ def mr_tydi(folder: Path) -> DatasetConfig:
             write_table(below / "ir-format-data" / f"qrels.{split}.txt", judged)
         judged_ones = {query: docid for query, docid, grade in QRELS[code] if grade}
         asked = [(query, text, judged_ones[query]) for query, text in TOPICS[code]]
+        more = [(str(99 + n), "?" * (n + 1), row["docid"]) for n, row in enumerate(reversed(CORPUS[code] * 4))]
         rows = [
             {
                 "query_id": query,
@@ -108,7 +75,7 @@ def mr_tydi(folder: Path) -> DatasetConfig:
                 "positive_passages": [texts[positive]],
                 "negative_passages": [row for row in CORPUS[code] if row["docid"] != positive],
             }
-            for query, text, positive in [*asked, ("99", "?", CORPUS[code][-1]["docid"])]
+            for query, text, positive in [*asked, *more]
         ]
         write_jsonl(below / "train.jsonl.gz", rows)
     return DatasetConfig(dataset="mr-tydi", path=str(folder))
@@ -130,8 +97,9 @@ def beir(folder: Path) -> DatasetConfig:
         write_jsonl(folder / code / "corpus.jsonl", rows)
         unjudged = {"_id": "train-1", "text": "?", "metadata": {}}
         write_jsonl(folder / code / "queries.jsonl", [*({"_id": i, "text": t} for i, t in TOPICS[code]), unjudged])
-        header = [("query-id", "corpus-id", "score")]
-        write_table(folder / code / "qrels" / "test.tsv", [*header, *((q, d, g * 2) for q, d, g in QRELS[code])])
+        graded = [("query-id", "corpus-id", "score"), *((q, d, g * 2) for q, d, g in QRELS[code])]
+        for split in ("test", "dev", "train"):
+            write_table(folder / code / "qrels" / f"{split}.tsv", graded)
     return DatasetConfig(dataset="beir", path=str(folder))
 
 
@@ -161,38 +129,3 @@ def lareqa(name: str) -> Callable[[Path], DatasetConfig]:
         return DatasetConfig(dataset=name, path=str(folder))
 
     return write
-
-
-def parallel_jsonl(folder: Path) -> DatasetConfig:
-    rows = [
-        {"id": f"p{n}", "title": f"T{n % 4}", "texts": {
-            code: {"question": f"{code} question {n}?", "passage": f"{code} passage {n}."} for code in ("en", "es")
-        }}
-        for n in range(8)
-    ]  # fmt: skip
-    return DatasetConfig(dataset="parallel-jsonl", path=str(write_jsonl(folder / "rows.jsonl.gz", rows)))
-
-
-def geo(folder: Path) -> DatasetConfig:
-    return DatasetConfig(dataset="geo", languages=("de", "en"))
-
-
-def fixture(name: str) -> Callable[[Path], DatasetConfig]:
-    return lambda folder: FIXTURES[name].write(folder, name)
-
-
-SAMPLES: dict[str, Callable[[Path], DatasetConfig]] = {
-    "beir": beir,
-    "geo": geo,
-    "miracl": miracl,
-    "mkqa": fixture("mkqa"),
-    "mlqa-r": lareqa("mlqa-r"),
-    "mmarco": fixture("mmarco"),
-    "mr-tydi": mr_tydi,
-    "parallel-jsonl": parallel_jsonl,
-    "squad": fixture("squad"),
-    "squad-translate-train": fixture("squad-translate-train"),
-    "tydiqa-goldp": tydiqa_goldp,
-    "xor-retrieve": xor_retrieve,
-    "xquad-r": lareqa("xquad-r"),
-}

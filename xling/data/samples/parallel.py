@@ -1,4 +1,4 @@
-"""The same facts in four languages as the files of several training sets, for their samples and tests."""
+"""Samples of sets to train on: questions with passages, parallel where the set is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xling.config.schema import DatasetConfig
+from xling.data.samples.facts import FACTS, QUESTION_IDS, TITLES
+from xling.data.samples.files import write_jsonl
 
 
 @dataclass(frozen=True)
@@ -26,37 +28,6 @@ class Fixture:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         return DatasetConfig(dataset=dataset, path=str(folder / self.path), **self.options)
-
-
-# Facts with an answer, a question and a passage; one article each. Sentences end in ". " or "。".
-FACTS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "en": (
-        ("1889", "When was the tower finished?", "The tower in Paris is 330 metres tall. It was finished in 1889."),
-        ("Danube", "Which river flows through Vienna?", "Vienna is a capital. The Danube flows through the city."),
-        ("Kyoto", "What was Japan's capital before Tokyo?", "For centuries Kyoto was the capital. Tokyo followed it."),
-        ("Mercury", "Which planet is closest to the Sun?", "Eight planets circle the Sun. Mercury is the closest."),
-    ),
-    "de": (
-        ("1889", "Wann wurde der Turm fertig?", "Der Turm in Paris ist 330 Meter hoch. Fertig wurde er 1889."),
-        ("Donau", "Welcher Fluss fließt durch Wien?", "Wien ist Hauptstadt. Die Donau fließt durch die Stadt."),
-        ("Kyōto", "Was war vor Tokio Hauptstadt?", "Lange war Kyōto die Hauptstadt. Tokio folgte danach."),
-        ("Merkur", "Wer ist der Sonne am nächsten?", "Acht Planeten umkreisen die Sonne. Merkur ist der nächste."),
-    ),
-    "ar": (
-        ("1889", "متى اكتمل البرج؟", "يبلغ ارتفاع البرج 330 مترا. اكتمل في 1889."),
-        ("الدانوب", "أي نهر يمر عبر فيينا؟", "فيينا عاصمة. يمر نهر الدانوب عبر المدينة."),
-        ("كيوتو", "ما كانت عاصمة اليابان قبل طوكيو؟", "كانت كيوتو عاصمة لقرون. ثم تبعتها طوكيو."),
-        ("عطارد", "أي كوكب أقرب إلى الشمس؟", "ثمانية كواكب تدور حول الشمس. عطارد هو الأقرب."),
-    ),
-    "zh": (
-        ("1889", "这座塔什么时候建成？", "巴黎的塔高330米。它于1889年建成。"),
-        ("多瑙河", "哪条河流经维也纳？", "维也纳是首都。多瑙河流经这座城市。"),
-        ("京都", "东京之前日本的首都是哪里？", "几个世纪以来京都是首都。后来是东京。"),
-        ("水星", "哪颗行星离太阳最近？", "八颗行星绕太阳运行。水星离太阳最近。"),
-    ),
-}
-TITLES = ("Eiffel_Tower", "Vienna", "Kyoto", "Mercury_(planet)")
-QUESTION_IDS = tuple(f"56be4db0acb8001400a502e{number}" for number in range(len(TITLES)))
 
 
 def as_json(value: Any) -> bytes:
@@ -97,8 +68,8 @@ def mmarco() -> Fixture:
         files[f"data/google/queries/train/{name}_queries.train.tsv"] = as_tsv(queries)
     triples = [
         (1_185_000 + query, 7_000_000 + query, 7_000_000 + other)
-        for query in range(4)
-        for other in range(4)
+        for query in range(len(TITLES))
+        for other in range(len(TITLES))
         if query != other
     ]
     files["data/triples.train.ids.small.tsv"] = as_tsv(triples)
@@ -117,7 +88,7 @@ def mkqa() -> Fixture:
                 for own, code in codes.items()
             },
         }
-        for number in range(4)
+        for number in range(len(TITLES))
     ]
     without = [{"type": "unanswerable", "text": None}]
     rows.append({**rows[0], "example_id": -4720018, "answers": dict.fromkeys(codes.values(), without)})
@@ -130,3 +101,17 @@ FIXTURES: dict[str, Fixture] = {
     "squad": Fixture({"train-v1.1.json": squad("en")}, "train-v1.1.json"),
     "squad-translate-train": squad_translated(),
 }
+
+
+def parallel_jsonl(folder: Path) -> DatasetConfig:
+    rows = [
+        {"id": f"p{n}", "title": f"T{n % 4}", "texts": {
+            code: {"question": f"{code} question {n}?", "passage": f"{code} passage {n}."} for code in ("en", "es")
+        }}
+        for n in range(8)
+    ]  # fmt: skip
+    return DatasetConfig(dataset="parallel-jsonl", path=str(write_jsonl(folder / "rows.jsonl.gz", rows)))
+
+
+def geo(folder: Path) -> DatasetConfig:
+    return DatasetConfig(dataset="geo", languages=("de", "en"))
