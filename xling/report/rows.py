@@ -12,6 +12,7 @@ from xling.config.dev_measure import MAP, DevMeasure
 START = "start"  # the column, row or label of the weights that a size starts from
 
 Headline = Mapping[str, float]
+Shares = tuple[float, float, float]  # of monolingual, cross-lingual and mixed monolingual batches
 
 
 class Ratio(NamedTuple):
@@ -34,7 +35,8 @@ class ScoreRow:
     ``headline`` and each of ``strata`` go by the evaluator's names: ``mAP/Mo``, ``rank_distance``, …
     ``published`` names the measures that the data set is published with. ``schedule`` spells how alpha
     changes; alpha is then its mean. ``by_pairs`` holds the leading measure over cross-lingual pairs by
-    whether they were trained on (report/trained_pairs.py).
+    whether they were trained on (report/trained_pairs.py). ``checkpoint`` is the hub's id of the weights it
+    was fine-tuned from, empty for others.
     """
 
     label: str
@@ -49,6 +51,8 @@ class ScoreRow:
     schedule: str = ""
     by_pairs: Headline = field(default_factory=dict)
     measure: DevMeasure = MAP  # what ``dev`` is of
+    checkpoint: str = ""
+    shares: Shares | None = None  # None also of a schedule, which nobody has published figures of
 
     @property
     def ratio(self) -> Ratio | None:

@@ -67,6 +67,29 @@ def _published(rows: Sequence[ScoreRow]) -> list[tuple[str, str, int]]:
     return [(f"{name}\n{title}", f"{name}/{mean}", 3) for name in names for title, mean in MEANS]
 
 
+def headings_of(names: Sequence[str]) -> list[str]:
+    """What stands above figures, by the evaluator's names."""
+    known = {name: title for title, name, _ in FIGURES}
+    of_means = {mean: title for title, mean in MEANS}
+    parts = [(name, *name.partition("/")[::2]) for name in names]
+    return [known.get(name, f"{measure}\n{of_means.get(mean, mean)}") for name, measure, mean in parts]
+
+
+def figures_of(rows: Sequence[ScoreRow], size: str, ratio: Ratio | None, names: Sequence[str]) -> list[str]:
+    """Size, alpha and figures of one line."""
+    means = [mean_of(rows, size, ratio, headline(name)) for name in names]
+    return [size, alpha_text(ratio), *(mean_text(mean, _digits(name)) for name, mean in zip(names, means, strict=True))]
+
+
+def as_texts(figures: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    """Figures without a spread, as those of other lines; a dash for one that there is not."""
+    return [number(figures.get(name, math.nan), _digits(name)) for name in names]
+
+
+def _digits(name: str) -> int:
+    return next((digits for _, known, digits in FIGURES if known == name), 3)
+
+
 def by_stratum(rows: Sequence[ScoreRow], key: str) -> Grid | None:
     """The groups of one key (``wording``) side by side; None where the set has no such groups."""
     groups = sorted({label for row in rows for label in row.strata if label.startswith(f"{key}=") and "," not in label})

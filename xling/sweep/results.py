@@ -14,6 +14,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_by_language, by_training_language
 from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
 from xling.report.plots import size_by_alpha_plot
+from xling.report.published import as_published_records, beside, checkpoint_of, shares_of
 from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
 from xling.report.tables import (
@@ -70,6 +71,8 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     schedule=job.schedule,
                     by_pairs=score_by_pairs(result, composition) if composition is not None else {},
                     measure=job.config.train.measure,
+                    checkpoint=checkpoint_of(job.config.model),
+                    shares=shares_of(job.config.mix) if job.kind == "cell" else None,
                 )
                 for variant in _variants(job, going)
             ]
@@ -146,7 +149,7 @@ def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> N
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
         for title, grid in _grids(root, sweep, study, of_set):
-            console.print(as_rich(grid, f"{dataset}: {title}", lead=2 if "alpha" in grid[0] else 1))
+            console.print(as_rich(grid, f"{dataset}: {title}", lead=_lead(grid)))
             console.print()
         console.print(_says(of_set, stopped))
         console.print()
@@ -187,6 +190,11 @@ def _says(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
     return summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None, stopped)
 
 
+def _lead(grid: Grid) -> int:
+    """Columns that are shown again in each part of a wide table."""
+    return 3 if "whose" in grid[0] else 2 if "alpha" in grid[0] else 1
+
+
 def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
     """One data set's tables with their titles."""
     lead = ", ".join(in_order([*of_set[0].published, "mAP"]))
@@ -201,6 +209,7 @@ def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) 
     scripts = by_script(of_set)
     if scripts is not None:
         grids.append(("by script", scripts))
+    grids += beside(of_set)
     best = chosen_on_dev(of_set)
     if best is not None:
         result = _result_of(root, sweep, study, best)
@@ -263,12 +272,14 @@ def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
 
 def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState], console: Console) -> None:
     root, sweep = sweep_storage(loaded), loaded.config.name
+    rows = collect(root, sweep, study.scored)
     text = {
         "event": "results",
         "sweep": sweep,
         "states": {job.label: states[job.id] for job in study.scored},
         "failures": {job.label: why for job, why, _ in failures(root, sweep, list(study.scored))},
         "stopped_early": {row.label: row.reason for row in collect_stopped(root, sweep, study.cells)},
-        "rows": as_records(collect(root, sweep, study.scored)),
+        "rows": as_records(rows),
+        "published": as_published_records(rows),
     }
     console.print(json.dumps(text), soft_wrap=True)
