@@ -10,11 +10,19 @@ from xling.report.rows import ScoreRow
 XLMR = "FacebookAI/xlm-roberta-base"
 
 
-def row(dataset, size, checkpoint, alpha, seed=0, **figures):
+def row(dataset, size, checkpoint, alpha, seed=0, languages=11, **figures):
     headline = {"mAP/Mo": 0.7, "mAP/Cr": 0.6, "mAP/Mul": 0.5, "rank_distance": 300.0} | figures
     shares = None if alpha is None else shares_of(MixConfig(monolingual=alpha, cross_lingual=1 - alpha))
     return ScoreRow(
-        f"{size}/a{alpha}/s{seed}", size, alpha, seed, dataset, headline, checkpoint=checkpoint, shares=shares
+        f"{size}/a{alpha}/s{seed}",
+        size,
+        alpha,
+        seed,
+        dataset,
+        headline,
+        languages=languages,
+        checkpoint=checkpoint,
+        shares=shares,
     )
 
 
@@ -39,7 +47,7 @@ def test_every_table_is_of_a_set_that_is_scored_and_names_its_source_once():
 def test_figures_are_those_of_the_hybrid_paper(dataset, model, alpha, name, value):
     (record,) = as_published_records([row(dataset, "x", model, alpha)])
     assert (record["figures"][name], record["source"]) == (value, "arXiv 2408.10536")
-    assert record["beside"] == [{"size": "x", "alpha": alpha}]
+    assert record["beside"] == [{"size": "x", "alpha": alpha, "languages": 11}]
 
 
 def test_ours_and_theirs_stand_below_each_other_seeds_averaged():
@@ -52,6 +60,11 @@ def test_ours_and_theirs_stand_below_each_other_seeds_averaged():
         ["base", "0.5", "ours", ".750±.071", ".600±.000", ".500±.000", "300±0"],
         ["", "", "arXiv 2408.10536", ".798", ".705", ".593", "287"],
     ]
+
+
+def test_ours_over_other_languages_say_so():
+    ((_, (_, body)),) = beside([row("miracl", "base", XLMR, 1, languages=4, **{"nDCG@10/Mo": 0.5})])
+    assert [line[2] for line in body] == ["ours (4 languages)", "arXiv 2408.10536"]
 
 
 def test_nothing_is_shown_for_another_set_checkpoint_or_mix():

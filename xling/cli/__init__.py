@@ -45,8 +45,22 @@ Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its
 
 
 @app.command()
-def sweep(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
+def sweep(
+    file: File,
+    set_: Sets = None,
+    address: Address = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="One cell a model, 2 steps, made-up data, random weights; nothing kept.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Run every cell of a sweep that is not done: launch, resume and extend are this one command."""
+    if dry_run:
+        if address is not None:
+            raise ConfigError("--dry-run runs on this machine, --address names a cluster: give one of them")
+        from xling.sweep.dry_run import dry_run as run_in_small
+
+        raise typer.Exit(run_in_small(file, set_ or (), _console(), as_json=json))
     loaded = _load(file, set_)  # before the slow imports: a wrong file is told at once
 
     from xling.sweep.selection import Selection

@@ -50,7 +50,9 @@ class LoadedSweep:
     overrides: tuple[str, ...]
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> LoadedSweep:
+def load_sweep(
+    path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = (), *, places: bool = True
+) -> LoadedSweep:
     """Read a sweep file and expand its grid.
 
     ``path``, ``mined`` and ``storage`` may hold ``~`` and environment variables, and are relative to the
@@ -60,6 +62,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
         path: the YAML file.
         overrides: ``train.lr=2e-3`` and the like, applied in this order; values are YAML.
         checks: called with every cell's configuration; what they say joins the same report.
+        places: expand paths and ``storage``; else they are left as written, and may hold variables that are not set.
 
     Raises:
         ConfigError: with every problem, each naming file and line, dotted path, value and rule.
@@ -71,7 +74,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check
     grid = read_grid(document)
     tuned = tuned_paths(document, grid, _early_stopping(document), grid_is_whole=len(document.problems) == before)
     findings = Findings()
-    validated = [_validate(document.data, grid, position, checks, findings) for position in grid.positions()]
+    validated = [
+        _validate(document.data, grid, position, checks, findings, places=places) for position in grid.positions()
+    ]
     findings.report(document, grid)
     sweeps = [sweep for sweep in validated if sweep is not None]
     cells: list[Cell] = []
@@ -110,7 +115,13 @@ def load_evaluation(overrides: Sequence[str], **given: Any) -> EvaluationConfig:
 
 
 def _validate(
-    data: dict[str, Any], grid: Grid, position: Position, checks: Sequence[Check], findings: Findings
+    data: dict[str, Any],
+    grid: Grid,
+    position: Position,
+    checks: Sequence[Check],
+    findings: Findings,
+    *,
+    places: bool,
 ) -> SweepConfig | None:
     """Validate one cell; what is wrong goes to ``findings``. None when the schema refuses it."""
     try:
@@ -119,7 +130,8 @@ def _validate(
         findings.add(position, error.parts, str(error))
         return None
     raw.setdefault("storage", SweepConfig.model_fields["storage"].default)
-    raw = _expand_places(raw, (), position, findings)
+    if places:
+        raw = _expand_places(raw, (), position, findings)
     raw["grid"] = [{dotted.join(parts): values for parts, values in axis.values.items()} for axis in grid.axes]
     sweep, errors = _try(raw)
     for parts, text in errors:

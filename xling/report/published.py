@@ -19,8 +19,6 @@ from xling.config.schema import MixConfig, ModelConfig, Section
 from xling.report.rows import ScoreRow, Shares, in_order
 from xling.report.tables import Grid, as_texts, figures_of, headings_of
 
-OURS = "ours"
-
 
 class PublishedLine(Section):
     """What was published of one model."""
@@ -35,7 +33,8 @@ class PublishedTable(Section):
 
     source: str = Field(description="Where it was published.")
     dataset: str = Field(description="Name of the registered data set.")
-    about: str = Field(description="What must be the same for figures to be comparable.")
+    languages: int = Field(ge=1, description="How many its means are over.")
+    about: str = Field(description="What else must be the same for figures to be comparable.")
     lines: tuple[PublishedLine, ...] = Field(min_length=1, description="One for each model and mix.")
 
 
@@ -48,11 +47,10 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 def checkpoint_of(model: ModelConfig) -> str:
     """The hub's id of the published weights a model starts from; empty where it does not start from such, or is cut."""
-    if getattr(model, "init", "pretrained") != "pretrained" or getattr(model, "layers", None) is not None:
+    if model.init == "random" or model.layers is not None:
         return ""
-    if model.preset is not None:
-        return getattr(presets.get(model.preset), "hub", None) or ""
-    return model.hub or ""
+    preset = presets.find(model.preset)
+    return preset.hub if isinstance(preset, presets.HubPreset) else model.hub or ""
 
 
 def shares_of(mix: MixConfig) -> Shares | None:
@@ -77,10 +75,11 @@ def beside(rows: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
                 body.append([line.model, "", *theirs])
             for ours in _same(rows, line):
                 size, alpha, *figures = figures_of(rows, ours.size, ours.ratio, names)
-                body += [[size, alpha, OURS, *figures], ["", "", *theirs]]
+                whose = "ours" if ours.languages == table.languages else f"ours ({ours.languages} languages)"
+                body += [[size, alpha, whose, *figures], ["", "", *theirs]]
         if body:
             headings = ["size", "alpha", "whose", *headings_of(names)]
-            found.append((f"ours and published ({table.about})", (headings, body)))
+            found.append((f"ours and published ({table.languages} languages, {table.about})", (headings, body)))
     return found
 
 
@@ -92,8 +91,11 @@ def as_published_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
             "model": line.model,
             "figures": dict(line.figures),
             "source": table.source,
+            "languages": table.languages,
             "about": table.about,
-            "beside": [{"size": ours.size, "alpha": ours.alpha} for ours in _same(rows, line)],
+            "beside": [
+                {"size": ours.size, "alpha": ours.alpha, "languages": ours.languages} for ours in _same(rows, line)
+            ],
         }
         for table in _of_set(rows)
         for line in table.lines

@@ -51,6 +51,7 @@ class ScoreRow:
     schedule: str = ""
     by_pairs: Headline = field(default_factory=dict)
     measure: DevMeasure = MAP  # what ``dev`` is of
+    languages: int = 0  # how many the means are over
     checkpoint: str = ""
     shares: Shares | None = None  # None also of a schedule, which nobody has published figures of
 

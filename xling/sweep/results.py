@@ -71,6 +71,7 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
                     schedule=job.schedule,
                     by_pairs=score_by_pairs(result, composition) if composition is not None else {},
                     measure=job.config.train.measure,
+                    languages=len(result.languages),
                     checkpoint=checkpoint_of(job.config.model),
                     shares=shares_of(job.config.mix) if job.kind == "cell" else None,
                 )
