@@ -15,6 +15,7 @@ import yaml
 from xling import cli
 from xling.config import presets
 from xling.data import registry
+from xling.data.samples import SAMPLES
 from xling.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -269,15 +270,33 @@ def real_model():
     return Path(module.__file__).parent / "model"
 
 
+def with_samples(written, folder):
+    """Samples where a sweep's paths lead; returns --set for what they, this machine and no network have not."""
+    entries = {"data.train": written["data"]["train"]}
+    entries |= {f"data.evaluate.{number}": entry for number, entry in enumerate(written["data"]["evaluate"])}
+    overrides = ["resources={}", "model.init=random"]
+    for path, entry in entries.items():
+        (folder / Path(entry["path"]).name).mkdir(parents=True, exist_ok=True)
+        sample = SAMPLES[entry["dataset"]](folder / Path(entry["path"]).name)
+        if "languages" in entry:
+            overrides.append(f"{path}.languages={json.dumps(sample.languages)}")
+    return overrides
+
+
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_that_comes_along_can_be_planned(xling, monkeypatch, tmp_path, request, file):
-    if "${XLING_DATA}" in file.read_text():
+    written = yaml.safe_load(file.read_text())
+    overrides = [f"storage={tmp_path}/runs"]
+    if "${XLING_MODEL}" in file.read_text():
         monkeypatch.setenv("XLING_DATA", str(request.getfixturevalue("real_data")))
         monkeypatch.setenv("XLING_MODEL", str(request.getfixturevalue("real_model")))
-    status, out, err = xling("plan", file, "--json", "--set", f"storage={tmp_path}/runs")
+    elif "${XLING_DATA}" in file.read_text():
+        monkeypatch.setenv("XLING_DATA", str(tmp_path / "data"))
+        monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
+        overrides += with_samples(written, tmp_path / "data")
+    status, out, err = xling("plan", file, "--json", *(part for value in overrides for part in ("--set", value)))
     assert (status, err) == (0, "")
     planned = json.loads(out)
-    written = yaml.safe_load(file.read_text())
     assert planned["sweep"] == written["name"]
     assert {cell["state"] for cell in planned["cells"]} == {"new"}
     kinds = [cell["kind"] for cell in planned["cells"]]
@@ -287,6 +306,11 @@ def test_every_sweep_that_comes_along_can_be_planned(xling, monkeypatch, tmp_pat
     assert kinds.count("cell") == expected
     assert kinds.count("baseline") == len({cell["size"] for cell in planned["cells"]})
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_takes_no_cluster(xling):
+    err = refused(xling("sweep", SWEEPS[0], "--dry-run", "--address", "auto"))
+    assert err == "error: --dry-run runs on this machine, --address names a cluster: give one of them\n"
 
 
 def test_full_xquad_r_after_parallel_squad_is_refused(xling, monkeypatch, real_data, real_model):

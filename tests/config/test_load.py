@@ -35,6 +35,28 @@ def test_the_demo_is_three_sizes_by_three_mixes():
     assert {cell.config.model.warm_start.steps for cell in cells} == {300}
 
 
+@pytest.mark.parametrize(
+    ("study", "cells", "labels"),
+    [
+        ("size_x_ratio", 45, ("small/a0/s0", "small/a0/s1", "large/a1/s2")),
+        ("hybrid_batches", 6, ("base/a1", "base/a0", "labse/a0.5")),
+    ],
+)
+def test_the_studies_multiply_models_and_mixes(study, cells, labels, monkeypatch):
+    monkeypatch.setenv("XLING_DATA", "/somewhere")
+    found = [cell.label for cell in load_sweep(SWEEPS / f"{study}.yaml").cells]
+    assert len(found) == cells
+    assert (*found[:2], found[-1]) == labels
+
+
+def test_paths_are_left_as_written_where_places_do_not_matter(sweeps, monkeypatch):
+    monkeypatch.delenv("XLING_NOT_SET", raising=False)
+    text = sweeps.base.replace("{preset: tiny}", "{path: $XLING_NOT_SET/x}")
+    sweeps.write(text)
+    (cell,) = load_sweep(sweeps.path, places=False).cells
+    assert cell.config.model.path == "$XLING_NOT_SET/x"
+
+
 # What YAML means
 
 

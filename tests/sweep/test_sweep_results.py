@@ -8,6 +8,7 @@ from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load
 
 from xling.batching.plan import plan_for
+from xling.data.samples import SAMPLES
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.launch import Launched
 from xling.sweep.results import collect, show_outcome, show_results, write_tables
@@ -64,6 +65,21 @@ def test_the_tables_fit_and_say_what_came_of_it(scored, console):
     assert any(line.startswith("Not done: 1 failed. Go on with: xling resume small") for line in lines)
     assert f"Files:  {root.url}/small" in lines
     assert f"MLflow: sqlite:///{root.url}/mlflow.db" in lines
+
+
+def test_published_figures_stand_beside_ours(tmp_path, console, monkeypatch):
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
+    sample = SAMPLES["mr-tydi"](tmp_path)
+    loaded, study, root = load(tmp_path, f"data.evaluate=[{{dataset: mr-tydi, path: '{sample.path}'}}]")
+    for job in study.scored:
+        finish(root, job)
+    show_results(loaded, console, as_json=False)
+    lines = console.file.getvalue().splitlines()
+    assert "mr-tydi: ours and published (11 languages, test)" in lines
+    assert any(line.split() == ["BM25", "arXiv", "2108.08787", ".321", ".732"] for line in lines)
+    show_results(loaded, console, as_json=True)
+    published = json.loads(console.file.getvalue().splitlines()[-1])["published"]
+    assert [line["model"] for line in published] == ["BM25", "BM25, tuned", "mDPR", "BM25 + mDPR"]
 
 
 def test_the_same_tables_lie_beside_the_sweep(scored, console):
