@@ -31,7 +31,7 @@ def test_the_demo_is_three_sizes_by_three_mixes():
         f"{size}/a{alpha}/s0" for size in ("tiny", "mini", "mid") for alpha in (0, 0.5, 1)
     ]
     rates = {cell.model_name: (cell.config.train.lr, cell.config.model.warm_start.lr) for cell in cells}
-    assert rates == {"tiny": (4e-3, 5e-3), "mini": (2e-3, 3e-3), "mid": (1.5e-3, 2e-3)}
+    assert rates == {"tiny": (3e-3, 5e-3), "mini": (1.5e-3, 3e-3), "mid": (1.5e-3, 2e-3)}
     assert {cell.config.model.warm_start.steps for cell in cells} == {300}
 
 

@@ -107,11 +107,18 @@ def test_the_environment_is_as_it_was_and_the_folder_gone(monkeypatch):
     monkeypatch.setenv("XLING_CACHE", "mine")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     before = dict(os.environ)
-    with pytest.raises(ConfigError), dry_run._temporary_folder() as folder:
-        assert os.environ["XLING_CACHE"] == f"{folder}/cache"
-        assert os.environ["HF_HUB_OFFLINE"] == "1"
-        (folder / "file").touch()
-        raise ConfigError("wrong")
+    seen = []
+
+    def fail():
+        with dry_run._temporary_folder() as folder:
+            seen.extend([folder, os.environ["XLING_CACHE"], os.environ["HF_HUB_OFFLINE"]])
+            (folder / "file").touch()
+            raise ConfigError("wrong")
+
+    with pytest.raises(ConfigError):
+        fail()
+    folder = seen[0]
+    assert seen[1:] == [f"{folder}/cache", "1"]
     assert dict(os.environ) == before
     assert not folder.exists()
 
