@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from damage import Damage, damaged, damages
-from fixtures import FIXTURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from xling.data.merge import load_training
 from xling.data.mined import with_mined
 from xling.data.mined_file import MANIFEST, ROWS, MinedRow, write_mined
 from xling.data.records import TrainingSet
+from xling.data.samples import SAMPLES
 from xling.data.summary import negatives_a_pair
 from xling.data.training_tokens import tokenize_training
 from xling.errors import ConfigError, DataError
@@ -139,7 +139,7 @@ def test_the_fingerprint_is_of_the_negatives_alone(training: TrainingSet, folder
 
 
 def test_a_sets_own_negatives_come_first(tmp_path: Path) -> None:
-    entry = TrainingEntry.model_validate(FIXTURES["mmarco"].write(tmp_path, "mmarco").model_dump())
+    entry = TrainingEntry.model_validate(SAMPLES["mmarco"](tmp_path).model_dump())
     training = training_of(entry)
     item, other = next(
         (item, passage)
