@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from xling.errors import NonFiniteError
-from xling.evaluate.ranks import block_edges, rank_in_order, rank_relevant
+from xling.evaluate import ranks
+from xling.evaluate.ranks import block_edges, products_stay_finite, rank_in_order, rank_relevant
 
 scores_with_ties = npst.arrays(
     np.float32, st.tuples(st.integers(1, 4), st.integers(1, 25)), elements=st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0])
@@ -69,8 +70,12 @@ def test_a_score_that_is_no_number_is_refused_wherever_it_stands(value: float) -
         rank_in_order(scores, np.array([0]), np.array([0]))
 
 
+@pytest.mark.parametrize("mask_bytes", [1, 40_000, 2**19])  # one entry compared at once, four, many rows
 @pytest.mark.parametrize("values", [2, 30, 10_000])
-def test_many_columns_ranges_and_relevants_of_uneven_number(values: int) -> None:
+def test_many_columns_ranges_and_relevants_of_uneven_number(
+    values: int, mask_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "_MASK_BYTES", mask_bytes)
     rng = np.random.default_rng(values)
     edges = np.array([0, 3, 1222, 1223, 5000, 9999, 10_001])
     scores = rng.integers(-values, values, (40, edges[-1])).astype(np.float32)
@@ -85,6 +90,26 @@ def test_many_columns_ranges_and_relevants_of_uneven_number(values: int) -> None
         ahead = scores[row] > scores[row, column]
         ahead |= (scores[row] == scores[row, column]) & (tie_order < tie_order[column])
         assert (in_all, in_range) == (1 + ahead.sum(), 1 + ahead[start:stop].sum())
+
+
+@pytest.mark.parametrize("relevant", [[], [0, 0, 1, 1, 2, 2], [3, 9, 9, 9, 39]])
+def test_each_row_is_passed_once_and_in_order_whether_it_has_a_relevant_candidate_or_not(relevant: list[int]) -> None:
+    rows, passed = np.array(relevant, np.int64), []
+    scores = np.random.default_rng(0).standard_normal((40, 20_000), np.float32)
+    columns, starts = np.arange(len(rows)), np.zeros_like(rows)
+    rank_relevant(scores, np.arange(20_000), rows, columns, starts, starts + 20_000, passed=passed.append)
+    assert [row for part in passed for row in range(40)[part]] == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("largest", "stays"), [(1.0, True), (1e18, True), (1e19, False), (3e38, False), (np.nan, False), (-np.inf, False)]
+)
+def test_products_are_known_to_stay_finite_only_where_none_can_overflow(largest: float, stays: bool) -> None:
+    vectors = np.zeros((3, 8), np.float32)
+    vectors[1] = largest
+    assert products_stay_finite(vectors) is stays
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert not stays or np.isfinite(vectors @ vectors.T).all()
 
 
 @pytest.mark.parametrize("columns", [1, 7, 8, 9, 255 * 8, 255 * 8 + 1, 2 * 255 * 8])

@@ -196,6 +196,8 @@ def _macro(values: Values) -> float | None:
 def strata(layout: Layout, queries: QueryValues) -> dict[str, Selection]:
     """Which entries belong to each stratum: ``key=value``, and all keys together (``entity=unseen,wording=seen``)."""
     keys = sorted({key for judged in layout.queries for query in judged.strata for key in query})
+    if not keys:
+        return {}
     members: dict[str, list[Selection]] = {}
     labels = [[_labels(query, keys) for query in judged.strata] for judged in layout.queries]
     for label in sorted({label for of_language in labels for of_query in of_language for label in of_query}):

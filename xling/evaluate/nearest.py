@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from xling.evaluate.layout import Indices
-from xling.evaluate.ranks import Scores
+from xling.evaluate.ranks import Scores, tile_rows
 
-_TILE_BYTES = 512 * 2**10  # of scores gone over at a time: they stay in a core's cache
 _GROUPS = 256
 
 
@@ -30,7 +29,7 @@ def nearest(scores_BN: Scores, tie_order_N: Indices, depth: int) -> Indices:
     top_BK = np.empty((len(scores_BN), depth), np.int64)
     if not depth:
         return top_BK
-    rows = max(1, _TILE_BYTES // (4 * count))
+    rows = 2 * tile_rows(count)
     for start in range(0, len(scores_BN), rows):
         tile_BN = scores_BN[start : start + rows]
         found_F = np.flatnonzero(tile_BN >= _lower_bound(tile_BN, depth)[:, None])

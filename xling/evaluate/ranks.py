@@ -1,18 +1,21 @@
 """Ranks of relevant candidates, as trec_eval would order them.
 
-Shapes: Q queries, B queries of a block, N candidates, D embedding, R relevant entries, W words of
-eight truth values, C runs of words, E ranges of candidates.
+Shapes: Q queries, B queries of a block, N candidates, D embedding, R relevant entries, P entries
+compared at once, T queries they are of, K a query, W words of eight truth values, C runs of words,
+E ranges of candidates.
 
 trec_eval orders by score as float32, descending, ties by document id descending, bytewise. With
 candidates already in that id order the rank of candidate j is
 1 + #{i < j: s_i >= s_j} + #{i > j: s_i > s_j}; no sorting is needed.
 
 Counting compares every score with every relevant one of its query, so it goes over the scores a
-query at a time, while they are in a core's cache, and sums eight truth values in one addition.
+few queries at a time, while they are in a core's cache, and sums eight truth values in one addition.
+Equal scores are looked for, not counted: they are rare, and whether there is any is known at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,8 +27,8 @@ from xling.evaluate.layout import Indices
 
 Scores = NDArray[np.float32]
 BLOCK_BYTES = 32 * 2**20
-_CHECK_BYTES = 512 * 2**10  # of scores looked through at a time: they stay in a core's cache
-_MASK_BYTES = 256 * 2**10  # of truth values, likewise
+_TILE_BYTES = 512 * 2**10  # of scores gone over at a time: they stay in a core's cache
+_MASK_BYTES = 512 * 2**10  # of truth values, likewise
 _WORD = 8  # truth values are summed as the bytes of a 64-bit word
 _LONGEST_RUN = 255  # words whose sum no byte of it overflows in
 
@@ -43,6 +46,11 @@ def block_edges(queries: int, candidates: int, block_bytes: int = BLOCK_BYTES) -
     return [queries * block // max(1, blocks) for block in range(blocks + 1)]
 
 
+def tile_rows(candidates: int) -> int:
+    """How many queries' scores are gone over at a time, so that they stay in a core's cache."""
+    return max(1, _TILE_BYTES // max(1, 4 * candidates))
+
+
 def rank_relevant(
     scores_BN: Scores,
     tie_order_N: Indices,
@@ -50,50 +58,59 @@ def rank_relevant(
     columns_R: Indices,
     starts_R: Indices,
     stops_R: Indices,
+    passed: Callable[[slice], object] = lambda rows: None,
 ) -> tuple[Indices, Indices]:
     """Rank each relevant candidate among all columns and among a range of them.
 
     Args:
-        scores_BN: the block the scores are read from.
+        scores_BN: the block the scores are read from, finite numbers.
         tie_order_N: of two columns with one score the one with the smaller value comes first.
         rows_R, columns_R: the relevant entries.
         starts_R, stops_R: columns of the range each is ranked in besides; its own is within.
+        passed: called for some rows after others, until all had their turn: what else is to be read of
+            their scores is read fastest now, while they still are in a core's cache.
 
     Returns:
         Ranks among all columns and ranks within the range, from 1.
+    """
+    width = scores_BN.shape[1] + 1
+    ranges_E, range_R = np.unique(starts_R * width + stops_R, return_inverse=True)
+    runs = _Runs.of(scores_BN.shape[1], np.stack(np.divmod(ranges_E, width), axis=1))
+    by_row = np.argsort(rows_R, kind="stable")
+    exceeding_RC, tied = _compare(scores_BN, rows_R[by_row], columns_R[by_row], runs, passed)
+    overall_R, within_R = np.empty(len(rows_R), np.int64), np.empty(len(rows_R), np.int64)
+    overall_R[by_row], within_R[by_row] = runs.count(exceeding_RC, range_R[by_row])
+    for entry in by_row[tied].tolist():
+        row, column = rows_R[entry], columns_R[entry]
+        equal = np.flatnonzero(scores_BN[row] == scores_BN[row, column])
+        equal = equal[tie_order_N[equal] < tie_order_N[column]]
+        overall_R[entry] += len(equal)
+        within_R[entry] += np.count_nonzero((equal >= starts_R[entry]) & (equal < stops_R[entry]))
+    return 1 + overall_R, 1 + within_R
+
+
+def rank_in_order(scores_BN: Scores, rows_R: Indices, columns_R: Indices) -> Indices:
+    """Ranks from 1 among all columns, which stand in id-descending order.
 
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
     require_finite_scores(scores_BN)
-    width = scores_BN.shape[1] + 1
-    ranges_E, range_R = np.unique(starts_R * width + stops_R, return_inverse=True)
-    runs = _Runs.of(scores_BN.shape[1], np.stack(np.divmod(ranges_E, width), axis=1))
-    by_row = np.argsort(rows_R, kind="stable")
-    exceeding_RC, equal_RC = _compare(scores_BN, rows_R[by_row], columns_R[by_row], runs)
-    overall_R, within_R = np.empty(len(rows_R), np.int64), np.empty(len(rows_R), np.int64)
-    overall_R[by_row], within_R[by_row] = runs.count(exceeding_RC, range_R[by_row])
-    tied_R, _ = runs.count(equal_RC, range_R[by_row])
-    for entry in by_row[tied_R > 1].tolist():  # more columns than its own have this score
-        row, column = rows_R[entry], columns_R[entry]
-        tied = np.flatnonzero(scores_BN[row] == scores_BN[row, column])
-        tied = tied[tie_order_N[tied] < tie_order_N[column]]
-        overall_R[entry] += len(tied)
-        within_R[entry] += np.count_nonzero((tied >= starts_R[entry]) & (tied < stops_R[entry]))
-    return 1 + overall_R, 1 + within_R
-
-
-def rank_in_order(scores_BN: Scores, rows_R: Indices, columns_R: Indices) -> Indices:
-    """Ranks from 1 among all columns, which stand in id-descending order."""
     count = scores_BN.shape[1]
     starts_R = np.zeros_like(rows_R)
     overall_R, _ = rank_relevant(scores_BN, np.arange(count), rows_R, columns_R, starts_R, starts_R + count)
     return overall_R
 
 
+def products_stay_finite(vectors_XD: Scores) -> bool:
+    """Whether no product of two of the vectors can be NaN or infinite, in whatever order it is summed."""
+    largest = max(float(vectors_XD.max(initial=0.0)), -float(vectors_XD.min(initial=0.0)))
+    return bool(vectors_XD.shape[1] * largest**2 < 0.5 * float(np.finfo(np.float32).max))  # False of NaN too
+
+
 def require_finite_scores(scores_BN: Scores) -> None:
     """Raises NonFiniteError, naming the first score that is NaN or infinite."""
-    rows = max(1, _CHECK_BYTES // max(1, 4 * scores_BN.shape[1]))
+    rows = tile_rows(scores_BN.shape[1])
     for start in range(0, len(scores_BN), rows):
         finite_BN = np.isfinite(scores_BN[start : start + rows])
         if not finite_BN.all():
@@ -138,23 +155,61 @@ class _Runs:
         return counts_RE[:, -1].astype(np.int64), within_R.astype(np.int64)
 
 
-def _compare(scores_BN: Scores, rows_R: Indices, columns_R: Indices, runs: _Runs) -> tuple[_Words, _Words]:
-    """Of each entry, rows ascending, the columns with a greater and with the same score, summed by run."""
-    entries, columns = len(rows_R), scores_BN.shape[1]
-    exceeding_RC = np.empty((entries, len(runs.firsts_C)), np.uint64)
-    equal_RC = np.empty_like(exceeding_RC)
-    held_R1 = scores_BN[rows_R, columns_R][:, None]
+def _compare(
+    scores_BN: Scores, rows_R: Indices, columns_R: Indices, runs: _Runs, passed: Callable[[slice], object]
+) -> tuple[_Words, Indices]:
+    """Of each entry, rows ascending, the columns with a greater score, summed by run.
+
+    Returns:
+        The sums, and the entries whose score another column has too.
+    """
+    columns = scores_BN.shape[1]
+    exceeding_RC = np.empty((len(rows_R), len(runs.firsts_C)), np.uint64)
+    held_R = scores_BN[rows_R, columns_R]
     most = max(1, _MASK_BYTES // max(1, columns))
-    words_MW = np.zeros((min(most, entries), runs.words), np.uint64)
-    truths_MN = words_MW.view(np.bool_)[:, :columns]
-    edges = np.flatnonzero(np.diff(rows_R, prepend=-1, append=-1)).tolist()
-    for first, last in pairwise(edges):
-        scores_N = scores_BN[rows_R[first]]
-        for start in range(first, last, most):
-            stop = min(start + most, last)
-            words, truths = words_MW[: stop - start], truths_MN[: stop - start]
-            np.greater(scores_N, held_R1[start:stop], out=truths)
-            np.add.reduceat(words, runs.firsts_C, axis=1, out=exceeding_RC[start:stop])
-            np.equal(scores_N, held_R1[start:stop], out=truths)
-            np.add.reduceat(words, runs.firsts_C, axis=1, out=equal_RC[start:stop])
-    return exceeding_RC, equal_RC
+    words_PW = np.zeros((min(most, len(rows_R)), runs.words), np.uint64)
+    truths_PN = words_PW.view(np.bool_)
+    tied = [np.empty(0, np.int64)]
+    tile, seen = tile_rows(columns), 0
+    for first, stop, each in _pieces(rows_R, most):
+        words, truths = words_PW[: stop - first], truths_PN[: stop - first]
+        row = int(rows_R[first])
+        if row >= seen + tile:
+            passed(slice(seen, row))
+            seen = row
+        scores_TN = scores_BN[row : rows_R[stop - 1] + 1]
+        held_TK1 = held_R[first:stop].reshape(-1, each, 1)
+        truths_TKN = truths.reshape(len(scores_TN), each, -1)[:, :, :columns]
+        np.greater(scores_TN[:, None], held_TK1, out=truths_TKN)
+        np.add.reduceat(words, runs.firsts_C, axis=1, out=exceeding_RC[first:stop])
+        np.equal(scores_TN[:, None], held_TK1, out=truths_TKN)
+        truths[np.arange(stop - first), columns_R[first:stop]] = False  # each equals itself
+        if truths.any():
+            tied.append(first + np.flatnonzero(truths.any(axis=1)))
+    passed(slice(seen, len(scores_BN)))
+    return exceeding_RC, np.concatenate(tied)
+
+
+def _pieces(rows_R: Indices, most: int) -> Iterator[tuple[int, int, int]]:
+    """Entries to compare at once: of some rows in a row that have as many each, or a part of one row's.
+
+    Args:
+        rows_R: ascending.
+        most: entries of a piece.
+
+    Yields:
+        The first entry, the one after the last, and how many each row has.
+    """
+    first_of_row = np.flatnonzero(np.diff(rows_R, prepend=-1))
+    count_of_row = np.diff(first_of_row, append=len(rows_R))
+    changes = np.diff(count_of_row, prepend=0).astype(np.bool_) | (np.diff(rows_R[first_of_row], prepend=-2) != 1)
+    edges = [*first_of_row[changes].tolist(), len(rows_R)]
+    for (first, stop), each in zip(pairwise(edges), count_of_row[changes].tolist(), strict=True):
+        if each <= most:
+            size = most // each * each
+            yield from ((at, min(at + size, stop), each) for at in range(first, stop, size))
+            continue
+        for row in range(first, stop, each):
+            for at in range(row, row + each, most):
+                end = min(at + most, row + each)
+                yield at, end, end - at

@@ -21,7 +21,7 @@ from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices, JudgedQueries, Layout
 from xling.evaluate.measures import Values
 from xling.evaluate.nearest import nearest
-from xling.evaluate.ranks import Scores, block_edges, rank_relevant
+from xling.evaluate.ranks import Scores, block_edges, products_stay_finite, rank_relevant, require_finite_scores
 from xling.evaluate.runfile import POOL, RunFile, write_qrels
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -104,10 +104,11 @@ def score_languages(
         threads: blocks worked on at once, by one thread each; the numbers do not depend on it.
     """
     pending: deque[tuple[_Language, list[Future[_Block]]]] = deque()
+    finite = products_stay_finite(vectors_XD)
     # A product that had threads of its own would leave them idle, or in the way, while its block is ranked.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         for language in languages:
-            of_language = _Language(layout, language, vectors_XD, runs)
+            of_language = _Language(layout, language, vectors_XD, runs, finite)
             blocks = [pool.submit(of_language.score, *edges) for edges in pairwise(of_language.edges)]
             pending.append((of_language, blocks))
             if len(pending) > 1:  # the next language's blocks wait while this one's last are worked on
@@ -123,8 +124,11 @@ def _finish(of_language: _Language, blocks: list[Future[_Block]]) -> LanguageSco
 class _Language:
     """The queries of one language, and what they are scored against."""
 
-    def __init__(self, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None) -> None:
-        self._layout = layout
+    def __init__(
+        self, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None, finite: bool
+    ) -> None:
+        """Args: finite: whether all scores are known to be finite numbers, so that none has to be looked at."""
+        self._layout, self._finite = layout, finite
         self._judged = layout.queries[language]
         self._own = layout.columns(language)
         self._runs = runs
@@ -144,7 +148,15 @@ class _Language:
         """A block of queries."""
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
             scores_BN = self._queries_QD[start:stop] @ self._passages_ND.T
+        if not self._finite:
+            require_finite_scores(scores_BN)
         entries = self._entries(start, stop)
+        depth = min(NEIGHBOURS, scores_BN.shape[1]) if self._layout.pooled else 0
+        nearest_BK = np.empty((stop - start, depth), np.int64)
+
+        def look(rows: slice) -> None:
+            nearest_BK[rows] = nearest(scores_BN[rows], self._tie_order_N, depth)
+
         pool_ranks_R, pair_ranks_R = rank_relevant(
             scores_BN,
             self._tie_order_N,
@@ -152,11 +164,11 @@ class _Language:
             self._columns_R[entries],
             self._starts_R[entries],
             self._stops_R[entries],
+            passed=look,
         )
         own_share_B = np.full(stop - start, np.nan)
         languages_KL = None
         if self._layout.pooled:
-            nearest_BK = nearest(scores_BN, self._tie_order_N, NEIGHBOURS)
             own_share_B = own_language_share(nearest_BK, self._own)
             judged = np.unique(self._judged.rows_R[entries]) - start
             languages_KL = languages_at_ranks(nearest_BK[judged], self._layout.passage_offsets)
