@@ -96,7 +96,11 @@ def no_hub(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("cache", "no_hub")
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(  # the hub's client tries for a while where there is no network: once is enough
+    ("no_hub", "name"),
+    [*(("told to be offline", name) for name in LAYOUTS), ("no network", "base")],
+    indirect=["no_hub"],
+)
 def test_a_warm_cache_needs_no_hub(folders, name):
     model = ModelConfig(preset=name, **LIMITS)
     hub = presets.get(name).hub
