@@ -35,10 +35,10 @@ import ray
 from chaos_processes import below
 
 from xling.config.evaluation import EvaluationConfig, IndexConfig
-from xling.evaluate.place import Cluster
-from xling.evaluate.search import Corpus, Searcher, plan_search, recall
-from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore
-from xling.evaluate.topk import Keys, places_of
+from xling.evaluate.search.place import Cluster
+from xling.evaluate.search.searcher import Corpus, Searcher, plan_search, recall
+from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore
+from xling.evaluate.search.topk import Keys, places_of
 from xling.storage import Storage
 
 DIMENSION, CENTRES = 384, 4096

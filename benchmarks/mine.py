@@ -32,8 +32,8 @@ from xling.config.schema import EvaluationConfig
 from xling.data.fingerprint import fingerprint_items
 from xling.data.records import ParallelItem, TextPair, TrainingSet
 from xling.evaluate.blocks import block_tokens, cut_blocks
-from xling.evaluate.place import Cluster, Here, Place
-from xling.evaluate.shards import ShardStore, block_key
+from xling.evaluate.search.place import Cluster, Here, Place
+from xling.evaluate.search.shards import ShardStore, block_key
 from xling.languages import LangPair
 from xling.mine.candidates import Candidates, candidates_of
 from xling.mine.choose import Rule

@@ -30,8 +30,8 @@ from xling.config.schema import EvaluationConfig
 from xling.evaluate.blocks import Batches, Block, block_tokens, encode_block, encode_blocks, model_at
 from xling.evaluate.encode import TextTokens
 from xling.evaluate.pairs import EmbeddingHome
-from xling.evaluate.place import Cluster
-from xling.evaluate.shards import ShardStore
+from xling.evaluate.search.place import Cluster
+from xling.evaluate.search.shards import ShardStore
 from xling.model.source import load_folder
 from xling.storage import Storage
 

@@ -25,8 +25,8 @@ from xling.evaluate.measures import UNRANKED
 from xling.evaluate.pairs import Progress, evaluate_local
 from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import score_language
-from xling.evaluate.search import sample_queries
-from xling.evaluate.shards import ShardStore
+from xling.evaluate.search.searcher import sample_queries
+from xling.evaluate.search.shards import ShardStore
 from xling.storage import Storage
 
 FLAT = IndexConfig(kind="flat")
@@ -140,7 +140,7 @@ def test_a_budget_below_one_shard_is_refused_with_what_is_needed() -> None:
 
 
 def test_few_queries_at_a_time_give_the_same(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xling.evaluate.memory_plan._LEAST_QUERIES", 1)
+    monkeypatch.setattr("xling.evaluate.search.memory_plan._LEAST_QUERIES", 1)
     retrieval = toy_set(2, queries=9)
     tokens, loaded = toy_tokens(retrieval, 2), tied_model(2)
     settings = EvaluationConfig(index=FLAT, depth=14)
@@ -261,7 +261,7 @@ def test_a_model_that_has_diverged_is_refused_naming_the_text(tmp_path: Path) ->
 def test_an_index_is_built_once_and_its_recall_stands_in_the_result(
     tmp_path: Path, monkeypatch, index: dict, built: list[str]
 ) -> None:
-    monkeypatch.setattr("xling.evaluate.faiss_index.SHARD_TEXTS", SHARD)
+    monkeypatch.setattr("xling.evaluate.search.faiss_index.SHARD_TEXTS", SHARD)
     retrieval = toy_set(6, queries=30, passages=400)
     tokens, loaded = toy_tokens(retrieval, 6), toy_model()
     settings = EvaluationConfig(index=IndexConfig(**index), depth=150)

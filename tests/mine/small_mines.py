@@ -12,8 +12,8 @@ from tied_encoders import tied_model
 from xling.config.schema import EvaluationConfig
 from xling.data.fingerprint import fingerprint_items
 from xling.data.records import ParallelItem, RetrievalSet, TextPair, TrainingSet
-from xling.evaluate.place import Here
-from xling.evaluate.shards import ShardStore
+from xling.evaluate.search.place import Here
+from xling.evaluate.search.shards import ShardStore
 from xling.languages import LangPair
 from xling.mine.candidates import candidates_of
 from xling.mine.choose import Rule

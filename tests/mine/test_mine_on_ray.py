@@ -13,8 +13,8 @@ from test_sharded_on_ray import cluster, tasks_of
 from toy_encoders import toy_model
 
 from xling.config.schema import EvaluationConfig
-from xling.evaluate.place import Cluster, Here
-from xling.evaluate.shards import ShardStore
+from xling.evaluate.search.place import Cluster, Here
+from xling.evaluate.search.shards import ShardStore
 from xling.languages import all_pairs
 from xling.mine import miner
 from xling.mine.candidates import candidates_of

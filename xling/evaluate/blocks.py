@@ -19,8 +19,8 @@ import ray
 
 from xling.data.token_table import TokenSlice
 from xling.evaluate.encode import Embeddings, FlatTokens, TextTokens, encode
-from xling.evaluate.place import Call, Place, set_threads
-from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore, block_key
+from xling.evaluate.search.place import Call, Place, set_threads
+from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore, block_key
 from xling.storage import Storage
 
 if TYPE_CHECKING:

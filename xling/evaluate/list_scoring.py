@@ -17,13 +17,13 @@ from xling.evaluate.bias import NEIGHBOURS, languages_at_ranks, own_language_sha
 from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import UNRANKED
-from xling.evaluate.pool import columns_of, merge_languages
 from xling.evaluate.progress import Progress, Report
 from xling.evaluate.ranks import Scores
 from xling.evaluate.runfile import POOL, RunFile
 from xling.evaluate.scoring import LanguageScores, RunRequest, write_judgements
-from xling.evaluate.search import Corpus, Searcher, recall, sample_queries
-from xling.evaluate.topk import Keys, scores_of
+from xling.evaluate.search.pool import columns_of, merge_languages
+from xling.evaluate.search.searcher import Corpus, Searcher, recall, sample_queries
+from xling.evaluate.search.topk import Keys, scores_of
 from xling.languages import LangPair
 from xling.storage import Storage
 

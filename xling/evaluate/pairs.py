@@ -36,13 +36,13 @@ from xling.evaluate.encode import (
     share_batches,
 )
 from xling.evaluate.layout import Indices, Layout, build_layout
-from xling.evaluate.place import Cluster, Here, set_threads
 from xling.evaluate.progress import Progress as Progress
 from xling.evaluate.progress import Report as Report
 from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_languages
+from xling.evaluate.search.place import Cluster, Here, set_threads
+from xling.evaluate.search.shards import ShardStore, block_key
 from xling.evaluate.sharded import evaluate_by_shards
-from xling.evaluate.shards import ShardStore, block_key
 from xling.storage import Storage
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
 from xling.evaluate.per_query import per_query_table
 from xling.evaluate.scoring import LanguageScores
-from xling.evaluate.search_record import SearchRecord
+from xling.evaluate.search.record import SearchRecord
 from xling.evaluate.xor import TOKENS
 from xling.languages import LangPair
 from xling.storage import Storage

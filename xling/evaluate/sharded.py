@@ -16,16 +16,16 @@ from xling.errors import NonFiniteError
 from xling.evaluate.answers import save_predictions
 from xling.evaluate.blocks import Batches, Block, Load, cut_blocks, encode_blocks
 from xling.evaluate.encode import Embeddings, TextTokens
-from xling.evaluate.faiss_index import Parameters, segment_shards
 from xling.evaluate.layout import Layout, build_layout
 from xling.evaluate.list_scoring import ListScoring
-from xling.evaluate.place import Place
 from xling.evaluate.progress import Progress, Report
 from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import RunRequest
-from xling.evaluate.search import RECALL_SEED, Corpus, Searcher, plan_search
-from xling.evaluate.search_record import SearchRecord
-from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore
+from xling.evaluate.search.faiss_index import Parameters, segment_shards
+from xling.evaluate.search.place import Place
+from xling.evaluate.search.record import SearchRecord
+from xling.evaluate.search.searcher import RECALL_SEED, Corpus, Searcher, plan_search
+from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore
 
 
 def evaluate_by_shards(

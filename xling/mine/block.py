@@ -23,12 +23,12 @@ from xling.batching.counter_hash import counter_hash
 from xling.config.evaluation import IndexConfig
 from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices
-from xling.evaluate.memory_plan import MemoryPlan
-from xling.evaluate.place import Here
 from xling.evaluate.ranks import Scores
-from xling.evaluate.search import Corpus, Searcher
-from xling.evaluate.shards import ShardStore
-from xling.evaluate.topk import places_of
+from xling.evaluate.search.memory_plan import MemoryPlan
+from xling.evaluate.search.place import Here
+from xling.evaluate.search.searcher import Corpus, Searcher
+from xling.evaluate.search.shards import ShardStore
+from xling.evaluate.search.topk import places_of
 from xling.mine.choose import Counts, Flags, Lists, Rule, choose, ranks
 
 DRAW_STREAM = 101  # of the counter hash; the plan's streams are small

@@ -20,12 +20,12 @@ from xling.data.mined_file import MinedRow
 from xling.evaluate.blocks import Load
 from xling.evaluate.encode import Embeddings, TextTokens
 from xling.evaluate.layout import Indices, Layout, build_layout
-from xling.evaluate.memory_plan import MemoryPlan
-from xling.evaluate.place import Call, Place
 from xling.evaluate.progress import Progress, Report
-from xling.evaluate.search import Corpus, plan_search
+from xling.evaluate.search.memory_plan import MemoryPlan
+from xling.evaluate.search.place import Call, Place
+from xling.evaluate.search.searcher import Corpus, plan_search
+from xling.evaluate.search.shards import ShardStore
 from xling.evaluate.sharded import Vectors
-from xling.evaluate.shards import ShardStore
 from xling.languages import LangPair
 from xling.mine.block import Mined, Questions, Where, mine_block
 from xling.mine.candidates import Candidates

@@ -25,7 +25,7 @@ from xling.data.tokenize import tokenize_retrieval
 from xling.errors import ConfigError, DataError
 from xling.evaluate.blocks import model_at, token_total
 from xling.evaluate.pairs import EmbeddingHome, Report, task_count
-from xling.evaluate.place import Cluster
+from xling.evaluate.search.place import Cluster
 from xling.languages import LangPair, all_pairs
 from xling.mine.candidates import candidates_of
 from xling.mine.choose import Counts, Rule

@@ -17,13 +17,13 @@ import numpy as np
 
 from xling.config.evaluation import EvaluationConfig, IndexConfig
 from xling.evaluate.encode import Embeddings
-from xling.evaluate.faiss_index import index_bytes, search_index, segment_shards
 from xling.evaluate.layout import Indices
-from xling.evaluate.memory_plan import MemoryPlan, plan_memory
-from xling.evaluate.place import Call, Place, set_threads
 from xling.evaluate.ranks import Scores
-from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore
-from xling.evaluate.topk import BestPassages, Keys, in_order, largest, places_of, scores_of
+from xling.evaluate.search.faiss_index import index_bytes, search_index, segment_shards
+from xling.evaluate.search.memory_plan import MemoryPlan, plan_memory
+from xling.evaluate.search.place import Call, Place, set_threads
+from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore
+from xling.evaluate.search.topk import BestPassages, Keys, in_order, largest, places_of, scores_of
 
 RECALL_SAMPLE = 200  # queries a language that an index is compared with exact search for
 RECALL_SEED = 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from xling.evaluate.layout import Indices
 from xling.evaluate.ranks import Scores
-from xling.evaluate.topk import Keys, keys_of, places_of, scores_of
+from xling.evaluate.search.topk import Keys, keys_of, places_of, scores_of
 
 _ROWS_AT_ONCE = 256
 

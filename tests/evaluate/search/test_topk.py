@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xling.evaluate.topk import BestPassages, in_order, keys_of, largest, places_of, scores_of
+from xling.evaluate.search.topk import BestPassages, in_order, keys_of, largest, places_of, scores_of
 
 
 def head(scores: np.ndarray, depth: int) -> np.ndarray:

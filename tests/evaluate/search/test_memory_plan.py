@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xling.errors import ResourceError
-from xling.evaluate.memory_plan import KEY_BYTES, MemoryPlan, plan_memory
+from xling.evaluate.search.memory_plan import KEY_BYTES, MemoryPlan, plan_memory
 
 MIB = 2**20
 

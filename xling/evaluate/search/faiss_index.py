@@ -23,8 +23,8 @@ from xling.config.evaluation import IndexConfig
 from xling.data.fingerprint import fingerprint
 from xling.data.token_table import crc32_of
 from xling.evaluate.ranks import Scores
-from xling.evaluate.shards import SHARD_TEXTS, Shard, ShardStore
-from xling.evaluate.topk import Keys, in_order, keys_of
+from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore
+from xling.evaluate.search.topk import Keys, in_order, keys_of
 from xling.storage import Storage
 
 SEGMENT = 262_144
