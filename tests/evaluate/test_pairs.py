@@ -38,6 +38,8 @@ def test_local_evaluation_is_encoding_and_scoring_with_run_files_that_agree(tmp_
     assert assert_equals_trec_eval(result, tmp_path) > 300
     assert seen[-1] == Progress("score", 12, 12)
     assert max(progress.done for progress in seen if progress.stage == "encode") == len(flat)
+    assert all(progress.left is not None and progress.left >= 0 for progress in seen)
+    assert [progress.left for progress in seen if progress.done == progress.total] == [0, 0]
 
 
 def test_run_files_are_only_written_where_asked_for(tmp_path: Path) -> None:

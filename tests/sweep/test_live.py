@@ -181,6 +181,45 @@ def test_what_is_not_a_terminal_gets_a_line_a_change(jobs):
     ]
 
 
+SCORING = {"dataset": "xquad-r", "stage": "encode", "done": 3_000, "total": 7_000, "left": 5_025.0}
+
+
+def test_the_table_tells_how_far_an_evaluation_is_and_when_it_will_be_done(jobs):
+    with Terminal() as terminal:
+        display = display_for(terminal.console, jobs, as_json=False)
+        train(display, jobs)
+        display.event(progress(jobs[4], "evaluating", evaluation=SCORING))
+        done = {"stage": "score", "done": 132, "total": 132, "left": 0.0}
+        display.event(progress(jobs[5], "evaluating", evaluation=SCORING | done))
+        display.event(progress(jobs[6], "evaluating", evaluation=SCORING | {"done": 0, "left": None}))
+        display.event(progress(jobs[7], "evaluating", evaluation=SCORING))
+        display.event(progress(jobs[7], "done"))
+        display.close()
+    lines = [line.split()[1:] for line in terminal.screen().splitlines()]
+    assert lines[6] == ["encode", "42%", "1234567/9999999", "12.346", "123457", "1:23:45"]
+    assert lines[7] == ["score", "100%", "1234567/9999999", "12.346", "123457", "0:00"]
+    assert lines[8] == ["encode", "0%", "1234567/9999999", "12.346", "123457"]
+    assert lines[9] == ["done", "1234567/9999999", "12.346", "123457"]
+
+
+def test_lines_tell_it_too_but_not_more_often_than_every_ten_seconds(jobs, monkeypatch):
+    target, now = io.StringIO(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    display = display_for(Console(file=target), jobs, as_json=False)
+    display.event(progress(jobs[0], "evaluating", step=300, total=300))
+    for seconds, more in ((3, {"done": 1_000}), (12, {}), (24, {"stage": "score", "done": 8, "total": 8, "left": 0.0})):
+        now[0] = 100.0 + seconds
+        display.event(progress(jobs[0], "evaluating", step=300, total=300, evaluation=SCORING | more))
+    now[0] += 1
+    display.event(progress(jobs[0], "done"))
+    assert target.getvalue().splitlines() == [
+        "tiny/start: evaluating 300/300",
+        "tiny/start: evaluating xquad-r, encode 42%, 1:23:45 left",
+        "tiny/start: evaluating xquad-r, score 100%",
+        "tiny/start: done 300/300",
+    ]
+
+
 def test_json_events_are_one_object_a_line_whatever_they_hold(jobs):
     target = io.StringIO()
     console = Console(file=target, width=40, markup=False, emoji=False, highlight=False)

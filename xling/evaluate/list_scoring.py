@@ -6,9 +6,8 @@ of all query languages.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from xling.evaluate.bias import NEIGHBOURS, languages_at_ranks, own_language_sha
 from xling.evaluate.encode import Embeddings
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import UNRANKED
-from xling.evaluate.progress import Progress, Report
+from xling.evaluate.progress import Clock, Report
 from xling.evaluate.ranks import Scores
 from xling.evaluate.runfile import POOL, RunFile
 from xling.evaluate.scoring import LanguageScores, RunRequest, write_judgements
@@ -55,7 +54,7 @@ class ListScoring:
         self._found_QK = np.full((layout.query_count, layout.answer_depth), -1, np.int64)
         self._runs = _Runs(layout, runs) if runs is not None else None
         self._recall: dict[int, list[float]] = {}
-        self._clock = _SearchClock(tell, self._work())
+        self._done = _Work(Clock(tell, "score"), self._work())
         self.sampled = 0
 
     def add(self, queries: slice) -> None:
@@ -118,7 +117,7 @@ class ListScoring:
 
     def _find(self, queries: slice, target: int) -> Keys:
         corpus, queries_GD = self._corpora[target], self._queries_QD[queries]
-        keys_GK = self._searcher.find(corpus, queries_GD, self._clock.piece(len(queries_GD) * corpus.passages))
+        keys_GK = self._searcher.find(corpus, queries_GD, self._done.piece(len(queries_GD) * corpus.passages))
         if not self._searcher.is_exact and corpus.passages:
             sampled = self._sample(queries, target)
             self.sampled += len(sampled)
@@ -181,13 +180,12 @@ class _Runs:
 
 
 @dataclass
-class _SearchClock:
-    """Progress in products of queries and passages, and the seconds left at the rate so far."""
+class _Work:
+    """How much is done, in products of queries and passages."""
 
-    tell: Report
+    clock: Clock
     total: int
     done: int = 0
-    started: float = field(default_factory=time.monotonic)
 
     def piece(self, work: int) -> Callable[[float], None]:
         """What a search of this much work tells its share to."""
@@ -195,7 +193,6 @@ class _SearchClock:
 
         def tell(share: float) -> None:
             self.done = before + round(work * share)
-            rate = self.done / max(time.monotonic() - self.started, 1e-9)
-            self.tell(Progress("score", self.done, self.total, (self.total - self.done) / rate))
+            self.clock.at(self.done, self.total)
 
         return tell

@@ -36,6 +36,7 @@ from xling.evaluate.encode import (
     share_batches,
 )
 from xling.evaluate.layout import Indices, Layout, build_layout
+from xling.evaluate.progress import Clock
 from xling.evaluate.progress import Progress as Progress
 from xling.evaluate.progress import Report as Report
 from xling.evaluate.result import EvaluationResult, build_result
@@ -127,14 +128,15 @@ def evaluate_local(
         batch_size=settings.batch_size,
         batch_tokens=settings.batch_tokens,
         pad_id=_pad_id(loaded),
-        progress=lambda done, total: tell(Progress("encode", done, total)),
+        progress=Clock(tell, "encode").at,
     )
     require_finite(layout, vectors_XD)
     scores = []
+    clock, targets = Clock(tell, "score"), _targets(layout)
     languages, runs = range(len(layout.languages)), _runs(settings, run_folder)
     for of_language in score_languages(layout, languages, vectors_XD, runs, torch.get_num_threads()):
         scores.append(of_language)
-        tell(_scored(layout, len(scores)))
+        clock.at(len(scores) * targets, len(layout.languages) * targets)
     save_predictions(runs, retrieval, layout, scores)
     return build_result(retrieval, layout, scores)
 
@@ -216,11 +218,11 @@ def _encode_on_cluster(
     flat_ref = place.share(flat)
     calls = ((load, place.threads, flat_ref, share) for share in shares)
     parts: dict[int, Embeddings] = {}
-    done = 0
+    done, clock = 0, Clock(tell, "encode")
     for number, vectors in place.run(_encode_share, calls, tasks, on_gpu=True):
         parts[number] = vectors
         done += len(vectors)
-        tell(Progress("encode", done, plan.texts))
+        clock.at(done, plan.texts)
     vectors_XD = plan.in_text_order(np.concatenate([parts[number] for number in range(len(shares))]))
     if kept is not None and np.isfinite(vectors_XD).all():
         kept.write(key, vectors_XD, {"texts": len(flat)})
@@ -243,9 +245,10 @@ def _score_on_cluster(
     layout_ref, vectors_ref = place.share(layout), place.share(vectors_XD)
     calls = ((place.threads, layout_ref, language, vectors_ref, runs) for language in range(len(layout.languages)))
     scores: dict[int, LanguageScores] = {}
+    clock, targets = Clock(tell, "score"), _targets(layout)
     for language, of_language in place.run(_score_language, calls, tasks):
         scores[language] = of_language
-        tell(_scored(layout, len(scores)))
+        clock.at(len(scores) * targets, len(layout.languages) * targets)
     return [scores[language] for language in range(len(layout.languages))]
 
 
@@ -270,9 +273,9 @@ def _runs(settings: EvaluationConfig, run_folder: Storage | None) -> RunRequest 
     return RunRequest(run_folder.url, settings.run_depth)
 
 
-def _scored(layout: Layout, languages_done: int) -> Progress:
-    targets = len(layout.languages) + 1 if layout.pooled else len(layout.languages) if layout.cross_lingual else 1
-    return Progress("score", languages_done * targets, len(layout.languages) * targets)
+def _targets(layout: Layout) -> int:
+    """What a language's queries are scored against: the languages of passages, and the pool."""
+    return len(layout.languages) + 1 if layout.pooled else len(layout.languages) if layout.cross_lingual else 1
 
 
 def _pad_id(loaded: LoadedModel) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,3 +23,16 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+
+
+@dataclass
+class Clock:
+    """Tells how far a stage is, and how long the rest takes at the rate so far."""
+
+    tell: Report
+    stage: str
+    started: float = field(default_factory=time.monotonic)
+
+    def at(self, done: int, total: int) -> None:
+        passed = time.monotonic() - self.started
+        self.tell(Progress(self.stage, done, total, passed / done * (total - done) if done else None))

@@ -30,8 +30,10 @@ class Row:
     total: int = 0
     loss: float | None = None
     pairs_per_s: float | None = None
+    evaluation: dict[str, Any] | None = None  # data set, stage, done, total, left (seconds)
 
     def update(self, values: dict[str, Any]) -> None:
+        self.evaluation = values.get("evaluation")  # what does not tell of one is not in one
         for name in ("phase", "step", "total", "loss", "pairs_per_s"):
             if name in values:
                 setattr(self, name, values[name])
@@ -79,7 +81,7 @@ class LiveTable:
         for job, row in self._rows.items():
             table.add_row(
                 row.label,
-                Text(row.phase, style=_STYLES.get(row.phase, "")),
+                Text(_state(row), style=_STYLES.get(row.phase, "")),
                 f"{row.step}/{row.total}" if row.total else "",
                 f"{row.loss:.3f}" if row.loss is not None else "",
                 f"{row.pairs_per_s:.0f}" if row.pairs_per_s is not None else "",
@@ -89,7 +91,7 @@ class LiveTable:
 
 
 class PlainLines:
-    """One line a change of state, and one every ten seconds while training."""
+    """One line a change of state, and one every ten seconds while training and evaluating."""
 
     def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
         self._console = console
@@ -107,9 +109,7 @@ class PlainLines:
             self.message(f"{row.label}: {values['note']}")
         elif changed or time.monotonic() - self._printed.get(values["job"], 0) > _LINE_EVERY_S:
             self._printed[values["job"]] = time.monotonic()
-            loss = f", loss {row.loss:.3f}" if row.loss is not None and row.phase == "training" else ""
-            step = f" {row.step}/{row.total}" if row.total else ""
-            self.message(f"{row.label}: {row.phase}{step}{loss}")
+            self.message(f"{row.label}: {row.phase}{_detail(row)}")
 
     def close(self) -> None:
         """Lines need no end."""
@@ -142,7 +142,29 @@ def display_for(console: Console, jobs: Sequence[Job], *, as_json: bool) -> Disp
     return LiveTable(console, jobs) if console.is_terminal else PlainLines(console, jobs)
 
 
+def _state(row: Row) -> str:
+    """``training``; ``encode 42%`` or ``score 8%`` once an evaluation tells how far it is."""
+    of = row.evaluation
+    return row.phase if of is None else f"{of['stage']} {_percent(of)}"
+
+
+def _detail(row: Row) -> str:
+    """What a line says after the state."""
+    of = row.evaluation
+    if of is not None:
+        left = f", {_clock(of['left'])} left" if of["left"] is not None and of["done"] < of["total"] else ""
+        return f" {of['dataset']}, {of['stage']} {_percent(of)}{left}"
+    loss = f", loss {row.loss:.3f}" if row.loss is not None and row.phase == "training" else ""
+    return f" {row.step}/{row.total}{loss}" if row.total else loss
+
+
+def _percent(of: dict[str, Any]) -> str:
+    return f"{100 * of['done'] // max(1, of['total'])}%"
+
+
 def _eta(row: Row, batch_size: int) -> str:
+    if row.evaluation is not None:
+        return "" if row.evaluation["left"] is None else _clock(row.evaluation["left"])
     if row.phase != "training" or not row.pairs_per_s:
         return ""
     return _clock((row.total - row.step) * batch_size / row.pairs_per_s)

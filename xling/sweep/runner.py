@@ -242,7 +242,7 @@ class _Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        known = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended")
+        known = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended", "evaluation")
         self._events.put({name: result[name] for name in known if name in result})
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

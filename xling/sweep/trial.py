@@ -12,6 +12,8 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from xling.errors import XlingError
@@ -244,17 +246,18 @@ class Trial:
             if self._folder.missing_evaluations([evaluation.id]):
                 self._tell(phase="evaluating")
                 held = _pool.held(self._job.config.resources)
-                score(self._root, self._path, self._job, evaluation, held=held, progress=self._on_progress)
+                tell = partial(self._on_progress, evaluation.dataset)
+                score(self._root, self._path, self._job, evaluation, held=held, progress=tell)
             record.scored(evaluation)
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, dataset: str, progress: Progress) -> None:
         """Between the tasks of an evaluation: leave when asked to; it is scored anew next time."""
         if time.monotonic() - self._polled < WAIT_S:
             return
         self._polled = time.monotonic()
         if self._is_asked_to_stop():
             raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
-        self._tell(phase="evaluating")
+        self._tell(phase="evaluating", evaluation={"dataset": dataset, **asdict(progress)})
 
     def _publish_start(self) -> None:
         """A baseline's model: the weights its size starts from."""
