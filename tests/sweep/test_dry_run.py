@@ -136,6 +136,7 @@ def test_a_study_runs_dry_and_scores_every_set(study, tmp_path):
         "PYTHONPATH": repository,
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "TMPDIR": str(temporary),
+        "RAY_TMPDIR": "/tmp",  # paths of its sockets must be short
     }
     done = subprocess.run(
         [sys.executable, "-m", "xling", "sweep", str(file), "--dry-run", "--json"],

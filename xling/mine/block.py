@@ -126,7 +126,7 @@ def _find_exactly(threads: int, where: Where, queries_BD: Embeddings, depth: int
     """Places of the best passages, BK, in no order; a shard is in memory at a time.
 
     Neither the order nor ties at the end matter here, which is what FAISS is three times faster for than
-    ``evaluate.topk``.
+    ``evaluate.search.topk``.
     """
     faiss.omp_set_num_threads(threads)
     depth = min(depth, where.corpus.passages)
