@@ -84,3 +84,10 @@ def test_composition_counts_epochs_repeats_and_tails():
     total = plan.composition(0, 5)
     assert (total.dropped, total.repeated, total.conflicts) == (4, 12, 0)
     assert total.as_json()["sources"]["mono:ar"]["items"] == 10
+
+
+def test_composition_tells_the_languages_that_were_trained_on():
+    mix = {"batch_size": 4, "monolingual": 0.0, "pairs": {"only": ["ar-de"]}, "seed": 5}
+    plan = make(passages(10, languages=3), **mix)
+    assert plan.composition(0, 5).languages == ("ar", "de")
+    assert plan.composition(5, 5).languages == ()

@@ -31,6 +31,14 @@ def test_a_saved_result_is_read_back_whole(tmp_path: Path, options: dict) -> Non
     assert (read.pool is None) == (result.pool is None)
 
 
+@pytest.mark.parametrize("languages", [None, (), ("de", "en")])
+def test_the_languages_a_model_was_trained_on_are_kept_and_may_be_unknown(
+    tmp_path: Path, languages: tuple[str, ...] | None
+) -> None:
+    replace(result_of(), trained_languages=languages).save(Storage(str(tmp_path)))
+    assert EvaluationResult.load(Storage(str(tmp_path))).trained_languages == languages
+
+
 def test_summary_is_strict_json(tmp_path: Path) -> None:
     result_of(cross_lingual=False).save(Storage(str(tmp_path)))
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from small_sweeps import cell_folder, end_as, finish, load
 
 from xling.batching.plan import plan_for
 from xling.data.samples import SAMPLES
+from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.launch import Launched
 from xling.sweep.results import collect, show_outcome, show_results, write_tables
@@ -110,6 +112,18 @@ def test_each_evaluation_set_has_its_own_tables(tmp_path, console):
     text = console.file.getvalue()
     assert "\nparallel-jsonl-2: size x alpha" in text
     assert {"tables-parallel-jsonl.md", "tables-parallel-jsonl-2.md"} <= set(root.list("small"))
+
+
+@pytest.mark.parametrize(("trained", "shown"), [(None, False), (("de",), True), ((), False)])
+def test_a_result_that_tells_what_was_trained_on_is_believed(tmp_path, console, trained, shown):
+    loaded, study, root = load(tmp_path, "grid=[]", "model.preset=tiny")
+    for job in study.scored:
+        finish(root, job)
+        for evaluation in job.evaluations:
+            storage = cell_folder(root, job).storage.child(f"eval/{evaluation.id}")
+            replace(EvaluationResult.load(storage), trained_languages=trained).save(storage)
+    show_results(loaded, console, as_json=False)
+    assert ("by training language" in console.file.getvalue()) is shown
 
 
 def test_results_as_json(scored, console):

@@ -10,6 +10,7 @@ from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
 from xling.storage import Storage
 from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
+from xling.train.inputs import trained_languages
 from xling.train.metrics import stored_steps
 from xling.train.worker import describe
 
@@ -105,6 +106,7 @@ def test_the_best_on_dev_is_what_is_published(tmp_path):
     dev = {record["step"] + 1: record["dev"] for record in stored_steps(root.child("cell")) if "dev" in record}
     assert sorted(dev) == [3, 6, 9, 12]
     assert about["dev"] == max(dev.values())
+    assert trained_languages(root.child("cell/model")) == ("de", "en", "es")
     assert dev[about["best_step"]] == max(dev.values())
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xling.languages import LangPair
+
 
 @dataclass(frozen=True, slots=True)
 class SourceCounts:
@@ -69,6 +71,12 @@ class Composition:
     @property
     def left(self) -> int:
         return sum(source.left for source in self.sources.values())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that an example's query or passage was in, sorted."""
+        pairs = [LangPair.parse(text) for text, counts in self.pairs.items() if counts.examples]
+        return tuple(sorted({code for pair in pairs for code in (pair.query, pair.passage)}))
 
     def as_json(self) -> dict[str, Any]:
         """Everything above, in types that JSON has."""

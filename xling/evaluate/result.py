@@ -95,6 +95,8 @@ class EvaluationResult:
         published: the measures that the set is published with; ``measures`` begins with them.
         search: how passages were searched; None where all of them were ranked. ``headline`` then holds
             ``search_depth``, and for an approximate index ``index_recall`` (at that depth).
+        trained_languages: that the model was trained on, none for one that was not trained; None where that is
+            not known. No score depends on it: tables tell seen and unseen languages apart by it.
     """
 
     dataset: str
@@ -108,6 +110,7 @@ class EvaluationResult:
     per_query: pa.Table
     published: tuple[str, ...] = ()
     search: SearchRecord | None = None
+    trained_languages: tuple[str, ...] | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -151,6 +154,7 @@ class EvaluationResult:
             "fingerprint": self.fingerprint,
             "languages": list(self.languages),
             "published": list(self.published),
+            **({} if self.trained_languages is None else {"trained_languages": list(self.trained_languages)}),
             "headline": dict(self.headline),
             **({} if self.search is None else {"search": self.search.to_json()}),
             "pairs": {"queries": self.pair_queries.tolist(), "values": _plain_all(self.pair_values)},
@@ -188,6 +192,7 @@ class EvaluationResult:
             per_query=per_query,
             published=tuple(summary.get("published", ())),  # results of old lack it
             search=SearchRecord.from_json(summary["search"]) if "search" in summary else None,
+            trained_languages=tuple(summary["trained_languages"]) if "trained_languages" in summary else None,
         )
 
 

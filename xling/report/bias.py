@@ -1,7 +1,7 @@
 """Tables of language bias: by language, by script, and by whether a language was trained on.
 
-Training languages are an argument: scores do not depend on them, they come from the cell's
-configuration.
+Training languages are an argument: scores do not depend on them. A result says which they were, where
+that is known.
 
 Shapes: L languages, K ranks.
 """
@@ -44,6 +44,15 @@ def nearest_languages(result: EvaluationResult) -> Grid | None:
     shares_LL = pool.languages_at_ranks.mean(axis=1)
     body = [[code, *_numbers(shares_L)] for code, shares_L in zip(result.languages, shares_LL, strict=True)]
     return ["", *result.languages], [*body, ["expected", *_numbers(pool.own_language_share_expected)]]
+
+
+def bias_grids(label: str, result: EvaluationResult, seen: Collection[str]) -> list[tuple[str, Grid]]:
+    """A model's language bias, and its scores by which languages it was trained on, with their titles."""
+    grids = (
+        (f"language bias of {label} (shares of the ten nearest over those expected)", bias_by_language(result, seen)),
+        (f"{result.measures[0]} of {label}, by training language", by_training_language(result, seen)),
+    )
+    return [(title, grid) for title, grid in grids if grid is not None]
 
 
 def bias_by_language(result: EvaluationResult, seen: Collection[str] = ()) -> Grid | None:

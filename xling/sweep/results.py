@@ -11,7 +11,7 @@ from rich.console import Console
 
 from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
-from xling.report.bias import bias_by_language, by_training_language
+from xling.report.bias import bias_grids
 from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
 from xling.report.plots import size_by_alpha_plot
 from xling.report.published import as_published_records, beside, checkpoint_of, shares_of
@@ -240,15 +240,10 @@ def _mix_grids(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]
 
 def _bias_grids(study: Study, best: ScoreRow, result: EvaluationResult) -> list[tuple[str, Grid]]:
     """Language bias of one cell, and its scores by which languages it was trained on."""
-    seen = study.trainings[_job_of(study, best).training].languages
-    grids = (
-        (
-            f"language bias of {best.label} (shares of the ten nearest over those expected)",
-            bias_by_language(result, seen),
-        ),
-        (f"{result.measures[0]} of {best.label}, by training language", by_training_language(result, seen)),
-    )
-    return [(title, grid) for title, grid in grids if grid is not None]
+    seen = result.trained_languages
+    if seen is None:  # stored before results told
+        seen = study.trainings[_job_of(study, best).training].languages
+    return bias_grids(best.label, result, seen)
 
 
 def _job_of(study: Study, row: ScoreRow) -> Job:

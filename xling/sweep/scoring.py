@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from xling.data.stored import load_retrieval
 from xling.data.tokenize import tokenize_retrieval
@@ -12,6 +13,7 @@ from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.storage import Storage
 from xling.sweep.jobs import Evaluation, Job
+from xling.train.inputs import trained_languages
 
 
 def score(
@@ -49,5 +51,6 @@ def score(
         trust_remote_code=job.config.model.trust_remote_code,
         progress=progress,
     )
+    result = replace(result, trained_languages=trained_languages(root.child(f"{path}/model")))
     result.save(folder_of_result)
     return result

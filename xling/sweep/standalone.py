@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest
-from xling.report.bias import nearest_languages
+from xling.report.bias import bias_grids, nearest_languages
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.runner import ray_cluster
 from xling.sweep.selection import find_job
+from xling.train.inputs import trained_languages
 
 _OPTIONS = {"titles": "title"}  # fields whose option has another name
 
@@ -99,7 +101,7 @@ def _score(
     loaded = load_folder(folder, trust_remote_code=trust_remote_code)
     tokens = tokenize_retrieval(root, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings)
     home = EmbeddingHome.of(root, folder, loaded)
-    return evaluate_model(
+    result = evaluate_model(
         str(folder),
         retrieval,
         tokens,
@@ -110,6 +112,7 @@ def _score(
         progress=tell,
         trust_remote_code=trust_remote_code,
     )
+    return replace(result, trained_languages=trained_languages(Storage(str(folder))))
 
 
 @contextmanager
@@ -131,6 +134,9 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
         console.print()
         title = "Language bias: the ten nearest passages of the pool by language (query down)"
         console.print(as_rich(nearest, title, lead=1))
+    for title, grid in bias_grids(model, result, result.trained_languages or ()):
+        console.print()
+        console.print(as_rich(grid, title, lead=2 if grid[0][1] == "passage" else 1))
 
 
 def model_sources(

@@ -263,7 +263,8 @@ class Trial:
         """A baseline's model: the weights its size starts from."""
         job = self._job
         start = load_start_model(self._root, job.config, texts=job.texts, weights=job.weights, warm=job.warm)
-        about = {"step": 0, "total_steps": 0, "dev": None, "parameters": start.encoder.parameters_total}
+        parameters = start.encoder.parameters_total
+        about = {"step": 0, "total_steps": 0, "dev": None, "parameters": parameters, "languages": ()}
         publish_model(self._folder.storage, start, about)
 
     def _is_asked_to_stop(self) -> bool:

@@ -146,5 +146,14 @@ def about_model(job: Storage) -> dict[str, Any]:
     return about
 
 
+def trained_languages(folder: Storage) -> tuple[str, ...] | None:
+    """The languages that a published model's folder says it was trained on; None where it says nothing."""
+    try:
+        languages = folder.read_json(MODEL_MARKER.rpartition("/")[2]).get("languages")
+    except FileNotFoundError:
+        return None
+    return None if languages is None else tuple(languages)
+
+
 def _items_path(fingerprint: str) -> str:
     return f"data/{fingerprint}/items.npz"

@@ -280,8 +280,8 @@ class _Job:
             weights = self._checkpoints.read_file(best, "weights.safetensors")
             self._task.encoder.load_state_dict(tensors_from_bytes(weights))
         self._checkpoints.check_fence()
-        composition = self._task.texts.plan.composition(0, state.step).as_json()
-        self._cell.write_json("composition.json", composition)
+        composition = self._task.texts.plan.composition(0, state.step)
+        self._cell.write_json("composition.json", composition.as_json())
         about = {
             "step": state.step,
             "best_step": state.best_step,
@@ -292,6 +292,7 @@ class _Job:
             "ended_by": ending(self._task, state),
             "steps_to_target": state.target_step,
             "parameters": self._task.encoder.parameters_total,
+            "languages": composition.languages,
         }
         # Apart from the model's own file, which is the same however often it is trained. Of this attempt, of rank 0.
         self._cell.write_json("used.json", {"peak_bytes": peak_bytes(self._task.device)})
