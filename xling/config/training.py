@@ -117,6 +117,11 @@ class TrainConfig(Section):
         return self
 
     @property
+    def negatives(self) -> int:
+        """How many negatives a query sees at most: the batch's other passages and all its hard negatives."""
+        return self.batch_size * (1 + self.hard_negatives) - 1
+
+    @property
     def measure(self) -> DevMeasure:
         """What is measured on dev, with all that its values depend on."""
         if self.dev_measure == "mAP":

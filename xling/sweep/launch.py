@@ -96,6 +96,9 @@ def launch(
         try:
             for name, overlap in study.overlaps:
                 display.message(f"{name} is not zero-shot: it shares {overlap} with the training data (allow_overlap)")
+            seen = sorted({job.config.train.negatives for job in jobs if job.kind == "cell"})
+            if seen:
+                display.message(f"Negatives a query sees, at most: {', '.join(f'{count:,}' for count in seen)}")
             interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()

@@ -129,7 +129,7 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
             "bf16": uses_bf16(config.train, device),
             "device": device.type,
             "workers": world_size,
-            "negatives": config.train.batch_size * (1 + config.train.hard_negatives) - 1,
+            "negatives": config.train.negatives,
             "excluded": inputs.plan.excluded,
         }
         send({"event": "started", "step": state.step, "total": total_steps, **about})
