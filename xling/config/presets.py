@@ -162,11 +162,11 @@ def names() -> list[str]:
     return list(_presets)
 
 
-_DEMO = "sweeps/demo.yaml"
+_ON_GEO = "docs/geo_study.md, chosen on dev"
 for _built in (
-    BuiltPreset("tiny", hidden=32, layers=1, heads=2, recommended=Recommended(4e-3, 64, _DEMO)),
-    BuiltPreset("mini", hidden=64, layers=2, heads=4, recommended=Recommended(2e-3, 64, _DEMO)),
-    BuiltPreset("mid", hidden=128, layers=2, heads=4, recommended=Recommended(1.5e-3, 64, _DEMO)),
+    BuiltPreset("tiny", hidden=32, layers=1, heads=2, recommended=Recommended(3e-3, 64, _ON_GEO)),
+    BuiltPreset("mini", hidden=64, layers=2, heads=4, recommended=Recommended(1.5e-3, 64, _ON_GEO)),
+    BuiltPreset("mid", hidden=128, layers=2, heads=4, recommended=Recommended(1.5e-3, 64, _ON_GEO)),
 ):
     register(_built)
 

@@ -16,7 +16,10 @@ _HEADS = (
     *("licence", "hub id and prefixes"),
 )
 _TEXTS_FROM = 7  # the column from which on cells are texts, not figures
-_NOT_MEASURED = "Rates and batches are recommendations to begin with, as published by the source named; not measured."
+_NOT_MEASURED = (
+    "Rates and batches are recommendations to begin with: of the first three, chosen on dev of the embedded data set; "
+    "of the others, as published by the source named, not measured here."
+)
 
 
 def list_models(console: Console, *, as_json: bool) -> None:
