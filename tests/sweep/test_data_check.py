@@ -12,6 +12,7 @@ import pytest
 
 from xling import cli
 from xling.data import registry
+from xling.data.samples import SAMPLES
 from xling.errors import XlingError
 
 Run = Callable[..., str]
@@ -127,6 +128,19 @@ model: {preset: tiny}
     assert "Shared by the training data and geo: none" in xling("data", "check", "s.yaml")
 
 
+def test_a_set_is_checked_as_what_its_files_are_there_for(xling: Run, tmp_path: Path) -> None:
+    SAMPLES["mr-tydi"](tmp_path)
+    (folder,) = [path.parent for path in tmp_path.rglob("mrtydi-v1.1-swahili")]
+    spec = f"mr-tydi={folder}"
+    report = json.loads(xling("data", "check", spec, "--languages", "sw", "--json"))
+    assert [found["role"] for found in report["sets"]] == ["training", "dev", "evaluation"]
+    (train,) = folder.glob("mrtydi-v1.1-swahili/train.jsonl*")
+    train.unlink()
+    report = json.loads(xling("data", "check", spec, "--languages", "sw", "--json"))
+    assert [found["role"] for found in report["sets"]] == ["evaluation"]
+    assert any(line.startswith("not checked as training data: --path") for line in report["left_out"])
+
+
 def test_check_says_what_was_left_out(xling: Run, tmp_path: Path) -> None:
     answers = [{"type": "entity", "text": "x"}]
     good = [{"example_id": n, "queries": {"en": f"who {n}?"}, "answers": {"en": answers}} for n in range(30)]
@@ -157,11 +171,15 @@ def test_check_says_what_was_left_out(xling: Run, tmp_path: Path) -> None:
         (["geo", "--limit", "5"], "--limit is given, but geo does not take it"),
         (["geo", "--model", "./nowhere"], "--model is './nowhere', a folder that does not exist"),
         (["xquad-r", "--path", ".", "--model", "tiny"], "--path .*holds none of ar.json"),
+        (["xquad-r=a", "--path", "b"], "--path b and the path in xquad-r=a exclude each other"),
+        (["there.jsonl"], "there.jsonl is no sweep file .*, such as parallel-jsonl=there.jsonl"),
+        (["miracl=.", "--languages", "sw"], "^--path .: holds no corpus of miracl"),
         (["gone.yaml"], "gone.yaml: there is no such file"),
         (["gone.yaml", "--path", "x", "--split", "dev"], "--path, --split goes with a data set's name"),
     ],
 )
-def test_what_is_wrong_is_one_message(xling: Run, arguments: list[str], problem: str) -> None:
+def test_what_is_wrong_is_one_message(xling: Run, tmp_path: Path, arguments: list[str], problem: str) -> None:
+    (tmp_path / "there.jsonl").touch()
     with pytest.raises(XlingError, match=problem):
         xling("data", "check", *arguments)
 

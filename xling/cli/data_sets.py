@@ -31,7 +31,7 @@ def show(name: Annotated[str, typer.Argument(help="A data set.")], json: Json = 
 
 @data.command()
 def check(
-    spec: Annotated[str, typer.Argument(help="A sweep file, or a data set's name with the options below.")],
+    spec: Annotated[str, typer.Argument(help="A sweep file, or a data set, NAME or NAME=PATH, and options.")],
     path: Annotated[Optional[str], typer.Option(help="Its file or folder.")] = None,  # noqa: UP045 - typer reads it
     languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045
     titles: Annotated[Optional[list[str]], typer.Option("--title", help="Only this article. Repeatable.")] = None,  # noqa: UP045
@@ -55,10 +55,18 @@ def check(
     if bad_rows not in ("stop", "skip"):
         raise ConfigError(f"--bad-rows is {bad_rows!r}, must be stop or skip")
     from xling.config.schema import DatasetConfig
+    from xling.data import registry
 
+    name, _, place = spec.partition("=")
+    if place and path:
+        raise ConfigError(f"--path {path} and the path in {spec} exclude each other; give one")
+    if name not in registry.names() and Path(spec).exists():
+        raise ConfigError(
+            f"{spec} is no sweep file (.yaml), must be that or a data set with its path, such as parallel-jsonl={spec}"
+        )
     config = DatasetConfig(
-        dataset=spec,
-        path=path,
+        dataset=name,
+        path=place or path,
         languages=tuple(code.strip() for code in languages.split(",")) if languages else None,
         titles=tuple(titles) if titles else None,
         split=split,

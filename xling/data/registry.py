@@ -205,4 +205,6 @@ def _language_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]
     if config.languages is None:
         return []
     available = adapter.available_languages(config)
+    if not available:  # what is missing instead, the adapter says
+        return []
     return [("languages", unknown(code, available)) for code in config.languages if code not in available]

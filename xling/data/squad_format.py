@@ -90,10 +90,15 @@ def read_squad_parquet(path: Path, bad: BadRows, *, check_offsets: bool = True) 
         raise unreadable(path, error) from error
 
 
-def _document(path: Path) -> list[Any]:
+def read_json(path: Path) -> Any:
+    """What a whole file in SQuAD's shape holds, which may still be anything that JSON can be.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, or is not one whole JSON document.
+    """
     text = read_text(path)
     try:
-        content = json.loads(text)
+        return json.loads(text)
     except RecursionError:
         raise DataError(f"{path}: is JSON nested too deeply to be in SQuAD's shape") from None
     except json.JSONDecodeError as error:
@@ -107,6 +112,10 @@ def _document(path: Path) -> list[Any]:
         ) from None
     except ValueError as error:  # a number of thousands of digits
         raise DataError(f"{path}: is not whole JSON ({error})") from None
+
+
+def _document(path: Path) -> list[Any]:
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         raise DataError(f"{path}: is not in SQuAD's shape, must be a JSON object with a list `data`")
     return list(content["data"])

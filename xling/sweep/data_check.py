@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,31 @@ def check_sweep(loaded: LoadedSweep, console: Console, *, rows: int, as_json: bo
 
 
 def check_set(config: DatasetConfig, model: str | None, console: Console, *, rows: int, as_json: bool) -> None:
-    """Load one data set, for whatever it is good for. Raises ConfigError or DataError for what is wrong."""
+    """Load one data set, for whatever it is good for. Raises ConfigError or DataError for what is wrong.
+
+    A set that can be trained on and scored is checked as what its files are there for; the other is told.
+    """
     adapter = registry.get(config.dataset)
     trains = adapter.can_train and config.split is None
     scores = bool(adapter.splits) and not (trains and adapter.splits[0] == "dev")
-    problems: dict[registry.Problem, None] = {}
-    for role, wanted in (("train", trains), ("evaluate", scores)):
-        if wanted:
-            problems.update(dict.fromkeys(registry.problems(config, "train" if role == "train" else "evaluate")))
-    if problems:
-        options = [(OPTION_NAMES.get(field, field).replace("_", "-"), text) for field, text in problems]
-        raise ConfigError([f"--{option} {text}" for option, text in options])
-    fields = config.model_dump()
-    entry = TrainingEntry.model_validate(fields) if trains else None
+    training = registry.problems(config, "train") if trains else []
+    scoring = registry.problems(config, "evaluate") if scores else []
+    absent = []
+    if trains and scores and bool(training) != bool(scoring) and {field for field, _ in training + scoring} == {"path"}:
+        role = "training data" if training else "a set to score"
+        absent = [f"not checked as {role}: {line}" for line in _as_options(training or scoring)]
+        trains, scores = not training, not scoring
+    elif problems := _as_options(dict.fromkeys(training + scoring)):
+        raise ConfigError(problems)
+    entry = TrainingEntry.model_validate(config.model_dump()) if trains else None
     report = _report((entry,) if entry else (), (config,) if scores else (), _model(model), rows)
+    report["left_out"] += absent
     _print_reports([report], console, as_json)
+
+
+def _as_options(problems: Iterable[registry.Problem]) -> list[str]:
+    """What is wrong with the fields, told of the options that set them."""
+    return [f"--{OPTION_NAMES.get(field, field).replace('_', '-')} {text}" for field, text in problems]
 
 
 def _check(config: DataConfig, model: ModelConfig, rows: int) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def test_malformed_files_name_file_and_rule(folder: Path, broken: dict[str, Any]
 def test_cut_file_is_detected(folder: Path) -> None:
     content = (folder / "de.json").read_bytes()
     (folder / "de.json").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"de\.json: is not whole JSON .* is the file cut short"):
+    with pytest.raises(DataError, match=r"de\.json:1: is not whole JSON .* is the file cut short"):
         load(folder)
 
 

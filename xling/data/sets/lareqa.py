@@ -8,7 +8,6 @@ relevant one. Nothing is deduplicated, stripped, or found by searching for a tex
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from xling.config.schema import DatasetConfig
 from xling.data.fingerprint import fingerprint_retrieval
 from xling.data.records import Passage, Query, RetrievalSet, sorted_passages
 from xling.data.registry import Adapter, Problem, register, unknown
+from xling.data.squad_format import read_json
 from xling.errors import DataError
 
 SOURCE = "github.com/google-research-datasets/lareqa"
@@ -49,7 +49,7 @@ class Lareqa(Adapter):
         for language in languages:  # one file is enough where all languages have the same titles
             if not missing:
                 break
-            known.update(dict.fromkeys(_titles(_read(_folder(self, config) / f"{language}.json"))))
+            known.update(dict.fromkeys(_titles(read_json(_folder(self, config) / f"{language}.json"))))
             missing = [title for title in missing if title not in known]
         return [("titles", unknown(title, known)) for title in missing]
 
@@ -159,15 +159,6 @@ def _folder(adapter: Lareqa, config: DatasetConfig) -> Path:
     return Path(config.path).expanduser()
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or nested without end
-        raise DataError(f"{path}: is not whole JSON ({error}); is the file cut short?") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
 def _titles(content: Any) -> Iterator[str]:
     """Titles of a file that may be malformed: loading it says how."""
     articles = content.get("data") if isinstance(content, dict) else None
@@ -177,7 +168,7 @@ def _titles(content: Any) -> Iterator[str]:
 
 
 def _parse(path: Path, language: str) -> list[_Paragraph]:
-    content = _read(path)
+    content = read_json(path)
     parsed: list[_Paragraph] = []
     seen: set[str] = set()
     try:
@@ -221,7 +212,7 @@ def _paragraph(paragraph: Any, title: str, prefix: str, language: str, where: st
         if len(inside) != 1:
             raise _Malformed(
                 f"{at} (id {question_id}): answer_start {begin} lies in {len(inside)} sentences of sentence_breaks, "
-                "must lie in exactly one (start <= answer_start < end)"
+                "must lie in exactly one (start <= answer_start < end); do both count characters, not bytes?"
             )
         text = _get(entry, "question", str, at)
         if not text.strip():

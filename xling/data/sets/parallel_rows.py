@@ -135,7 +135,7 @@ def _texts(value: dict[str, Any], found: list[str]) -> dict[str, tuple[str, str]
         try:
             check_language(language)
         except ValueError as error:
-            found.append(f"`texts` has the key {error}")
+            found.append(f"`texts`: {error}")
             continue
         if not isinstance(sides, dict):
             found.append(f"`{where}` is {_shown(sides)}, must be an object with question and passage")
