@@ -51,13 +51,10 @@ def collect(layout: Layout, scores: Sequence[LanguageScores], wanted: Mapping[st
     parts = []
     for language, of_language in enumerate(scores):
         judged = layout.queries[language]
-        for target in range(len(layout.languages)):
-            chosen = judged.targets_R == target
-            parts.append(_measure(layout, language, target, chosen, of_language.pair_ranks_R, None, wanted))
+        parts.append(_measure(layout, language, judged.targets_R, of_language.pair_ranks_R, None, wanted))
         if layout.pooled:
-            target, chosen = len(layout.languages), np.ones(len(judged.rows_R), np.bool_)
-            share_Q = of_language.own_share_Q
-            parts.append(_measure(layout, language, target, chosen, of_language.pool_ranks_R, share_Q, wanted))
+            pool_R = np.full_like(judged.targets_R, len(layout.languages))
+            parts.append(_measure(layout, language, pool_R, of_language.pool_ranks_R, of_language.own_share_Q, wanted))
     return QueryValues(
         languages_P=np.concatenate([part.languages_P for part in parts]),
         targets_P=np.concatenate([part.targets_P for part in parts]),
@@ -70,22 +67,23 @@ def collect(layout: Layout, scores: Sequence[LanguageScores], wanted: Mapping[st
 def _measure(
     layout: Layout,
     language: int,
-    target: int,
-    chosen: Selection,
+    targets_R: Indices,
     ranks_R: Indices,
     own_share_Q: Values | None,
     wanted: Mapping[str, Measure],
 ) -> QueryValues:
+    """Every query of a language against every target it is judged on, by target and then by query."""
     judged = layout.queries[language]
-    rows_P, query_R = np.unique(judged.rows_R[chosen], return_inverse=True)
-    found = RelevantRanks.of(query_R, ranks_R[chosen], judged.grades_R[chosen], len(rows_P))
+    cells_P, query_R = np.unique(targets_R * max(1, len(judged.ids)) + judged.rows_R, return_inverse=True)
+    targets_P, rows_P = np.divmod(cells_P, max(1, len(judged.ids)))
+    found = RelevantRanks.of(query_R, ranks_R, judged.grades_R, len(cells_P))
     values = {name: measure.values(found) for name, measure in wanted.items()}
     nothing_P = np.full(len(rows_P), np.nan)
     values["rank_distance"] = nothing_P if own_share_Q is None else rank_distance(found)
     values["own_language_share"] = nothing_P if own_share_Q is None else own_share_Q[rows_P]
     return QueryValues(
         languages_P=np.full(len(rows_P), language),
-        targets_P=np.full(len(rows_P), target),
+        targets_P=targets_P,
         rows_P=rows_P,
         relevant_P=found.count_Q,
         values=values,
