@@ -141,6 +141,15 @@ def test_a_set_is_checked_as_what_its_files_are_there_for(xling: Run, tmp_path: 
     assert any(line.startswith("not checked as training data: --path") for line in report["left_out"])
 
 
+def test_a_published_dev_split_is_checked_where_there_is_nothing_to_train_on(xling: Run, tmp_path: Path) -> None:
+    sample = SAMPLES["tydiqa-goldp"](tmp_path)
+    for path in [path for path in Path(str(sample.path)).rglob("*train*") if path.is_file()]:
+        path.unlink()
+    report = json.loads(xling("data", "check", f"tydiqa-goldp={sample.path}", "--json"))
+    assert [found["role"] for found in report["sets"]] == ["evaluation"]
+    assert any("not checked as training data" in line for line in report["left_out"])
+
+
 def test_check_says_what_was_left_out(xling: Run, tmp_path: Path) -> None:
     answers = [{"type": "entity", "text": "x"}]
     good = [{"example_id": n, "queries": {"en": f"who {n}?"}, "answers": {"en": answers}} for n in range(30)]

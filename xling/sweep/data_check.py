@@ -68,8 +68,7 @@ def check_set(config: DatasetConfig, model: str | None, console: Console, *, row
     A set that can be trained on and scored is checked as what its files are there for; the other is told.
     """
     adapter = registry.get(config.dataset)
-    trains = adapter.can_train and config.split is None
-    scores = bool(adapter.splits) and not (trains and adapter.splits[0] == "dev")
+    trains, scores = adapter.can_train and config.split is None, bool(adapter.splits)
     training = registry.problems(config, "train") if trains else []
     scoring = registry.problems(config, "evaluate") if scores else []
     absent = []
@@ -79,6 +78,8 @@ def check_set(config: DatasetConfig, model: str | None, console: Console, *, row
         trains, scores = not training, not scoring
     elif problems := _as_options(dict.fromkeys(training + scoring)):
         raise ConfigError(problems)
+    elif trains and adapter.splits[:1] == ("dev",):  # shown as that of the training data
+        scores = False
     entry = TrainingEntry.model_validate(config.model_dump()) if trains else None
     report = _report((entry,) if entry else (), (config,) if scores else (), _model(model), rows)
     report["left_out"] += absent
