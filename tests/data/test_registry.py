@@ -82,6 +82,13 @@ def test_path_is_asked_for_and_must_exist(tmp_path: Path) -> None:
     assert "holds none of ar.json" in problems("evaluate", dataset="xquad-r", path=str(tmp_path))["path"]
 
 
+def test_an_unknown_language_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "de.json").write_text('{"data": []}')
+    config = DatasetConfig(dataset="xquad-r", path=str(tmp_path), languages=("de", "xx"))
+    ((field, text),) = registry.problems(config, "evaluate")
+    assert (field, text.split(",")[0]) == ("languages", "is 'xx'")
+
+
 def test_options_a_set_does_not_take_are_refused(tmp_path: Path) -> None:
     found = problems("train", dataset="geo", path=str(tmp_path))
     assert "geo does not take it; remove it" in found["path"]

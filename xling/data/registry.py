@@ -134,7 +134,10 @@ def problems(config: DatasetConfig, role: Role) -> list[Problem]:
     if found or path_problems:
         return [*found, *path_problems]
     try:
-        return [*_language_problems(adapter, config), *adapter.check_for(role, config)]
+        languages = _language_problems(adapter, config)
+        told = [f"`languages` {text.partition(',')[0]}," for _, text in languages]  # the adapter may find it too
+        found = adapter.check_for(role, config)
+        return [*languages, *(problem for problem in found if not any(one in problem[1] for one in told))]
     except XlingError as error:  # a file so broken that not even its languages can be read
         return [("path" if config.path else "dataset", str(error))]
 

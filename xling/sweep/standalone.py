@@ -83,7 +83,8 @@ def evaluate_models(
 def _load(dataset: DatasetConfig, pairs: Sequence[LangPair]) -> RetrievalSet:
     problems = registry.problems(dataset, "evaluate")
     if problems:
-        raise ConfigError([f"--{_OPTIONS.get(field, field)} {text}" for field, text in problems])
+        options = _OPTIONS | ({"languages": "pairs"} if pairs else {})
+        raise ConfigError([f"--{options.get(field, field)} {text}" for field, text in problems])
     retrieval = registry.get(dataset.dataset).load_evaluation(dataset)
     return select_pairs(retrieval, pairs) if pairs else retrieval
 
