@@ -1,5 +1,6 @@
 """`xling compare`: cells, results and runs held against each other."""
 
+import gzip
 import io
 import json
 from dataclasses import replace
@@ -88,11 +89,29 @@ def test_other_data_other_queries_and_other_measures_are_refused(tmp_path, two):
     evaluated(tmp_path / "other", 1, fingerprint="0ther")
     with pytest.raises(DataError, match=r"scored on different data \(toy: fingerprints c0ffee and 0ther\)"):
         compared(tmp_path / "a", tmp_path / "other")
-    (tmp_path / "runs" / "de-en.run.gz").unlink()
-    with pytest.raises(DataError, match=r"not measured on the same queries: .*a alone has q0-de against en"):
+    lines = gzip.decompress((tmp_path / "runs" / "de-en.run.gz").read_bytes()).splitlines(keepends=True)
+    (tmp_path / "runs.run").write_bytes(b"".join(lines))
+    with pytest.raises(
+        DataError, match=r"not measured on the same queries: .*a alone has .* \(the pair of a run is its"
+    ):
+        compared(tmp_path / "a", tmp_path / "runs.run", qrels=tmp_path / "runs" / "de-en.qrels")
+    qrels = tmp_path / "runs" / "de-en.qrels"
+    qrels.write_text("".join(line for line in qrels.read_text().splitlines(True) if not line.startswith("q0-de ")))
+    with pytest.raises(DataError, match=r"not measured on the same queries: .*a alone has q0-de against en; compare"):
         compared(tmp_path / "a", tmp_path / "runs")
     with pytest.raises(DataError, match=r"has no values of R@7, only of mAP, MRR@10"):
         compared(tmp_path / "a", tmp_path / "b", measure="R@7")
+
+
+def test_runs_of_some_pairs_are_compared_on_these_and_what_is_left_out_is_told(tmp_path, two):
+    whole = compared(tmp_path / "a", tmp_path / "b")["effects"]
+    found = compared(tmp_path / "a", tmp_path / "runs" / "de-en.run.gz")
+    assert found["effects"].keys() == {"Cr", "de-en"}
+    assert found["effects"]["de-en"]["difference"] == pytest.approx(whole["de-en"]["difference"])
+    assert (len(found["only_a"]), found["only_b"]) == (11, [])
+    (tmp_path / "runs" / "ru-pool.run.gz").unlink()
+    text = compared(tmp_path / "runs", tmp_path / "a", as_json=False)
+    assert text.splitlines()[2] == "Left out, only B has it: ru-pool"
 
 
 def test_runs_judged_by_other_qrels_are_refused(tmp_path, two):

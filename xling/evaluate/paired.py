@@ -25,6 +25,7 @@ from xling.languages import check_language
 ALL = "-"  # in place of both languages, for a run of no known pair
 _KEY = ("query", "query_language", "passage_language")
 _SHOWN = 3
+_NAME_RUNS = " (the pair of a run is its file's name: en-de.run, or en-de.run.gz)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,30 @@ def _code_or_nothing(text: str) -> str | None:
         return check_language(text)
     except ValueError:
         return None
+
+
+def common_pairs(a: pa.Table, b: pa.Table) -> tuple[pa.Table, pa.Table, tuple[list[str], list[str]]]:
+    """Leave out what only one system was measured on at all: language pairs, and pools.
+
+    Returns:
+        Both tables, and the names of the pairs that each alone has. Systems that share none are
+        given back as they are.
+    """
+    pairs_a, pairs_b = _pairs(a), _pairs(b)
+    common = set(pairs_a.unique().to_pylist()) & set(pairs_b.unique().to_pylist())
+    if not common:
+        return a, b, ([], [])
+    alone = _only(pairs_a, common), _only(pairs_b, common)
+    kept = pa.array(sorted(common))
+    return a.filter(pc.is_in(pairs_a, value_set=kept)), b.filter(pc.is_in(pairs_b, value_set=kept)), alone
+
+
+def _only(pairs: pa.ChunkedArray, common: set[str]) -> list[str]:
+    return [Cell(*pair.split(" ")).name for pair in pairs.unique().to_pylist() if pair not in common]
+
+
+def _pairs(table: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(*(table[name].cast(pa.string()) for name in _KEY[1:]), " ")
 
 
 def pair_up(a: pa.Table, b: pa.Table, measure: str, names: tuple[str, str] = ("A", "B")) -> PairedValues:
@@ -151,7 +176,12 @@ def _differ(keys_a: pa.Array, keys_b: pa.Array, names: tuple[str, str]) -> str:
     return (
         f"{names[0]} and {names[1]} were not measured on the same queries: {'; '.join(parts)}; compare systems that"
         " were evaluated on the same data, languages and pairs"
+        f"{_NAME_RUNS if any(_is_all(keys) for keys in (keys_a, keys_b)) else ''}"
     )
+
+
+def _is_all(keys: pa.Array) -> bool:
+    return bool(pc.all(pc.ends_with(keys, f" {ALL} {ALL}")).as_py())
 
 
 def _summed(table: pa.Table, values_a: Values, values_b: Values, measure: str) -> PairedValues:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from xling.errors import ConfigError, DataError
 from xling.evaluate.measures import measure as measure_of
-from xling.evaluate.paired import pair_up
+from xling.evaluate.paired import common_pairs, pair_up
 from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.evaluate.run_values import find_runs, measure_runs
 from xling.evaluate.significance import compare
@@ -63,11 +63,19 @@ def compare_systems(
             f"{a} and {b} were scored on different data ({chosen}: fingerprints {of_a.fingerprint[:12]} and"
             f" {of_b.fingerprint[:12]}); score both on the same files, languages and options"
         )
-    comparison = compare(pair_up(of_a.per_query, of_b.per_query, measure, (a, b)), resamples=resamples, seed=seed)
+    table_a, table_b = of_a.per_query, of_b.per_query
+    alone: tuple[list[str], list[str]] = ([], [])
+    if None in (of_a.fingerprint, of_b.fingerprint):  # runs may be of some pairs only
+        table_a, table_b, alone = common_pairs(table_a, table_b)
+    comparison = compare(pair_up(table_a, table_b, measure, (a, b)), resamples=resamples, seed=seed)
     if as_json:
-        console.print_json(json.dumps({"a": a, "b": b, "dataset": chosen, **as_record(comparison)}))
+        left_out = dict(zip(("only_a", "only_b"), alone, strict=True))
+        console.print_json(json.dumps({"a": a, "b": b, "dataset": chosen, **left_out, **as_record(comparison)}))
         return
     console.print(f"A: {a}\nB: {b}", soft_wrap=True)
+    for name, pairs_alone in zip("AB", alone, strict=True):
+        if pairs_alone:
+            console.print(f"Left out, only {name} has it: {', '.join(pairs_alone)}", soft_wrap=True)
     title = f"{measure}{f' on {chosen}' if chosen else ''}: {comparison.questions} questions, {resamples} resamples"
     means = [effect for effect in comparison.effects if effect.p_holm is None]
     pairs = [effect for effect in comparison.effects if effect.p_holm is not None]
