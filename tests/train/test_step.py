@@ -9,10 +9,13 @@ from small_jobs import LANGUAGES, Death, attempt, config, die_at, on_ranks, prep
 
 from xling.data.fingerprint import fingerprint_items
 from xling.data.records import ParallelItem, TextPair, TrainingSet
-from xling.errors import DataError
+from xling.errors import DataError, ResourceError
 from xling.storage import Storage
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
+from xling.train.task import why_no_compiler
+
+NO_COMPILER = why_no_compiler(torch.__file__)
 
 
 def weights(root, folder):
@@ -48,7 +51,12 @@ def close(one, other, atol=2e-5):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"chunk_size": 3}, {"chunk_size": 1000}, {"gradient_checkpointing": True}, {"compile": True}],
+    [
+        {"chunk_size": 3},
+        {"chunk_size": 1000},
+        {"gradient_checkpointing": True},
+        pytest.param({"compile": True}, marks=pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)),
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 @pytest.mark.parametrize("directions", ["one-way", "two-way"])
@@ -110,3 +118,16 @@ def test_another_chunk_size_goes_on_and_says_so(tmp_path):
     cell = config(chunk_size=4)
     assert attempt(root, "cell", cell, send=lambda m: notes.append(m["text"]) if m["event"] == "note" else None)
     assert notes == ["train.chunk_size none before, 4 now: the same batches, but dropout and rounding will differ"]
+
+
+def test_where_torch_cannot_compile_it_is_said_with_what_to_do(tmp_path, monkeypatch):
+    assert "whose path has a space" in why_no_compiler("/my folder/torch/__init__.py")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert why_no_compiler("/folder/torch/__init__.py") == (
+        "needs a C++ compiler, found none; install g++, or name one by CXX"
+    )
+    cell = config(compile=True)
+    root = prepare(tmp_path, cell)
+    with pytest.raises(ResourceError, match=r"`train.compile` is true, .*; or set it to false"):
+        attempt(root, "cell", cell)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass, field
 
 import torch
 
 from xling.batching.negatives import NegativeDraw, require_negatives
 from xling.config.schema import CellConfig, TrainConfig
+from xling.errors import ResourceError
 from xling.model.encoder import DualEncoder
 from xling.model.source import LoadedModel
 from xling.train.inputs import Inputs
@@ -52,12 +55,15 @@ def build_task(
 
     Raises:
         DataError: hard negatives are asked for, and the data have none.
+        ResourceError: compiling is asked for, and cannot be done here.
     """
     require_negatives(config.train.hard_negatives, len(inputs.negative_keys_N))
     backbone = start.encoder.backbone
     if config.train.gradient_checkpointing:
         backbone.activation_checkpointing_enable({"use_reentrant": False})
     if config.train.compile:
+        if device.type == "cpu" and (problem := why_no_compiler(torch.__file__)):
+            raise ResourceError(f"`train.compile` is true, {problem}; or set it to false")
         backbone.compile(dynamic=True)
     texts = Texts(
         inputs.plan,
@@ -78,6 +84,15 @@ def build_task(
         device=device,
         milestones=milestones,
     )
+
+
+def why_no_compiler(torch_file: str) -> str:
+    """What keeps torch from compiling for the CPU here, and what to do; empty where nothing does."""
+    if " " in torch_file:  # it hands its folders to the compiler without quotes
+        return f"must be false in an environment whose path has a space ({torch_file}); install into another folder"
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        return "needs a C++ compiler, found none; install g++, or name one by CXX"
+    return ""
 
 
 def uses_bf16(config: TrainConfig, device: torch.device) -> bool:
