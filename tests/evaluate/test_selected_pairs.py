@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
-from toy_sets import score_vectors, tied_vectors, toy_set
+from toy_encoders import toy_model
+from toy_sets import score_vectors, tied_vectors, toy_set, toy_tokens
 
+from xling.config.schema import EvaluationConfig, IndexConfig
 from xling.data.selected import languages_of, parse_pairs, select_pairs
 from xling.errors import ConfigError
 from xling.evaluate.layout import build_layout
+from xling.evaluate.measures import measures
+from xling.evaluate.pairs import evaluate_local
+from xling.evaluate.run_values import find_runs, measure_runs
 from xling.languages import LangPair
+from xling.storage import Storage
 
 
 def vectors_of(retrieval, vectors_by_text):
@@ -40,6 +46,17 @@ def test_a_pair_asked_for_has_the_figures_of_the_whole_set(text):
     crossing = [expected.pair("mAP", pair) for pair in pairs if not pair.is_monolingual]
     assert found.headline.get("mAP/Cr") == (pytest.approx(np.mean(crossing)) if crossing else None)
     assert part.fingerprint != whole.fingerprint
+
+
+@pytest.mark.parametrize("index", [None, IndexConfig(kind="flat")])
+def test_run_files_are_of_the_pairs_asked_for_alone(tmp_path, index):
+    part = select_pairs(toy_set(7), parse_pairs("de-en,ru-ru"))
+    settings = EvaluationConfig(index=index, run_files=True, depth=20)
+    evaluate_local(toy_model(), part, toy_tokens(part, 7), settings, run_folder=Storage(str(tmp_path)))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"de-en.run.gz", "de-en.qrels", "ru-ru.run.gz", "ru-ru.qrels"}
+    scored = measure_runs(find_runs(tmp_path, None), measures())
+    assert set(scored.per_query["query_language"].to_pylist()) == {"de", "ru"}
 
 
 def test_only_what_the_pairs_need_is_kept():

@@ -111,6 +111,17 @@ def test_run_files_are_those_of_the_full_ranking(tmp_path: Path) -> None:
         assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("index", [None, FLAT])
+def test_a_set_that_is_judged_by_answers_has_runs_against_its_passages_and_no_judgements(
+    tmp_path: Path, index: IndexConfig | None
+) -> None:
+    retrieval = answered_set()
+    settings = EvaluationConfig(index=index, run_files=True, depth=20)
+    evaluate_local(tied_model(1), retrieval, toy_tokens(retrieval, 1), settings, run_folder=Storage(str(tmp_path)))
+    names = {path.name for path in tmp_path.iterdir()} - {"en-en.run.gz"}
+    assert names == {"ar-en.run.gz", "te-en.run.gz", "predictions.json"}
+
+
 def test_a_set_that_is_judged_by_answers_is_searched_too() -> None:
     retrieval = answered_set()
     for seed in range(4):

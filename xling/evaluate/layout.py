@@ -94,6 +94,16 @@ class Layout:
         """The candidate columns of a language."""
         return slice(self.passage_offsets[language], self.passage_offsets[language + 1])
 
+    def run_targets(self, language: int) -> list[int | None]:
+        """What the queries of a language have run files against: languages, and None for the all-language pool.
+
+        Those they are judged on; where answers are looked for instead, those that have passages.
+        """
+        if self.answer_depth:
+            return [target for target, count in enumerate(np.diff(self.passage_offsets)) if count]
+        judged = np.unique(self.queries[language].targets_R).tolist()
+        return [*judged, None] if self.pooled and judged else judged
+
     def name_text(self, text: int) -> str:
         """What an error calls a text."""
         if text >= self.query_count:

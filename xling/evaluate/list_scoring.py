@@ -156,11 +156,14 @@ class _Runs:
 
     def __init__(self, layout: Layout, request: RunRequest) -> None:
         self._layout, self._request = layout, request
+        self._targets = [layout.run_targets(language) for language in range(len(layout.languages))]
         self._files: dict[tuple[int, int | None], RunFile] = {}  # by query language and target, None the pool
 
     def add(self, target: int | None, queries: slice, columns_GK: Indices, scores_GK: Scores) -> None:
         """Append the lists of some queries in a passage language, or (None) in the pool."""
         for language, code in enumerate(self._layout.languages):
+            if target not in self._targets[language]:
+                continue
             texts = self._layout.query_texts(language)
             name = f"{code}-{POOL}" if target is None else str(LangPair(code, self._layout.languages[target]))
             for text in range(max(texts.start, queries.start), min(texts.stop, queries.stop)):

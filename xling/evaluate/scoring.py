@@ -209,7 +209,12 @@ class _Language:
 
 
 def write_judgements(storage: Storage, name: str, layout: Layout, judged: JudgedQueries, target: int | None) -> None:
-    """Write a run's qrels: the judgements on passages of its target, a language or (None) the pool."""
+    """Write a run's qrels: the judgements on passages of its target, a language or (None) the pool.
+
+    Where answers are looked for there are no judgements, and no file.
+    """
+    if layout.answer_depth:
+        return
     counted = slice(None) if target is None else judged.targets_R == target
     entries = zip(judged.rows_R[counted], judged.columns_R[counted], judged.grades_R[counted], strict=True)
     judgements = ((judged.ids[row], layout.passage_ids[column], int(grade)) for row, column, grade in entries)
@@ -221,12 +226,13 @@ def _total(counts: Sequence[Indices]) -> Indices | None:
 
 
 def _targets(layout: Layout, language: int, first: int) -> Iterator[_Target]:
-    """The targets of a language's queries; ``first`` is the first column that is scored."""
+    """The targets of a language's run files; ``first`` is the first column that is scored."""
     code = layout.languages[language]
-    for target in range(len(layout.languages)) if layout.cross_lingual else (language,):
+    for target in layout.run_targets(language):
+        if target is None:
+            everything = slice(0, len(layout.passage_ids))
+            yield _Target(f"{code}-{POOL}", everything, everything, None)
+            continue
         columns = layout.columns(target)
         within = slice(columns.start - first, columns.stop - first)
         yield _Target(str(LangPair(code, layout.languages[target])), within, columns, target)
-    if layout.pooled:
-        everything = slice(0, len(layout.passage_ids))
-        yield _Target(f"{code}-{POOL}", everything, everything, None)

@@ -13,6 +13,7 @@ from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_grids
 from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
+from xling.report.notes import search_note
 from xling.report.plots import size_by_alpha_plot
 from xling.report.published import as_published_records, beside, checkpoint_of, shares_of
 from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
@@ -187,8 +188,9 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
 
 
 def _says(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
-    """The summary; of questions worded as none in training, where the set has such."""
-    return summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None, stopped)
+    """The summary; of questions worded as none in training, where the set has such. And how it was searched."""
+    text = summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None, stopped)
+    return "\n".join(filter(None, (text, search_note([row.headline for row in of_set]))))
 
 
 def _lead(grid: Grid) -> int:

@@ -25,6 +25,7 @@ from xling.languages import LangPair
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.report.bias import bias_grids, nearest_languages
+from xling.report.notes import search_note, used_note
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
 from xling.sweep.jobs import Job
@@ -130,6 +131,9 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
     leading = result.measures[0]
     pairs = matrix(result.pair_values[leading], result.languages)
     console.print(as_rich(pairs, f"{leading} (query down, passage across)", lead=1))
+    for note in (search_note([result.headline]), used_note(result)):
+        if note is not None:
+            console.print(f"\n{note}", soft_wrap=True)
     nearest = nearest_languages(result)
     if nearest is not None:
         console.print()
