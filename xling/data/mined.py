@@ -13,12 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import overload
 
 from xling.data.files import BadRow, shown
 from xling.data.fingerprint import fingerprint
 from xling.data.mined_file import MANIFEST, MinedRow, read_manifest, read_rows
-from xling.data.records import ParallelItem, TrainingSet
+from xling.data.records import MadeItems, ParallelItem, TrainingSet
 from xling.errors import DataError
 from xling.languages import LangPair
 
@@ -129,7 +128,7 @@ class _Known:
         self._rows.add((row.item, row.pair))
 
 
-class _Items(Sequence[ParallelItem]):
+class _Items(MadeItems):
     """The items with their negatives, made when they are asked for."""
 
     def __init__(self, items: Sequence[ParallelItem], languages: Sequence[str], merged: Negatives) -> None:
@@ -138,18 +137,11 @@ class _Items(Sequence[ParallelItem]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, index: int) -> ParallelItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ParallelItem]: ...
-    def __getitem__(self, index: int | slice) -> ParallelItem | Sequence[ParallelItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        item = self._items[number]
+    def make(self, index: int) -> ParallelItem:
+        item = self._items[index]
         texts = dict(item.texts)
         for language, code in enumerate(self._languages):
-            negatives = self._merged.get(number * len(self._languages) + language)
+            negatives = self._merged.get(index * len(self._languages) + language)
             if negatives is not None:
                 texts[code] = replace(texts[code], negatives=negatives)
         return replace(item, texts=texts)

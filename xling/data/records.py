@@ -7,8 +7,10 @@ languages, and hold no white space (they go into TREC run files as they are).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,23 @@ class ParallelItem:
     id: str
     article: str  # what is held out together; a title, where there is one
     texts: Mapping[str, TextPair]  # by language code
+
+
+class MadeItems(Sequence[ParallelItem], ABC):
+    """Items that are made when they are asked for: a subclass says how many, and makes one."""
+
+    @abstractmethod
+    def make(self, index: int) -> ParallelItem:
+        """The item of an index, which is within 0..len - 1."""
+
+    @overload
+    def __getitem__(self, index: int) -> ParallelItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ParallelItem]: ...
+    def __getitem__(self, index: int | slice) -> ParallelItem | Sequence[ParallelItem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.make(range(len(self))[index])
 
 
 @dataclass(frozen=True, slots=True)

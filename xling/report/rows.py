@@ -35,7 +35,7 @@ class ScoreRow:
     ``headline`` and each of ``strata`` go by the evaluator's names: ``mAP/Mo``, ``rank_distance``, …
     ``published`` names the measures that the data set is published with. ``schedule`` spells how alpha
     changes; alpha is then its mean. ``by_pairs`` holds the leading measure over cross-lingual pairs by
-    whether they were trained on (report/trained_pairs.py). ``checkpoint`` is the hub's id of the weights it
+    whether they were trained on (report/composition.py). ``checkpoint`` is the hub's id of the weights it
     was fine-tuned from, empty for others.
     """
 

@@ -7,19 +7,21 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig
-from xling.sweep.forecast import Forecast, forecast, total_seconds
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
 from xling.sweep.selection import states_of
 from xling.train.rungs import as_percent, best_share
+
+if TYPE_CHECKING:
+    from xling.sweep.forecast import Forecast
 
 # A running cell keeps two checkpoints, each of the weights and AdamW's two moments; a done one keeps
 # its model alone (train/checkpoint.py, CellFolder.drop_scratch).
@@ -43,9 +45,13 @@ def show_plan(
     left = [need[job.id] for job in study.scored if states[job.id] != "done"]
     early = _early_stopping(loaded, study)
     expected: dict[str, Forecast] = {}
+    left_s = 0.0
     if measure:
+        # Imported here: it brings Ray Train, which a plan that measures nothing need not wait for.
+        from xling.sweep.forecast import forecast, total_seconds
+
         expected = forecast(root, study, fit.trials, (lambda text: None) if as_json else console.print)
-    left_s = total_seconds([of for job, of in expected.items() if states.get(job) != "done"], fit.trials)
+        left_s = total_seconds([of for job, of in expected.items() if states.get(job) != "done"], fit.trials)
     with_checkpoints = len(left) if early else fit.trials  # a cell that was stopped keeps its own
     disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None

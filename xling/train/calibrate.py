@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from xling.batching.sampler import TextBatch
 from xling.config.schema import CellConfig
 from xling.data.stored import load_retrieval
 from xling.data.tokenize import tokenize_retrieval
+from xling.evaluate.blocks import token_total
 from xling.model.source import LoadedModel
 from xling.model.tokenizer import tokenizer_digest
 from xling.storage import Storage
@@ -81,7 +83,7 @@ def _tokens(root: Storage, model: LoadedModel, fingerprint: str) -> int:
     """Tokens of all texts of a retrieval set on storage."""
     retrieval = load_retrieval(root, fingerprint)
     tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
-    return sum(int(of.lengths.sum()) for side in (tokens.queries, tokens.passages) for of in side.values())
+    return token_total(tokens)
 
 
 def _mean_step(task: Task, steps: int) -> float:
@@ -91,18 +93,18 @@ def _mean_step(task: Task, steps: int) -> float:
     seconds, tokens = 0.0, 0
     for number, at in enumerate([*made[:WARM_UP], *made]):
         with Loader(task.texts, task.config.chunk_size, task.device, first=at, stop=at + 1) as loader:
-            loader.ready()  # in a real run it was made while the step before ran
+            local = loader.ready()  # in a real run it was made while the step before ran
             began = time.perf_counter()
             step(task, loader, lambda: False)
             if number >= WARM_UP:
                 seconds += time.perf_counter() - began
-                tokens += _padded(task, at)
-    mean_tokens = np.mean([_padded(task, at) for at in _spread(task.total_steps, COUNTED)])
+                tokens += _padded(local)
+    counted = (task.texts.at(at, task.config.chunk_size, task.device)[1] for at in _spread(task.total_steps, COUNTED))
+    mean_tokens = np.mean([_padded(local) for local in counted])
     return float(seconds / tokens * mean_tokens)
 
 
-def _padded(task: Task, at: int) -> int:
-    _, local = task.texts.at(at, task.config.chunk_size, task.device)
+def _padded(local: TextBatch) -> int:
     return sum(chunk.ids_CT.size for chunk in local.chunks)
 
 

@@ -66,10 +66,10 @@ class Loader:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def ready(self) -> None:
-        """Wait until the next step's batch is there."""
+    def ready(self) -> TextBatch:
+        """Wait for the texts that the next :meth:`take` gives."""
         self._fetch()
-        self._ready[0].result()
+        return self._ready[0].result()[1]
 
     def take(self) -> tuple[Batch, TextBatch]:
         """The next step's batch and this rank's texts of it."""

@@ -8,10 +8,10 @@ text), ``{language}_queries.train.tsv`` (query id, text), with full English name
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, overload
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from xling.config.schema import DatasetConfig
 from xling.data.dev_split import linked
 from xling.data.files import BadRows, read_tsv
 from xling.data.hub import fetch, find
-from xling.data.records import ParallelItem, TextPair
+from xling.data.records import MadeItems, ParallelItem, TextPair
 from xling.data.registry import Problem, register
 from xling.data.sets.item_adapter import ItemAdapter, Items
 from xling.data.sets.msmarco_triples import IntArray, Triples, sample_triples
@@ -141,7 +141,7 @@ def _read_texts(path: Path, ids: IntArray, bad: BadRows) -> _Texts:
     return _Texts(ids, rows, pa.chunked_array(chunks).combine_chunks())
 
 
-class _Items(Sequence[ParallelItem]):
+class _Items(MadeItems):
     """The items that have a language, made when they are asked for."""
 
     def __init__(self, triples: Triples, queries: Mapping[str, _Texts], passages: Mapping[str, _Texts]) -> None:
@@ -167,13 +167,7 @@ class _Items(Sequence[ParallelItem]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    @overload
-    def __getitem__(self, index: int) -> ParallelItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ParallelItem]: ...
-    def __getitem__(self, index: int | slice) -> ParallelItem | Sequence[ParallelItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def make(self, index: int) -> ParallelItem:
         triples, i = self._triples, int(self._kept[index])
         query, positive = int(triples.queries_I[i]), int(triples.positives_I[i])
         hard = slice(int(triples.offsets[i]), int(triples.offsets[i + 1]))
