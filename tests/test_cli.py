@@ -203,7 +203,7 @@ def test_what_can_never_fit_is_refused(xling):
         (["./m", "--dataset", "geo"], "error: model folder ./m does not exist"),
         (["m", "--dataset", "geo", "--pairs", "de"], "error: --pairs 'de' is not a language pair"),
         (["m", "--dataset", "geo", "--pairs", "de-en", "--languages", "de"], "--languages and --pairs exclude each"),
-        (["m", "--dataset", "geo", "--pairs", "de-xx"], "--languages is 'xx', must be one of "),
+        (["m", "--dataset", "geo", "--pairs", "de-xx"], "--pairs is 'xx', must be one of "),
         (["m", "--dataset", "geo", "--dataset", "xquad-r", "--path", "x"], "error: --path belongs to a single"),
         (["m", "--dataset", "geo", "--dataset", "xquad-r=gone"], "--path is 'gone', which does not exist"),
     ],
