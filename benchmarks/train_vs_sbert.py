@@ -2,12 +2,13 @@
 
 The MiniLM folder on parallel SQuAD text, batches of 32 pairs, one-way InfoNCE against
 MultipleNegativesRankingLoss: the same pairs in the same batches, temperature, optimiser, clipping, precision,
-threads and token limit. sentence-transformers' trainer pads each column to its longest text, as it does by
+threads and token limit (``--max-tokens``: all that the model has positions for, so that next to no text is cut).
+sentence-transformers' trainer pads each column to its longest text, as it does by
 default; its fused AdamW, its batches made ready by one loader process (``--loaders``). The bare loop only does
 forward, loss, backward and step, on token tensors that are cut as ours are and ready before the clock starts.
 All run in turn, several times over; the median step counts, the first two of each turn are warm-up.
 
-    python benchmarks/train_vs_sbert.py [--data FILE] [--threads N] [--steps N] [--repeats N]
+    python benchmarks/train_vs_sbert.py [--data FILE] [--max-tokens N] [--threads N] [--steps N] [--repeats N]
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from xling.data.records import TrainingSet
 from xling.model.loss import info_nce
 from xling.train.task import Task
 
-BATCH, MAX_TOKENS, WARM_UP = 32, 256, 2
+BATCH, WARM_UP = 32, 2
 TEMPERATURE, LR = 0.05, 2e-5
 BAR_SBERT, BAR_BARE = 2.0, 0.95
 
@@ -44,6 +45,7 @@ BAR_SBERT, BAR_BARE = 2.0, 0.95
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=PARALLEL_SQUAD, help="a parallel-jsonl file")
+    parser.add_argument("--max-tokens", type=int, default=512, help="of a text; longer ones are cut")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=6, help="steps a turn, after the warm-up")
     parser.add_argument("--repeats", type=int, default=3)
@@ -54,8 +56,8 @@ def main() -> int:
     config = cell(
         batch_size=BATCH,
         dropout=None,
-        max_query_tokens=MAX_TOKENS,
-        max_passage_tokens=MAX_TOKENS,
+        max_query_tokens=options.max_tokens,
+        max_passage_tokens=options.max_tokens,
         lr=LR,
         temperature=TEMPERATURE,
     )
@@ -74,7 +76,10 @@ def main() -> int:
                 f"turn {repeat + 1}: " + ", ".join(f"{n} {s[-1]:.2f} s a step" for n, s in seconds.items()), flush=True
             )
     median = {name: statistics.median(of) for name, of in seconds.items()}
-    print(f"{options.threads} threads, {options.repeats} x {options.steps} steps of {BATCH} pairs, medians:")
+    print(
+        f"{options.threads} threads, {options.repeats} x {options.steps} steps of {BATCH} pairs, at most "
+        f"{options.max_tokens} tokens a text, medians:"
+    )
     for name, of in seconds.items():
         print(f"  {name}: {BATCH / median[name]:.2f} pairs/s ({min(of):.2f} to {max(of):.2f} s a step)")
     ratios = {
@@ -130,7 +135,7 @@ def sbert(training: TrainingSet, task: Task, first: int, count: int, options: ar
             rows["anchor"].append(texts[training.languages[query]].question)
             rows["positive"].append(texts[training.languages[passage]].passage)
     model = SentenceTransformer(str(model_folder()), device="cpu")
-    model.max_seq_length = MAX_TOKENS
+    model.max_seq_length = options.max_tokens
     clock = Clock()
     with tempfile.TemporaryDirectory(prefix="xling-bench-") as folder:
         arguments = SentenceTransformerTrainingArguments(

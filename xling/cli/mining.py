@@ -51,6 +51,9 @@ def mine(
     storage: StorageOption = "runs",
     address: Annotated[Optional[str], typer.Option(help="Ray cluster; one on this machine by default.")] = None,  # noqa: UP045
     json: Json = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")
+    ] = False,
 ) -> None:
     """Find hard negatives for training data with a trained encoder; `data.train.mined` trains with them."""
     from xling.config.load import load_evaluation, load_sweep
@@ -109,6 +112,7 @@ def mine(
         workers=workers,
         gpus=gpus,
         as_json=json,
+        trust_remote_code=trust_remote_code,
     )
 
 

@@ -6,6 +6,7 @@ R relevant entries, K depth.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,11 +105,11 @@ def score_languages(
         threads: blocks worked on at once, by one thread each; the numbers do not depend on it.
     """
     pending: deque[tuple[_Language, list[Future[_Block]]]] = deque()
-    finite = products_stay_finite(vectors_XD)
+    finite, memory = products_stay_finite(vectors_XD), _Memory()
     # A product that had threads of its own would leave them idle, or in the way, while its block is ranked.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         for language in languages:
-            of_language = _Language(layout, language, vectors_XD, runs, finite)
+            of_language = _Language(layout, language, vectors_XD, runs, finite, memory)
             blocks = [pool.submit(of_language.score, *edges) for edges in pairwise(of_language.edges)]
             pending.append((of_language, blocks))
             if len(pending) > 1:  # the next language's blocks wait while this one's last are worked on
@@ -121,14 +122,32 @@ def _finish(of_language: _Language, blocks: list[Future[_Block]]) -> LanguageSco
     return of_language.collect([block.result() for block in blocks])
 
 
+class _Memory(threading.local):
+    """A thread's memory for scores, used for block after block: fresh memory costs a third of the product."""
+
+    def __init__(self) -> None:
+        self._scores = np.empty(0, np.float32)
+
+    def scores(self, rows: int, columns: int) -> Scores:
+        if len(self._scores) < rows * columns:
+            self._scores = np.empty(rows * columns, np.float32)
+        return self._scores[: rows * columns].reshape(rows, columns)
+
+
 class _Language:
     """The queries of one language, and what they are scored against."""
 
     def __init__(
-        self, layout: Layout, language: int, vectors_XD: Embeddings, runs: RunRequest | None, finite: bool
+        self,
+        layout: Layout,
+        language: int,
+        vectors_XD: Embeddings,
+        runs: RunRequest | None,
+        finite: bool,
+        memory: _Memory,
     ) -> None:
         """Args: finite: whether all scores are known to be finite numbers, so that none has to be looked at."""
-        self._layout, self._finite = layout, finite
+        self._layout, self._finite, self._memory = layout, finite, memory
         self._judged = layout.queries[language]
         self._own = layout.columns(language)
         self._runs = runs
@@ -147,7 +166,11 @@ class _Language:
     def score(self, start: int, stop: int) -> _Block:
         """A block of queries."""
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
-            scores_BN = self._queries_QD[start:stop] @ self._passages_ND.T
+            scores_BN = np.matmul(
+                self._queries_QD[start:stop],
+                self._passages_ND.T,
+                out=self._memory.scores(stop - start, len(self._passages_ND)),
+            )
         if not self._finite:
             require_finite_scores(scores_BN)
         entries = self._entries(start, stop)

@@ -123,6 +123,7 @@ def mine_sets(
     workers: int,
     gpus: float,
     as_json: bool,
+    trust_remote_code: bool = False,
 ) -> None:
     """Mine for each training set with the model, write what is found, and print the counts.
 
@@ -132,7 +133,7 @@ def mine_sets(
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
     """
     root = Storage(storage)
-    name, source = _one_model(model, root)
+    name, source = _one_model(model, root, trust_remote_code)
     names = set_names(entries)
     trainings = [_load(entry) for entry in entries]
     pairs = [request.pairs_of(training) for training in trainings]
@@ -143,7 +144,9 @@ def mine_sets(
         for set_name, training, wanted in zip(names, trainings, pairs, strict=True):
             target = out / set_name if len(entries) > 1 else out
             with progress_bar(console, f"{name} on {training.name}", as_json) as tell:
-                about = _mine(root, folder, name, training, wanted, request, settings, target, workers, gpus, tell)
+                about = _mine(
+                    root, folder, name, training, wanted, request, settings, target, workers, gpus, tell, trust_remote_code
+                )
             results.append({"out": str(target), **about})
             if not as_json:
                 _show(about, target, console)
@@ -151,13 +154,13 @@ def mine_sets(
         console.print_json(json.dumps(results[0] if len(results) == 1 else results))
 
 
-def _one_model(model: str, root: Storage) -> tuple[str, Any]:
+def _one_model(model: str, root: Storage, trust_remote_code: bool) -> tuple[str, Any]:
     if model in presets.names() and isinstance(presets.get(model), presets.BuiltPreset):
         raise ConfigError(
             f"--model is {model!r}, a preset without weights, must be a trained encoder: SWEEP/CELL, a model folder or "
             "a hub id"
         )
-    sources = model_sources(model, root)
+    sources = model_sources(model, root, trust_remote_code)
     if len(sources) > 1:
         cells = ", ".join(list(sources)[:12])
         raise ConfigError(f"--model {model!r} names {len(sources)} cells, must name one: {model}/CELL, of {cells}")
@@ -188,9 +191,10 @@ def _mine(
     workers: int,
     gpus: float,
     tell: Report,
+    trust_remote_code: bool,
 ) -> dict[str, Any]:
     """Mine for one set and write what is found; the manifest's entries."""
-    loaded = load_folder(folder)
+    loaded = load_folder(folder, trust_remote_code=trust_remote_code)
     candidates = candidates_of(training, pairs)
     digest = tokenizer_digest(loaded.tokenizer)
     tokens = tokenize_retrieval(root, loaded.tokenizer, digest, candidates.retrieval, loaded.settings)
@@ -205,7 +209,7 @@ def _mine(
         settings,
         place,
         store,
-        partial(model_at, Storage(str(folder)).url, uuid.uuid4().hex),
+        partial(model_at, Storage(str(folder)).url, uuid.uuid4().hex, trust_remote_code),
         deepest=request.deepest,
         tasks=task_count(token_total(tokens), workers, place.room()),
         tell=tell,
