@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from xling.cli.options import Json, StorageOption, console
+from xling.cli.named import Name, SweepStorage, load_named
+from xling.cli.options import Csv, Json, StorageOption, console, require_one_format
 from xling.errors import ConfigError
 
 Measures = Annotated[Optional[str], typer.Option(help="With commas: mAP,nDCG@10,R@100.")]  # noqa: UP045 - typer reads it
@@ -44,8 +45,10 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
     storage: StorageOption = "runs",
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """Test whether A is better than B on the same queries, over all and for each language pair."""
+    require_one_format(json, csv)
     from xling.sweep.compare import compare_systems
 
     compare_systems(
@@ -59,4 +62,44 @@ def compare(
         resamples=resamples,
         seed=seed,
         as_json=json,
+        as_csv=csv,
+    )
+
+
+def top(
+    name: Name,
+    by: Annotated[
+        str,
+        typer.Option(help="mul, mo, cr, rank_distance, own_language_share, dev, or a headline's name: nDCG@10/Mo."),
+    ] = "mul",
+    dataset: Annotated[Optional[str], typer.Option(help="Which of the sweep's data sets.")] = None,  # noqa: UP045
+    cells: Annotated[bool, typer.Option("--cells", help="Single cells, not means over seeds.")] = False,
+    storage: SweepStorage = None,
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """Rank what a sweep has scored, the best first, and say which cell is the best on dev."""
+    require_one_format(json, csv)
+    from xling.sweep.top import show_top
+
+    show_top(
+        load_named(name, storage), console(), by=by, dataset=dataset, single_cells=cells, as_json=json, as_csv=csv
+    )
+
+
+def matrix(
+    cell: Annotated[str, typer.Argument(help="SWEEP/CELL of the storage, or a result's folder.")],
+    measure: Annotated[str, typer.Option(help="What is shown.")] = "mAP",
+    dataset: Annotated[Optional[str], typer.Option(help="Which of the cell's data sets.")] = None,  # noqa: UP045
+    minus: Annotated[Optional[str], typer.Option(help="Show how much higher CELL is than this one.")] = None,  # noqa: UP045
+    storage: StorageOption = "runs",
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """Show a cell's scores for every pair of languages, or their differences from another's."""
+    require_one_format(json, csv)
+    from xling.sweep.matrix import show_matrix
+
+    show_matrix(
+        cell, storage, console(), measure=measure, dataset=dataset, minus=minus, as_json=json, as_csv=csv
     )

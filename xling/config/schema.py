@@ -46,6 +46,9 @@ class TrackingConfig(Section):
 
     uri: str | None = Field(None, description="Tracking server; a SQLite file under the storage folder by default.")
     experiment: str | None = Field(None, description="Experiment's name; the sweep's name by default.")
+    system_metrics: bool = Field(
+        True, description="Log the load of each trial's machine (processor, memory, disk, network, GPUs) every 10 s."
+    )
 
 
 class EarlyStoppingConfig(Section):

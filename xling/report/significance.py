@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xling.evaluate.significance import Comparison, Effect
-from xling.report.tables import Grid, number
+from xling.report.tables import Grid, number, signed_number
 
 LEVEL = 0.05
 LESS_IS_BETTER = ("rank_distance", "own_language_share")
@@ -30,8 +30,8 @@ def effects(comparison: Comparison, chosen: Sequence[Effect] | None = None) -> G
             str(effect.queries),
             number(effect.a, digits),
             number(effect.b, digits),
-            _signed(effect.difference, digits),
-            f"{_signed(effect.low, digits)} … {_signed(effect.high, digits)}",
+            signed_number(effect.difference, digits),
+            f"{signed_number(effect.low, digits)} … {signed_number(effect.high, digits)}",
             p_value(effect.p),
             "" if effect.p_holm is None else p_value(effect.p_holm),
             better(effect, comparison.measure),
@@ -65,7 +65,3 @@ def as_record(comparison: Comparison) -> dict[str, Any]:
 
 def _plain(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
-
-
-def _signed(value: float, digits: int) -> str:
-    return ("+" if value > 0 else "") + number(value, digits)

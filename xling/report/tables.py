@@ -124,9 +124,10 @@ def stratum_keys(rows: Sequence[ScoreRow]) -> list[str]:
     return sorted({label.partition("=")[0] for row in rows for label in row.strata if "," not in label})
 
 
-def matrix(values_LL: NDArray[np.float64], languages: Sequence[str]) -> Grid:
-    """A figure for each pair, the query's language down, the passage's across."""
-    body = [[language, *(number(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
+def matrix(values_LL: NDArray[np.float64], languages: Sequence[str], *, signed: bool = False) -> Grid:
+    """A figure for each pair, the query's language down, the passage's across; a difference with its sign."""
+    show = signed_number if signed else number
+    body = [[language, *(show(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
     return ["", *languages], body
 
 
@@ -198,6 +199,17 @@ def as_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     ]
 
 
+def as_flat_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
+    """For CSV: a record a row, its figures beside what they are of, then one each of its strata."""
+    found = []
+    for row, record in zip(rows, as_records(rows), strict=True):
+        lead = {name: value for name, value in record.items() if name not in ("headline", "strata", "by_pairs")}
+        pairs = {f"by_pairs/{group}": value for group, value in row.by_pairs.items()}
+        found.append({**lead, "stratum": "", **row.headline, **pairs})
+        found += [{**lead, "stratum": label, **headline_of} for label, headline_of in row.strata.items()]
+    return found
+
+
 def lines(rows: Sequence[ScoreRow]) -> list[tuple[str, Ratio | None, bool]]:
     """(size, ratio, whether it is the size's first line), the baseline first."""
     found = []
@@ -227,3 +239,8 @@ def number(value: float, digits: int) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def signed_number(value: float, digits: int) -> str:
+    """As :func:`number`, with a plus before what is above zero."""
+    return ("+" if value > 0 else "") + number(value, digits)

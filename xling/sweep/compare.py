@@ -11,17 +11,15 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
-from xling.errors import ConfigError, DataError
 from xling.evaluate.measures import measure as measure_of
 from xling.evaluate.paired import common_pairs, pair_up
 from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.evaluate.run_values import find_runs, measure_runs
 from xling.evaluate.significance import compare
+from xling.report.csv_text import to_csv
 from xling.report.significance import as_record, effects
 from xling.report.tables import as_rich
-from xling.storage import Storage
-from xling.sweep.jobs import Job
-from xling.sweep.selection import find_job
+from xling.sweep.named_results import common_dataset, find_results, require_same_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ def compare_systems(
     resamples: int,
     seed: int,
     as_json: bool,
+    as_csv: bool = False,
 ) -> None:
     """Compare and print.
 
@@ -58,11 +57,8 @@ def compare_systems(
     systems = tuple(_system(name, storage, measure, qrels) for name in (a, b))
     chosen = _common(systems, (a, b), dataset)
     of_a, of_b = (system[chosen if chosen in system else None]() for system in systems)
-    if of_a.fingerprint and of_b.fingerprint and of_a.fingerprint != of_b.fingerprint:
-        raise DataError(
-            f"{a} and {b} were scored on different data ({chosen}: fingerprints {of_a.fingerprint[:12]} and"
-            f" {of_b.fingerprint[:12]}); score both on the same files, languages and options"
-        )
+    if of_a.fingerprint and of_b.fingerprint:
+        require_same_data((a, b), (of_a.fingerprint, of_b.fingerprint), chosen)
     table_a, table_b = of_a.per_query, of_b.per_query
     alone: tuple[list[str], list[str]] = ([], [])
     if None in (of_a.fingerprint, of_b.fingerprint):  # runs may be of some pairs only
@@ -71,6 +67,9 @@ def compare_systems(
     if as_json:
         left_out = dict(zip(("only_a", "only_b"), alone, strict=True))
         console.print_json(json.dumps({"a": a, "b": b, "dataset": chosen, **left_out, **as_record(comparison)}))
+        return
+    if as_csv:
+        console.file.write(to_csv([{"effect": name, **of} for name, of in as_record(comparison)["effects"].items()]))
         return
     console.print(f"A: {a}\nB: {b}", soft_wrap=True)
     for name, pairs_alone in zip("AB", alone, strict=True):
@@ -86,61 +85,25 @@ def compare_systems(
 
 
 def _common(systems: tuple[System, ...], names: tuple[str, str], dataset: str | None) -> str | None:
-    """The data set that both were scored on."""
-    known = [set(system) for system in systems]
-    for name, of_system in zip(names, known, strict=True):
-        if dataset is not None and not of_system & {dataset, None}:
-            raise ConfigError(f"--dataset is {dataset!r}, but {name} was scored on {_listed(of_system)}")
-    if dataset is not None:
-        return dataset
-    named = [of_system for of_system in known if None not in of_system]
-    common: set[str | None] = set.intersection(*named) if named else {None}
-    if len(common) == 1:
-        return common.pop()
-    if not common:
-        raise DataError(
-            f"{names[0]} was scored on {_listed(known[0])} and {names[1]} on {_listed(known[1])}:"
-            " score both on one data set"
-        )
-    raise ConfigError(f"{names[0]} and {names[1]} were both scored on {_listed(common)}: choose one with --dataset")
-
-
-def _listed(datasets: set[str | None]) -> str:
-    return ", ".join(sorted(name for name in datasets if name is not None))
+    """The data set that both were scored on; None of two runs, of which that is not known."""
+    named = {
+        name: {known for known in system if known is not None}
+        for name, system in zip(names, systems, strict=True)
+        if None not in system
+    }
+    return common_dataset(list(named.values()), list(named), dataset) if named else dataset
 
 
 def _system(name: str, storage: str, measure: str, qrels: Path | None) -> System:
     """What the user named: a result's folder, a run or a folder of them, else SWEEP/CELL of the storage."""
     path = Path(name).expanduser()
-    if (path / SUMMARY).is_file():
-        result = EvaluationResult.load(Storage(str(path)))
-        return {result.dataset: lambda: Values(result.per_query, result.fingerprint)}
-    if path.exists():
+    if path.exists() and not (path / SUMMARY).is_file():
         wanted = measure_of(measure)
         return {None: lambda: Values(measure_runs(find_runs(path, qrels), {wanted.name: wanted}).per_query, None)}
-    sweep, _, cell = name.partition("/")
-    root = Storage(storage)
-    if not cell or not root.list(f"{sweep}/cells"):
-        raise ConfigError(
-            f"{name!r} is neither a folder of results ({SUMMARY}), nor a run, nor SWEEP/CELL of the storage {root.url}"
-        )
-    return _cell(root, sweep, cell)
 
-
-def _cell(root: Storage, sweep: str, cell: str) -> System:
-    jobs = [
-        Job.from_json(root.read(path).decode())
-        for path in (f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells"))
-        if root.exists(path)
-    ]
-    job = find_job(jobs, cell)
-    folders = {evaluation.dataset: f"{job.folder(sweep)}/eval/{evaluation.id}" for evaluation in job.evaluations}
-    there = {name: folder for name, folder in folders.items() if root.exists(f"{folder}/{SUMMARY}")}
-    if not there:
-        raise DataError(f"{sweep}/{job.label} has no scores yet; finish it: xling resume {sweep} --cell {job.label}")
-
-    def load(folder: str) -> Values:
-        result = EvaluationResult.load(root.child(folder))
+    def values(load: Callable[[], EvaluationResult]) -> Values:
+        result = load()
         return Values(result.per_query, result.fingerprint)
 
-    return {name: partial(load, folder) for name, folder in there.items()}
+    found = find_results(name, storage, also="a run, nor ")
+    return {dataset: partial(values, load) for dataset, load in found.items()}

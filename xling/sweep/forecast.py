@@ -19,6 +19,7 @@ from xling.errors import ResourceError
 from xling.storage import Storage
 from xling.sweep.jobs import Job, Study
 from xling.sweep.prepare import prepare_inputs
+from xling.sweep.remaining import cost_key, longest
 from xling.sweep.workers import worker_spec
 from xling.train.calibrate import Calibration, calibrate
 from xling.train.optim import steps_of_budget
@@ -27,12 +28,6 @@ from xling.train.worker import out_of_memory
 # What a job costs beside the parts that are measured, and a sweep beside its jobs: benchmarks/fixed_cost.py.
 JOB_S = 2.5
 SWEEP_S = 45.0
-
-# What does not change what a step costs.
-_NO_COST = {
-    "budget", "lr", "betas", "weight_decay", "warmup", "decay", "temperature", "keep", "dev_every",
-    "patience", "target_dev", "checkpoint_every", "report_every",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ def forecast(root: Storage, study: Study, at_once: int, tell: Callable[[str], No
     found = {}
     for job in sorted(jobs, key=_middle_first):
         like = _trained_like(study, job)
-        key = _cost_key(like)
+        key = cost_key(like)
         if key not in measured:
             tell(f"Measuring steps like those of {like.label}")
             measured[key] = _measure(root, like, at_once)
@@ -70,11 +65,7 @@ def forecast(root: Storage, study: Study, at_once: int, tell: Callable[[str], No
 
 def total_seconds(forecasts: Sequence[Forecast], at_once: int) -> float:
     """Of a sweep: the jobs in turn, each where a place comes free first."""
-    free = [0.0] * at_once
-    for one in forecasts:
-        free.sort()
-        free[0] += one.seconds
-    return SWEEP_S + max(free)
+    return SWEEP_S + longest((one.seconds for one in forecasts), at_once)
 
 
 def _middle_first(job: Job) -> tuple[bool, float]:
@@ -87,15 +78,6 @@ def _trained_like(study: Study, job: Job) -> Job:
     if job.kind != "baseline":
         return job
     return next(c for c in study.cells if c.config.model == job.config.model and c.texts == job.texts)
-
-
-def _cost_key(job: Job) -> str:
-    """Equal for jobs whose steps cost the same, but for the texts that the mix chooses."""
-    config = job.config
-    train = config.train.model_dump_json(exclude=_NO_COST)
-    return "|".join(
-        (job.training, job.weights, config.model.model_dump_json(), train, config.resources.model_dump_json())
-    )
 
 
 def _measure(root: Storage, job: Job, at_once: int) -> Calibration:

@@ -4,53 +4,97 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
+from xling.report.csv_text import to_csv
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
+from xling.sweep.live import clock
+from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
 from xling.train.metrics import stored_steps
 
 LINES_SHOWN = 10
 
 
-def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None:
-    """A row a cell: state, attempts, how far it is, why it failed or was stopped early."""
+def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
+    """A row a cell: state, attempts, how far it is, the time left, why it failed or was stopped early."""
     study, root, sweep = _open(loaded)
-    states = states_of(root, sweep, study.scored)
-    rows = []
-    for job in study.scored:
-        folder = CellFolder(root.child(job.folder(sweep)))
-        attempts = folder.attempts()
-        state, end = states[job.id], attempts[-1]["end"] if attempts else None
-        error = end["message"] if end and state is CellState.FAILED else ""
-        reason = folder.stopped_early() if state is CellState.STOPPED else ""
-        rows.append((job, state, len(attempts), _reached(folder), error, reason))
+    stands = look(root, sweep, study.scored)
+    left = remaining(stands, time.time())
+    records = [_status(stand, left) for stand in stands]
+    if as_csv:
+        console.file.write(to_csv(records))
+        return
     if as_json:
-        names = ("state", "attempts", "step", "error", "stopped_early")
-        text = [{"cell": row[0].label, "id": row[0].id, **dict(zip(names, row[1:], strict=True))} for row in rows]
-        console.print_json(json.dumps(text))
+        about = {"sweep": sweep, "storage": root.url, "states": Counter(stand.state for stand in stands)}
+        of_sweep = {"seconds_left": left.seconds, "at_once": left.at_once, "unknown": [job.label for job in left.unknown]}
+        console.print_json(json.dumps({**about, **of_sweep, "cells": records}))
         return
     table = Table()
     table.add_column("cell", overflow="fold")
-    for name in ("state", "attempts", "step"):
+    for name in ("state", "attempts", "step", "left"):
         table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
     console.print(f"{sweep} in {root.url}", soft_wrap=True)
-    for job, state, attempts_made, step, *_ in rows:
-        table.add_row(job.label, state, str(attempts_made), str(step))
+    for stand, record in zip(stands, records, strict=True):
+        running = stand.state is CellState.RUNNING and record["seconds_left"] is not None
+        total = "" if stand.total is None else f"/{stand.total}"
+        table.add_row(
+            stand.job.label,
+            stand.state,
+            str(len(stand.attempts)),
+            f"{stand.step}{total}",
+            clock(record["seconds_left"]) if running else "",
+        )
     console.print(table)
-    for job, *_, error, reason in rows:
-        if error or reason:
-            console.print(f"{job.label}: {error or reason}", soft_wrap=True)
-    for line in how_to_go_on(loaded, states.values()):
+    for record in records:
+        if why := record["error"] or record["stopped_early"]:
+            console.print(f"{record['cell']}: {why}", soft_wrap=True)
+    for line in (*_time_left(left), *how_to_go_on(loaded, [stand.state for stand in stands])):
         console.print(line, soft_wrap=True)
+
+
+def _status(stand: Stand, left: Remaining) -> dict[str, Any]:
+    """One cell for JSON and CSV."""
+    end = stand.attempts[-1]["end"] if stand.attempts else None
+    message = end["message"] if end else ""
+    return {
+        "cell": stand.job.label,
+        "id": stand.job.id,
+        "state": stand.state,
+        "attempts": len(stand.attempts),
+        "step": stand.step,
+        "steps": stand.total,
+        "seconds_left": left.cells.get(stand.job.id),
+        "error": message if stand.state is CellState.FAILED else "",
+        "stopped_early": message if stand.state is CellState.STOPPED else "",
+    }
+
+
+def _time_left(left: Remaining) -> list[str]:
+    """What can be said of how long it will take; nothing where nothing is left."""
+    lines = []
+    if left.cells and left.seconds is not None:
+        what = "1 cell" if len(left.cells) == 1 else f"{len(left.cells)} cells"
+        lines.append(f"Left: about {clock(left.seconds)} for {what}, {left.at_once} at once.")
+    elif left.cells:
+        lines.append(f"Nothing runs now. Left: about {clock(sum(left.cells.values()))} if cells run one by one.")
+    if left.unknown:
+        count = len(left.unknown)
+        lines.append(f"Not counted, since none of its kind ran yet: {left.unknown[0].label}" + (
+            f" and {count - 1} more." if count > 1 else "."
+        ))
+    return lines
 
 
 def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
@@ -99,7 +143,8 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
             "or open your tracking server's own page"
         )
     console.print("Starting the MLflow UI (some seconds); Ctrl-C ends it.")
-    serve_ui(f"sqlite:///{root.url}/mlflow.db", root.locate("mlartifacts"), name, port, show=console.print)
+    show = partial(console.print, soft_wrap=True)  # an address is one line, however long
+    serve_ui(f"sqlite:///{root.url}/mlflow.db", root.locate("mlartifacts"), name, port, show=show)
 
 
 def sync_tracking(storage: str, console: Console) -> int:
@@ -125,12 +170,6 @@ def sync_tracking(storage: str, console: Console) -> int:
 
 def _open(loaded: LoadedSweep) -> tuple[Study, Storage, str]:
     return build_study(loaded.cells), sweep_storage(loaded), loaded.config.name
-
-
-def _reached(folder: CellFolder) -> int:
-    ends = [attempt["end"]["step"] for attempt in folder.attempts() if attempt["end"]]
-    steps = [int(name[5:13]) for name in folder.storage.list("checkpoints") if name.startswith("step-")]
-    return max([*ends, *steps], default=0)
 
 
 def failures(root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str, str]]:

@@ -134,6 +134,7 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.record_sweep import record_sweep
     from xling.sweep.results import write_tables  # it shows what a launch did, and so imports this module
     from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
@@ -149,6 +150,7 @@ def _track_and_run(
         command=resume_command(loaded),
         launched=time.time(),
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
+        system_metrics=loaded.config.tracking.system_metrics,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -172,6 +174,7 @@ def _track_and_run(
             for path in write_tables(root, sweep, study):
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
+            record_sweep(tracker.run, root, sweep, study)
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")

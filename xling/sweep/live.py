@@ -72,7 +72,7 @@ class LiveTable:
 
     def _draw(self) -> Group:
         ended = sum(row.phase in ("done", "failed", "stopped") for row in self._rows.values())
-        elapsed = _clock(time.monotonic() - self._started)
+        elapsed = clock(time.monotonic() - self._started)
         table = Table(title=f"{ended} of {len(self._rows)} jobs ended, {elapsed}", title_justify="left", box=None)
         table.add_column("cell", overflow="fold", max_width=26)
         table.add_column("state", no_wrap=True, max_width=11)
@@ -152,7 +152,7 @@ def _detail(row: Row) -> str:
     """What a line says after the state."""
     of = row.evaluation
     if of is not None:
-        left = f", {_clock(of['left'])} left" if of["left"] is not None and of["done"] < of["total"] else ""
+        left = f", {clock(of['left'])} left" if of["left"] is not None and of["done"] < of["total"] else ""
         return f" {of['dataset']}, {of['stage']} {_percent(of)}{left}"
     loss = f", loss {row.loss:.3f}" if row.loss is not None and row.phase == "training" else ""
     return f" {row.step}/{row.total}{loss}" if row.total else loss
@@ -164,13 +164,14 @@ def _percent(of: dict[str, Any]) -> str:
 
 def _eta(row: Row, batch_size: int) -> str:
     if row.evaluation is not None:
-        return "" if row.evaluation["left"] is None else _clock(row.evaluation["left"])
+        return "" if row.evaluation["left"] is None else clock(row.evaluation["left"])
     if row.phase != "training" or not row.pairs_per_s:
         return ""
-    return _clock((row.total - row.step) * batch_size / row.pairs_per_s)
+    return clock((row.total - row.step) * batch_size / row.pairs_per_s)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """``1:05``, ``1:02:03``."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

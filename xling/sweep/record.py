@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,12 +15,13 @@ from xling.config.dev_measure import KEYS as DEV_KEYS
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
-from xling.report.rows import START
+from xling.report.rows import START, Ratio
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import told
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
+from xling.track.system import SystemMetrics
 from xling.train.inputs import about_model
 from xling.train.metrics import stored_steps
 
@@ -35,6 +37,8 @@ class CellRecord:
         self._folder = folder
         self._attempt = attempt
         self._command = settings.command
+        self._watches = settings.system_metrics
+        self._sampling = ExitStack()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._tracker = CellTracker(
             settings.tracking_uri,
@@ -53,17 +57,21 @@ class CellRecord:
             self._tracker.spool.restore(self._folder.storage.child("track"))
         about = {"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)}
         about["xling.weights"] = job.weights  # of a hub model: the commit its revision stood for
+        about |= {"xling.size": job.size, "xling.alpha": _alpha(job), "xling.seed": str(job.config.seed)}
         self._tracker.open({**about, "xling.state": CellState.RUNNING, "xling.reason": ""})
         self._tracker.log_params(_params(job))
         self._tracker.log_inputs(job.config.data.training_name, job.training)
         for evaluation in job.evaluations:
             self._tracker.log_inputs(evaluation.dataset, evaluation.fingerprint, context="evaluation")
         self._tracker.log_points(_points(stored_steps(self._folder.storage)))
+        if self._watches:
+            self._sampling.enter_context(SystemMetrics(self._tracker))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._sampling.close()
         self._log_attempts(error)
         if isinstance(error, Stopped):
             self._tracker.set_tags({"xling.state": error.outcome, "xling.reason": error.reason})
@@ -203,6 +211,11 @@ class CellRecord:
 
 def _clock(seconds: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds is not None else ""
+
+
+def _alpha(job: Job) -> str:
+    """As tables spell it."""
+    return str(Ratio(job.alpha, job.schedule)) if job.kind == "cell" else START
 
 
 def _params(job: Job) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_grids
 from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
+from xling.report.csv_text import to_csv
 from xling.report.notes import search_note
 from xling.report.plots import size_by_alpha_plot
 from xling.report.published import as_published_records, beside, checkpoint_of, shares_of
@@ -20,6 +21,7 @@ from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
 from xling.report.tables import (
     Grid,
+    as_flat_records,
     as_markdown,
     as_records,
     as_rich,
@@ -35,6 +37,7 @@ from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
+from xling.sweep.pages import page_addresses
 from xling.sweep.selection import states_of
 from xling.train.inputs import about_model
 
@@ -131,12 +134,18 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
     for line in how_to_go_on(loaded, done.states.values()):
         console.print(line, soft_wrap=True)
     _show_places(loaded, root, console)
+    if done.ran:
+        for line in page_addresses(loaded):
+            console.print(line, soft_wrap=True)
 
 
-def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool) -> None:
-    """The tables of a sweep again."""
+def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
+    """The tables of a sweep again; as CSV a line a cell and data set, and one a stratum."""
     root, sweep = sweep_storage(loaded), loaded.config.name
     study = build_study(loaded.cells)
+    if as_csv:
+        console.file.write(to_csv(as_flat_records(collect(root, sweep, study.scored))))
+        return
     if as_json:
         _print_json(loaded, study, states_of(root, sweep, study.scored), console)
         return

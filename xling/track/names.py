@@ -52,3 +52,8 @@ def flatten(config: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> dict
         else:
             flat[path] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return flat
+
+
+def as_name(text: str) -> str:
+    """A text as one part of a metric's name: what MLflow refuses in it is an underscore."""
+    return re.sub(r"[^\w.\- :]", "_", text)

@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
-from urllib.parse import quote
 
 from xling.errors import TrackingError
-from xling.track.store import connect, resolve_uri, sqlite_path, translated
+from xling.track.links import SweepLinks, sweep_links
+from xling.track.store import resolve_uri, sqlite_path
 
 DEFAULT_PORT = 5000
 
@@ -69,41 +69,39 @@ def running_server(
             _stop(process)
 
 
-def runs_url(base: str, uri: str, experiment: str | None = None) -> str:
-    """Address of an experiment's runs table (MLflow opens another page by default).
-
-    Raises:
-        TrackingError: the store has no such experiment.
-    """
-    if experiment is None:
-        return base
-    client = connect(uri)
-    with translated(uri):
-        found = client.get_experiment_by_name(experiment)
-    if found is None:
-        raise TrackingError(f"experiment {experiment!r} is not in {uri}: nothing was tracked under that name yet")
-    return f"{base}/#/experiments/{quote(str(found.experiment_id))}/runs?workflowType=machine_learning"
+def addresses(base: str, links: SweepLinks) -> list[str]:
+    """Lines that tell where a sweep's runs are, on the server at ``base``."""
+    side_by_side = links.charts if links.compare is None else links.compare
+    return [f"MLflow:  {base}{links.nested}", f"Cells:   {base}{links.cells}", f"Compare: {base}{side_by_side}"]
 
 
 def serve_ui(
     uri: str,
     artifact_root: str | None = None,
-    experiment: str | None = None,
+    sweep: str | None = None,
     port: int | None = DEFAULT_PORT,
     show: Callable[[str], None] = print,
 ) -> None:
-    """Serve a store's pages until Ctrl-C; of a store that is a server already, only tell the address.
+    """Serve a store's pages until Ctrl-C; of a store that is a server already, only tell the addresses.
+
+    Args:
+        sweep: whose pages are named; the first page alone without.
 
     Raises:
-        TrackingError: as :func:`running_server` and :func:`runs_url`.
+        TrackingError: as :func:`running_server` and :func:`sweep_links`.
     """
     uri = resolve_uri(uri)
+    links = None if sweep is None else sweep_links(uri, sweep)  # a wrong name is told before the server's slow start
+
+    def tell(base: str, end: str = "") -> None:
+        lines = [f"MLflow:  {base}"] if links is None else addresses(base, links)
+        show("\n".join([*lines, *filter(None, [end])]))
+
     if uri.startswith(("http://", "https://")):
-        show(f"MLflow: {runs_url(uri.rstrip('/'), uri, experiment)}")
+        tell(uri.rstrip("/"))
         return
-    runs_url("", uri, experiment)  # a wrong name is told before the server's slow start
     with suppress(KeyboardInterrupt), _signals_interrupt(), running_server(uri, artifact_root, port) as base:
-        show(f"MLflow: {runs_url(base, uri, experiment)}  (Ctrl-C stops it)")
+        tell(base, "Ctrl-C stops it.")
         while True:
             time.sleep(3600)
 

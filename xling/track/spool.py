@@ -238,6 +238,19 @@ class Spool:
         os.replace(scratch, self.folder / name)
 
 
+def newest_operations(folder: Path, most_bytes: int = 1 << 16) -> list[Operation]:
+    """The last operations of a spool, read from its end: what another process is logging now."""
+    try:
+        with (folder / "spool.jsonl").open("rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - most_bytes)
+            file.seek(begin)
+            lines = file.read(most_bytes).splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    whole = lines[1:] if begin else lines  # the first one was most likely cut
+    return [operation for line in whole if line.endswith(b"\n") and (operation := _parse(line)) is not None]
+
+
 def _operation(point: MetricPoint) -> Operation:
     """A point as an operation; numpy's numbers become plain ones."""
     value, step, timestamp_ms = float(point.value), int(point.step), int(point.timestamp_ms)
