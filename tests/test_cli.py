@@ -23,7 +23,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "score", "compare", "mine", "ui", "data", "models", "track"),
+    *("results", "evaluate", "score", "compare", "top", "matrix", "mine", "ui", "data", "models", "track"),
 ]
 GOOD = """\
 name: small
@@ -167,7 +167,7 @@ def test_a_wrong_override(xling, override, said):
     assert said in err
 
 
-@pytest.mark.parametrize("command", [["status"], ["results"], ["resume"], ["logs"], ["stop"]])
+@pytest.mark.parametrize("command", [["status"], ["results"], ["top"], ["resume"], ["logs"], ["stop"]])
 def test_a_sweep_there_is_not(xling, tmp_path, command):
     arguments = [*command, "small", *(["tiny"] if command[0] in ("logs", "stop") else [])]
     assert refused(xling(*arguments)) == (f"error: there is no sweep 'small' in {tmp_path}/runs; it holds none\n")
@@ -179,6 +179,21 @@ def test_a_files_storage_can_be_named(xling, tmp_path):
     write(GOOD)
     _, out, _ = xling("status", "small.yaml", "--storage", "a: b #c")
     assert out.startswith(f"small in {tmp_path}/a: b #c\n")
+
+
+@pytest.mark.parametrize("command", [["status", "s"], ["results", "s"], ["top", "s"], ["matrix", "s/c"], ["compare", "a", "b"]])
+def test_output_is_of_one_kind(xling, command):
+    assert refused(xling(*command, "--json", "--csv")) == (
+        "error: --json and --csv exclude each other: give one of them\n"
+    )
+
+
+def test_csv_is_all_that_is_printed(xling):
+    write(GOOD + "grid: [{seed: [0, 1]}]\n")
+    status, out, err = xling("status", "small.yaml", "--csv")
+    assert (status, err) == (0, "")
+    assert out.startswith("cell,id,state,")
+    assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["new"] * 3
 
 
 def test_train_takes_one_cell(xling):

@@ -162,7 +162,7 @@ def test_status_and_logs_say_why(stopped, console):
     console.file.seek(0)
     console.file.truncate()
     show_status(loaded, console, as_json=True)
-    rows = {row["cell"]: row for row in json.loads(console.file.getvalue())}
+    rows = {row["cell"]: row for row in json.loads(console.file.getvalue())["cells"]}
     assert (rows[job.label]["state"], rows[job.label]["error"]) == ("stopped", "")
     assert rows[job.label]["stopped_early"] == REASON
     assert rows[study.cells[0].label]["stopped_early"] == ""

@@ -1,5 +1,6 @@
 """Looking at a sweep from beside it: status, logs, stop, what tracking still owes."""
 
+import csv
 import io
 import json
 
@@ -40,10 +41,10 @@ def test_status_has_a_row_a_job_and_says_why_it_failed(mixed, console):
     show_status(loaded, console, as_json=False)
     lines = said(console).splitlines()
     rows = {line.split()[1]: line.split()[3::2] for line in lines if "/" in line and line.startswith("│")}
-    assert rows["tiny/a0"] == ["done", "1", "12"]
-    assert rows["tiny/a0.5"] == ["failed", "2", "4"]
-    assert rows["tiny/a1"] == ["stopped", "1", "7"]
-    assert rows["mini/a1"] == ["new", "0", "0"]
+    assert rows["tiny/a0"] == ["done", "1", "12/12", "│"]
+    assert rows["tiny/a0.5"] == ["failed", "2", "4/12", "│"]
+    assert rows["tiny/a1"] == ["stopped", "1", "7/12", "│"]
+    assert rows["mini/a1"] == ["new", "0", "0/12", "│"]
     assert len(rows) == 8
     assert lines[0] == f"small in {loaded.config.storage}"
     assert "tiny/a0.5: file.yaml:100: [no] luck" in lines
@@ -54,17 +55,32 @@ def test_status_has_a_row_a_job_and_says_why_it_failed(mixed, console):
 def test_status_as_json(mixed, console):
     loaded, study, _ = mixed
     show_status(loaded, console, as_json=True)
-    rows = {row["cell"]: row for row in json.loads(said(console))}
+    found = json.loads(said(console))
+    assert found["states"] == {"done": 1, "failed": 1, "stopped": 1, "new": 5}
+    rows = {row["cell"]: row for row in found["cells"]}
     assert rows["tiny/a0.5"] == {
         "cell": "tiny/a0.5",
         "id": study.cells[1].id,
         "state": "failed",
         "attempts": 2,
         "step": 4,
+        "steps": 12,
+        "seconds_left": None,
         "error": "file.yaml:100: [no] luck",
         "stopped_early": "",
     }
     assert rows["tiny/a0"]["error"] == ""
+
+
+def test_status_as_csv_says_the_same_and_nothing_else(mixed, console):
+    loaded, *_ = mixed
+    show_status(loaded, console, as_json=False, as_csv=True)
+    text = said(console)
+    names = "cell,id,state,attempts,step,steps,seconds_left,error,stopped_early"
+    assert text.splitlines()[0] == names
+    rows = {row["cell"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+    assert len(rows) == 8
+    assert (rows["tiny/a0.5"]["state"], rows["tiny/a0.5"]["error"]) == ("failed", "file.yaml:100: [no] luck")
 
 
 def test_a_running_cell_is_as_far_as_its_newest_checkpoint(mixed, console):
@@ -74,7 +90,7 @@ def test_a_running_cell_is_as_far_as_its_newest_checkpoint(mixed, console):
     folder.storage.write("checkpoints/step-00000008-a0001/manifest.json", b"{}")
     with Lease(folder.storage, "cell"):
         show_status(loaded, console, as_json=True)
-    (row,) = [row for row in json.loads(said(console)) if row["cell"] == "mini/a0"]
+    (row,) = [row for row in json.loads(said(console))["cells"] if row["cell"] == "mini/a0"]
     assert (row["state"], row["step"]) == ("running", 8)
 
 

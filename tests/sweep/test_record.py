@@ -67,3 +67,16 @@ def test_alpha_is_the_mean_and_the_schedule_stands_beside_it(recorded):
     assert run.data.params["alpha_schedule"] == job.schedule == "1to0"
     assert run.data.params["mix.monolingual.linear.start"] == "1.0"
     assert "mix.cross_lingual" not in run.data.params
+
+
+def test_runs_can_be_filtered_by_size_alpha_seed_and_state(recorded):
+    job, _, run, client = recorded
+    tags = {name: run.data.tags[f"xling.{name}"] for name in ("size", "alpha", "seed", "state", "kind")}
+    assert tags == {"size": "tiny", "alpha": job.schedule, "seed": "0", "state": "done", "kind": "cell"}
+    query = "tags.`xling.size` = 'tiny' and tags.`xling.alpha` = '1to0' and tags.`xling.state` = 'done'"
+    assert [one.info.run_id for one in client.search_runs([run.info.experiment_id], query)] == [run.info.run_id]
+
+
+def test_nothing_watches_the_machine_unless_it_is_asked_to(recorded):
+    *_, run, _ = recorded
+    assert not [name for name in run.data.metrics if name.startswith("system/")]

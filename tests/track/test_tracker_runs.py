@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import parse_qs, unquote
 
 import pytest
 from matplotlib.figure import Figure
@@ -13,9 +15,11 @@ from matplotlib.figure import Figure
 from xling.errors import TrackingError
 from xling.languages import LangPair
 from xling.track.deliver import sync
+from xling.track.links import sweep_links
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker, flatten, metric_name
-from xling.track.server import runs_url, ui_command
+from xling.track.server import addresses, ui_command
 from xling.track.store import connect, default_store, resolve_uri
+from xling.track.system import SystemMetrics
 
 NOW = 1_700_000_000_000
 
@@ -340,11 +344,63 @@ def test_default_store_is_local_and_absolute(tmp_path, monkeypatch):
         default_store("memory://bucket/runs")
 
 
-def test_the_ui_is_bound_to_this_host_and_named_by_its_experiment(desk):
+def test_the_ui_is_bound_to_this_host(desk):
     command = ui_command(desk.uri, port=5001)
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--artifacts-destination") + 1] == desk.artifacts
-    desk.sweep()[0].finish()
-    assert runs_url("http://h", desk.uri, "demo") == "http://h/#/experiments/1/runs?workflowType=machine_learning"
-    with pytest.raises(TrackingError, match="'other' is not in"):
-        runs_url("http://h", desk.uri, "other")
+
+
+def test_a_sweeps_pages_are_found_by_its_name(desk):
+    sweep, parent = desk.sweep()
+    ids = {}
+    for name, kind, state in (("c2", "cell", "done"), ("c1", "cell", "done"), ("c3", "cell", "failed"), ("b", "baseline", "done")):
+        with desk.cell(name) as cell:
+            cell.set_tags({"xling.kind": kind, "xling.state": state})
+        ids[name] = cell.run_id
+    sweep.finish()
+    links = sweep_links(desk.uri, "demo")
+    assert links == sweep_links(desk.uri, "demo", "demo")
+    assert links.nested == "/#/experiments/1/runs?workflowType=machine_learning"
+    assert links.parent == f"/#/experiments/1/runs/{parent}"
+    assert unquote(links.cells.partition("searchFilter=")[2]) == f'tags.`mlflow.parentRunId` = "{parent}"'
+    assert links.charts == f"{links.cells}&compareRunsMode=CHART"
+    compared = parse_qs(links.compare.partition("?")[2])
+    assert [json.loads(of) for (of,) in compared.values()] == [[ids["c1"], ids["c2"]], ["1"]]
+    for name, experiment in (("other", None), ("demo", "other")):
+        with pytest.raises(TrackingError, match=f"sweep '{name}' is not in sqlite"):
+            sweep_links(desk.uri, name, experiment)
+
+
+def test_too_many_cells_are_not_put_into_one_address(desk, monkeypatch):
+    monkeypatch.setattr("xling.track.links.COMPARED_AT_MOST", 1)
+    sweep, _ = desk.sweep()
+    for name in ("c1", "c2"):
+        with desk.cell(name) as cell:
+            cell.set_tags({"xling.kind": "cell", "xling.state": "done"})
+    sweep.finish()
+    links = sweep_links(desk.uri, "demo")
+    assert links.compare is None
+    assert addresses("http://h", links)[-1] == f"Compare: http://h{links.charts}"
+
+
+def test_the_machines_load_is_logged_under_mlflows_names_and_goes_on_counting(desk):
+    for _ in range(2):
+        with desk.cell() as cell, SystemMetrics(cell, interval_s=0.05):
+            time.sleep(0.12)
+    cpu = desk.history(cell.run_id, "system/cpu_utilization_percentage")
+    memory = desk.history(cell.run_id, "system/system_memory_usage_megabytes")
+    assert [step for step, *_ in cpu] == [step for step, *_ in memory] == list(range(len(cpu)))
+    assert len(cpu) >= 2  # at least one of each attempt
+    assert all(0 <= value <= 100 for _, value, _ in cpu)
+    assert all(value > 0 for _, value, _ in memory)
+
+
+def test_a_probe_that_fails_fails_nothing_else(desk, monkeypatch, caplog):
+    def broken():
+        raise OSError("no /proc")
+
+    monkeypatch.setattr("xling.track.system._probes", broken)
+    with desk.cell() as cell, SystemMetrics(cell, interval_s=0.05):
+        cell.log_points(points([0]))
+    assert desk.client.get_run(cell.run_id).info.status == "FINISHED"
+    assert "is not tracked any more" in caplog.text

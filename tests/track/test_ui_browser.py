@@ -34,7 +34,7 @@ MAP = metric_name("geo", "mAP", "Mo")
 SERVE = textwrap.dedent("""
     import functools, sys
     from xling.track.server import serve_ui
-    serve_ui(sys.argv[1], experiment="demo", port=None, show=functools.partial(print, flush=True))
+    serve_ui(sys.argv[1], sweep="demo-sweep", port=None, show=functools.partial(print, flush=True))
 """)
 
 
@@ -64,7 +64,8 @@ def store(tmp_path_factory, empty_store):
     ids = []
     for alpha in ALPHAS:
         with CellTracker(uri, "demo", "demo-sweep", f"cell-{alpha}", folder / f"cell-{alpha}") as tracker:
-            tracker.log_params({"mix": {"monolingual": alpha}, "model": {"preset": "tiny"}})
+            tracker.set_tags({"xling.kind": "cell", "xling.state": "done", "xling.size": "tiny"})
+            tracker.log_params({"size": "tiny", "alpha": alpha, "mix": {"monolingual": alpha}})
             tracker.log_points([MetricPoint("train/loss", 3.0 / step, step, 10**12 + step) for step in (1, 2, 3)])
             tracker.log_points([MetricPoint(MAP, 0.2 + alpha / 10, 3, 10**12)])
         ids.append(tracker.run_id)
@@ -73,16 +74,22 @@ def store(tmp_path_factory, empty_store):
 
 
 @pytest.fixture(scope="module")
-def address(store):
+def addresses(store):
+    """What `xling ui` tells: the addresses by their names."""
     process = subprocess.Popen([sys.executable, "-c", SERVE, store[0]], stdout=subprocess.PIPE, text=True)
-    line = process.stdout.readline()
-    yield re.search(r"http://\S+", line).group()
+    lines = [process.stdout.readline() for _ in range(3)]
+    yield dict(re.fullmatch(r"(\w+): +(http://\S+)\n", line).groups() for line in lines)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
 
 
 @pytest.fixture
-def page(browser, address):
+def address(addresses):
+    return addresses["MLflow"]
+
+
+@pytest.fixture
+def page(browser):
     """A page in a context of its own (MLflow keeps what is unfolded in local storage)."""
     context = browser.new_context(viewport={"width": 1900, "height": 1100})
     page = context.new_page()
@@ -116,21 +123,33 @@ def test_cells_are_rows_below_their_sweep(page, address):
 def test_a_cells_page_shows_its_params_metrics_and_parent(page, address, store):
     page.goto(address.replace("/runs?workflowType=machine_learning", f"/runs/{store[1][1]}"))
     page.get_by_text("mix.monolingual").first.wait_for()
-    page.get_by_text("model.preset").first.wait_for()
+    page.get_by_text("alpha", exact=True).first.wait_for()
     page.get_by_text(MAP).first.wait_for()
     page.get_by_text("Parent run").first.wait_for()
     page.get_by_role("link", name="demo-sweep").first.wait_for()
     assert page.get_by_role("row").filter(has_text="mix.monolingual").filter(has_text="0.5").count() == 1
 
 
-def test_cells_can_be_compared_in_parallel_coordinates(page, address, store):
-    uri, ids = store
-    experiment = connect(uri).get_experiment_by_name("demo").experiment_id
-    quoted = ",".join(f"%22{run_id}%22" for run_id in ids)
-    base = address.split("/#/")[0]
-    page.goto(f"{base}/#/compare-runs?runs=%5B{quoted}%5D&experiments=%5B%22{experiment}%22%5D")
+def test_the_link_to_the_cells_shows_these_alone(page, addresses):
+    page.goto(addresses["Cells"])
+    for alpha in ALPHAS:
+        page.get_by_role("link", name=f"cell-{alpha}").first.wait_for()
+    assert page.get_by_role("link", name="demo-sweep", exact=True).count() == 0
+
+
+def test_the_link_to_compare_shows_the_cells_side_by_side(page, addresses):
+    page.goto(addresses["Compare"])
     page.get_by_text("Comparing 3 Runs from 1 Experiment").first.wait_for()
+    for alpha in ALPHAS:
+        page.get_by_role("link", name=f"cell-{alpha}").first.wait_for()
+    assert figures_of(page, "alpha") == [str(alpha) for alpha in ALPHAS]
+    assert [float(text) for text in figures_of(page, MAP)] == pytest.approx([0.2 + a / 10 for a in ALPHAS], abs=1e-3)
+
+
+def test_size_alpha_and_a_measure_in_parallel_coordinates(page, addresses):
+    """The plot that docs/mlflow.md tells how to get, with its very clicks."""
+    page.goto(addresses["Compare"])
     page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.[0]?.type === 'parcoords'")
-    dimensions = page.evaluate("document.querySelector('.js-plotly-plot').data[0].dimensions.map(d => d.label)")
-    assert "mix.monolingual" in dimensions
-    assert {"train/loss", MAP} & set(dimensions)
+    drawn = page.evaluate("document.querySelector('.js-plotly-plot').data[0].dimensions")
+    by_label = {dimension["label"]: dimension for dimension in drawn}
+    assert {"size", "alpha"} <= by_label.keys()
