@@ -181,7 +181,9 @@ def test_a_files_storage_can_be_named(xling, tmp_path):
     assert out.startswith(f"small in {tmp_path}/a: b #c\n")
 
 
-@pytest.mark.parametrize("command", [["status", "s"], ["results", "s"], ["top", "s"], ["matrix", "s/c"], ["compare", "a", "b"]])
+@pytest.mark.parametrize(
+    "command", [["status", "s"], ["results", "s"], ["top", "s"], ["matrix", "s/c"], ["compare", "a", "b"]]
+)
 def test_output_is_of_one_kind(xling, command):
     assert refused(xling(*command, "--json", "--csv")) == (
         "error: --json and --csv exclude each other: give one of them\n"

@@ -78,7 +78,7 @@ def test_what_cannot_be_shown_is_said(sweep, tmp_path):
         shown("small/tiny/a0", sweep, measure="MRR@10")
     with pytest.raises(DataError, match="small/mini/a0 has no scores yet"):
         shown("small/mini/a0", sweep)
-    with pytest.raises(ConfigError, match="is neither a folder of results .* nor SWEEP/CELL of the storage"):
+    with pytest.raises(ConfigError, match=r"is neither a folder of results .* nor SWEEP/CELL of the storage"):
         shown("nothing", sweep)
     with pytest.raises(ConfigError, match="--dataset is 'geo', but small/tiny/a0 was scored on parallel-jsonl"):
         shown("small/tiny/a0", sweep, dataset="geo")

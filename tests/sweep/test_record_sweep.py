@@ -23,7 +23,9 @@ def recorded(tmp_path_factory):
         if number == len(study.cells) - 1:
             _launched(root, study, uri, artifacts)
         finish(root, job, mono=0.7 + number / 50, cross=0.6 - number / 20, distance=10 + number)
-    child = CellTracker(uri, "mine", "small", "id", Path(root.url) / "cell-spool", name="mini/a1", artifact_root=artifacts)
+    child = CellTracker(
+        uri, "mine", "small", "id", Path(root.url) / "cell-spool", name="mini/a1", artifact_root=artifacts
+    )
     with child:
         child.set_tags({"xling.kind": "cell", "xling.state": "done"})
     parent = _launched(root, study, uri, artifacts)

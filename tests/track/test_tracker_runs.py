@@ -353,7 +353,12 @@ def test_the_ui_is_bound_to_this_host(desk):
 def test_a_sweeps_pages_are_found_by_its_name(desk):
     sweep, parent = desk.sweep()
     ids = {}
-    for name, kind, state in (("c2", "cell", "done"), ("c1", "cell", "done"), ("c3", "cell", "failed"), ("b", "baseline", "done")):
+    for name, kind, state in (
+        ("c2", "cell", "done"),
+        ("c1", "cell", "done"),
+        ("c3", "cell", "failed"),
+        ("b", "baseline", "done"),
+    ):
         with desk.cell(name) as cell:
             cell.set_tags({"xling.kind": kind, "xling.state": state})
         ids[name] = cell.run_id

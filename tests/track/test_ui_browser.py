@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker, metric_name
-from xling.track.store import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 

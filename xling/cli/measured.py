@@ -82,9 +82,7 @@ def top(
     require_one_format(json, csv)
     from xling.sweep.top import show_top
 
-    show_top(
-        load_named(name, storage), console(), by=by, dataset=dataset, single_cells=cells, as_json=json, as_csv=csv
-    )
+    show_top(load_named(name, storage), console(), by=by, dataset=dataset, single_cells=cells, as_json=json, as_csv=csv)
 
 
 def matrix(
@@ -100,6 +98,4 @@ def matrix(
     require_one_format(json, csv)
     from xling.sweep.matrix import show_matrix
 
-    show_matrix(
-        cell, storage, console(), measure=measure, dataset=dataset, minus=minus, as_json=json, as_csv=csv
-    )
+    show_matrix(cell, storage, console(), measure=measure, dataset=dataset, minus=minus, as_json=json, as_csv=csv)

@@ -59,7 +59,11 @@ def criterion(by: str, rows: Sequence[ScoreRow]) -> Criterion:
     known = [n for n in in_order(n for row in rows for n in row.headline) if n not in _NO_QUALITY]
     name = _resolved(by, known, rows)
     if name not in known:
-        choices = [*(short for short, mean in _SHORT.items() if any(n.endswith(f"/{mean}") for n in known)), DEV, *known]
+        choices = [
+            *(short for short, mean in _SHORT.items() if any(n.endswith(f"/{mean}") for n in known)),
+            DEV,
+            *known,
+        ]
         near = difflib.get_close_matches(by, choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"--by is {by!r}, must be one of {', '.join(choices)}{hint}")
@@ -68,7 +72,7 @@ def criterion(by: str, rows: Sequence[ScoreRow]) -> Criterion:
 
 
 def _resolved(by: str, known: Sequence[str], rows: Sequence[ScoreRow]) -> str:
-    """The evaluator's name of what may be abbreviated: mAP's mean, else that of the measure the set is published with."""
+    """The evaluator's name of a short one: mAP's mean, else that of the measure the set is published with."""
     mean = _SHORT.get(by.lower())
     if mean is None:
         return by
@@ -93,9 +97,7 @@ def ranked(rows: Sequence[ScoreRow], of: Criterion, *, single_cells: bool = Fals
 
 
 def _by_seeds(rows: Sequence[ScoreRow]) -> list[tuple[ScoreRow, ...]]:
-    return [
-        tuple(row for row in rows if (row.size, row.ratio) == (size, ratio)) for size, ratio, _ in lines(rows)
-    ]
+    return [tuple(row for row in rows if (row.size, row.ratio) == (size, ratio)) for size, ratio, _ in lines(rows)]
 
 
 def place_of_chosen(places: Sequence[Ranked], rows: Sequence[ScoreRow]) -> tuple[ScoreRow, int | None] | None:

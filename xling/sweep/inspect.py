@@ -38,7 +38,11 @@ def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv:
         return
     if as_json:
         about = {"sweep": sweep, "storage": root.url, "states": Counter(stand.state for stand in stands)}
-        of_sweep = {"seconds_left": left.seconds, "at_once": left.at_once, "unknown": [job.label for job in left.unknown]}
+        of_sweep = {
+            "seconds_left": left.seconds,
+            "at_once": left.at_once,
+            "unknown": [job.label for job in left.unknown],
+        }
         console.print_json(json.dumps({**about, **of_sweep, "cells": records}))
         return
     table = Table()
@@ -91,9 +95,10 @@ def _time_left(left: Remaining) -> list[str]:
         lines.append(f"Nothing runs now. Left: about {clock(sum(left.cells.values()))} if cells run one by one.")
     if left.unknown:
         count = len(left.unknown)
-        lines.append(f"Not counted, since none of its kind ran yet: {left.unknown[0].label}" + (
-            f" and {count - 1} more." if count > 1 else "."
-        ))
+        lines.append(
+            f"Not counted, since none of its kind ran yet: {left.unknown[0].label}"
+            + (f" and {count - 1} more." if count > 1 else ".")
+        )
     return lines
 
 

@@ -103,7 +103,9 @@ def _ways_on(run: RunTracker, sweep: str, rows: Sequence[ScoreRow]) -> list[str]
     parts = []
     best = chosen_on_dev(rows)
     if best is not None:
-        parts.append(f"Best on dev: {best.label} (alpha {alpha_text(best.ratio)}), {best.measure.title} {best.dev:.4f}.")
+        parts.append(
+            f"Best on dev: {best.label} (alpha {alpha_text(best.ratio)}), {best.measure.title} {best.dev:.4f}."
+        )
     try:
         links = sweep_links(run.key.uri, sweep, run.key.experiment)
     except TrackingError as error:  # the rest is spooled, and this is not needed
