@@ -1,6 +1,7 @@
 """Where results may lie: the same is asked of a local folder and of an object store."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,3 +47,26 @@ def s3_url(object_store: ObjectStore) -> str:
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """An empty storage of either kind."""
     return Storage(str(tmp_path / "results") if request.param == "folder" else request.getfixturevalue("s3_url"))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store in SQLite: making its tables takes seconds, so it is done once and copied."""
+    from xling.track.store import connect
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def new_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Callable[[], Path]:
+    """A function: makes another empty store and returns its file."""
+
+    def make() -> Path:
+        path = tmp_path_factory.mktemp("store") / "mlflow.db"
+        with sqlite3.connect(empty_store) as source, sqlite3.connect(path) as target:
+            source.backup(target)
+        return path
+
+    return make

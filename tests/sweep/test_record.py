@@ -1,6 +1,7 @@
 """What a cell's MLflow run tells of its mix."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from xling.train.metrics import write_segment
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory, empty_store):
     """A finished cell of a scheduled mix, recorded twice; its job, its composition, its run and the run's artifacts."""
     folder = tmp_path_factory.mktemp("record")
     grid = "grid=[{mix.monolingual: [{linear: {start: 1, end: 0}}]}]"
@@ -30,6 +31,7 @@ def recorded(tmp_path_factory):
         cell.storage, [{"step": step, "time_ms": 1_700_000_000_000 + step, "loss": 1.0} for step in range(12)], 1
     )
     uri, artifacts = default_store(root.url)
+    shutil.copy(empty_store, uri.removeprefix("sqlite:///"))
     settings = TrialSettings(root.url, "small", 0, uri, "small", artifacts, "", 0.0)
     for attempt in (1, 2):
         with CellRecord(job, settings, cell, attempt) as record:

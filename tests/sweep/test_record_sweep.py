@@ -1,6 +1,7 @@
 """What a sweep's own MLflow run tells after a launch."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from xling.track.store import connect, default_store
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(tmp_path_factory, empty_store):
     """A sweep recorded before any cell was done, then with all but the last, then with all; a way to do it again."""
     _, study, root = load(tmp_path_factory.mktemp("record"))
     uri, artifacts = default_store(root.url)
+    shutil.copy(empty_store, uri.removeprefix("sqlite:///"))
     _launched(root, study, uri, artifacts)
     for job in study.baselines:
         finish(root, job, mono=0.3, cross=0.1, distance=90)

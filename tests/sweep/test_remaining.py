@@ -166,14 +166,3 @@ def test_status_tells_the_time_left(sweep):
     assert found["states"] == {"new": 5, "done": 2, "running": 1}
     assert found["seconds_left"] == pytest.approx(49, abs=3)
     assert found["unknown"][0] == "mini/start"
-
-
-def test_a_big_sweep_is_looked_at_in_no_time(tmp_path):
-    """200 cells, each with the files of a finished one; what `benchmarks/` times whole."""
-    _, study, root = load(tmp_path, f"grid=[{{seed: {list(range(200))}}}]")
-    for job in study.scored:
-        finish_in(root, job, began=NOW - 100, step_s=1.0, after_s=1.0)
-    began = time.perf_counter()
-    found = left(root, study)
-    assert time.perf_counter() - began < 3
-    assert not found.cells

@@ -56,10 +56,8 @@ def common_dataset(known: Sequence[set[str]], names: Sequence[str], wanted: str 
     if len(common) == 1:
         return common.pop()
     if not common:
-        each = " and ".join(
-            f"{name} was scored on {_listed(of_system)}" for name, of_system in zip(names, known, strict=True)
-        )
-        raise DataError(f"{each}: score both on one data set")
+        each = [f"{name} on {_listed(of_system)}" for name, of_system in zip(names, known, strict=True)]
+        raise DataError(f"{' and '.join(each).replace(' on ', ' was scored on ', 1)}: score both on one data set")
     raise ConfigError(
         f"{' and '.join(names)} {'was' if len(names) == 1 else 'were both'} scored on {_listed(common)}: "
         "choose one with --dataset"
