@@ -7,7 +7,7 @@ import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import pytest
 from matplotlib.figure import Figure
@@ -367,7 +367,9 @@ def test_a_sweeps_pages_are_found_by_its_name(desk):
     assert links == sweep_links(desk.uri, "demo", "demo")
     assert links.nested == "/#/experiments/1/runs?workflowType=machine_learning"
     assert links.parent == f"/#/experiments/1/runs/{parent}"
-    assert unquote(links.cells.partition("searchFilter=")[2]) == f'tags.`mlflow.parentRunId` = "{parent}"'
+    asked = parse_qs(links.cells.partition("?")[2])
+    assert asked["searchFilter"] == [f'tags.`mlflow.parentRunId` = "{parent}"']
+    assert asked["orderByKey"] == ["tags.`mlflow.runName`"]
     assert links.charts == f"{links.cells}&compareRunsMode=CHART"
     compared = parse_qs(links.compare.partition("?")[2])
     assert [json.loads(of) for (of,) in compared.values()] == [[ids["c1"], ids["c2"]], ["1"]]

@@ -61,10 +61,10 @@ def store(tmp_path_factory, empty_store):
     sweep = SweepTracker(uri, "demo", str(folder / "mlartifacts"), folder / "sweep")
     sweep.open("demo-sweep", description="Three mixes of one size.")
     ids = []
-    for alpha in ALPHAS:
+    for size, alpha in zip(("tiny", "mini", "mid"), ALPHAS, strict=True):
         with CellTracker(uri, "demo", "demo-sweep", f"cell-{alpha}", folder / f"cell-{alpha}") as tracker:
-            tracker.set_tags({"xling.kind": "cell", "xling.state": "done", "xling.size": "tiny"})
-            tracker.log_params({"size": "tiny", "alpha": alpha, "mix": {"monolingual": alpha}})
+            tracker.set_tags({"xling.kind": "cell", "xling.state": "done", "xling.size": size})
+            tracker.log_params({"size": size, "alpha": alpha, "mix": {"monolingual": alpha}})
             tracker.log_points([MetricPoint("train/loss", 3.0 / step, step, 10**12 + step) for step in (1, 2, 3)])
             tracker.log_points([MetricPoint(MAP, 0.2 + alpha / 10, 3, 10**12)])
         ids.append(tracker.run_id)
@@ -129,26 +129,43 @@ def test_a_cells_page_shows_its_params_metrics_and_parent(page, address, store):
     assert page.get_by_role("row").filter(has_text="mix.monolingual").filter(has_text="0.5").count() == 1
 
 
-def test_the_link_to_the_cells_shows_these_alone(page, addresses):
+def test_the_link_to_the_cells_shows_these_alone_and_unfolded(page, addresses):
     page.goto(addresses["Cells"])
     for alpha in ALPHAS:
         page.get_by_role("link", name=f"cell-{alpha}").first.wait_for()
-    assert page.get_by_role("link", name="demo-sweep", exact=True).count() == 0
+    assert page.get_by_role("gridcell").get_by_role("link", name="demo-sweep", exact=True).count() == 0
 
 
 def test_the_link_to_compare_shows_the_cells_side_by_side(page, addresses):
     page.goto(addresses["Compare"])
     page.get_by_text("Comparing 3 Runs from 1 Experiment").first.wait_for()
-    for alpha in ALPHAS:
-        page.get_by_role("link", name=f"cell-{alpha}").first.wait_for()
-    assert figures_of(page, "alpha") == [str(alpha) for alpha in ALPHAS]
-    assert [float(text) for text in figures_of(page, MAP)] == pytest.approx([0.2 + a / 10 for a in ALPHAS], abs=1e-3)
+    sizes = ["tiny", "mini", "mid"]
+    for heading, figures in (
+        ("Run Name:", [f"cell-{alpha}" for alpha in ALPHAS]),
+        ("alpha", [str(alpha) for alpha in ALPHAS]),
+        ("size", sizes),
+        ("xling.size", sizes),
+    ):
+        row = page.get_by_role("row").filter(has_text=re.compile(rf"^\s*{re.escape(heading)}\s*{figures[0]}"))
+        row.wait_for()
+        assert row.inner_text().split()[-3:] == figures
 
 
 def test_size_alpha_and_a_measure_in_parallel_coordinates(page, addresses):
-    """The plot that docs/mlflow.md tells how to get, with its very clicks."""
+    """With the very clicks of docs/mlflow.md."""
     page.goto(addresses["Compare"])
     page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.[0]?.type === 'parcoords'")
-    drawn = page.evaluate("document.querySelector('.js-plotly-plot').data[0].dimensions")
-    by_label = {dimension["label"]: dimension for dimension in drawn}
-    assert {"size", "alpha"} <= by_label.keys()
+    page.get_by_role("button", name="Clear All").click()
+    for number, name in ((0, "size"), (0, "alpha"), (1, MAP)):
+        page.get_by_role("combobox").nth(number).click()
+        page.keyboard.type(name)
+        page.locator(f".du-bois-light-select-item-option[title='{name}']").click()
+        page.keyboard.press("Escape")
+    drawn = "document.querySelector('.js-plotly-plot')?.data?.[0]?.dimensions"
+    page.wait_for_function(f"{drawn}?.length === 3")
+    by_label = {dimension["label"]: dimension for dimension in page.evaluate(drawn)}
+    assert by_label.keys() == {"size", "alpha", MAP}
+    assert sorted(by_label["alpha"]["values"]) == list(ALPHAS)
+    assert sorted(by_label[MAP]["values"]) == pytest.approx([0.2, 0.25, 0.3])
+    shown = page.locator(".js-plotly-plot .axis-title").all_text_contents()
+    assert set(shown) == {"size", "alpha", MAP}

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from xling.errors import TrackingError
 from xling.report.rows import ScoreRow, chosen_on_dev, headline, in_order, mean_of
 from xling.report.sentence import summary
-from xling.report.tables import alpha_text, as_markdown, lines, size_by_alpha
+from xling.report.tables import FIGURES, MEANS, alpha_text, as_markdown, lines, size_by_alpha
 from xling.storage import Storage
 from xling.sweep.jobs import Study
-from xling.sweep.record import HEADLINE
 from xling.sweep.results import collect
 from xling.track.links import sweep_links
 from xling.track.mlflow import MetricPoint, RunTracker, metric_name
@@ -53,10 +52,16 @@ def _by_line(rows: Sequence[ScoreRow]) -> dict[str, float]:
         of_set = [row for row in rows if row.dataset == dataset]
         for size, ratio, _ in lines(of_set):
             line = f"{as_name(size)}/{'start' if ratio is None else as_name(f'a{ratio}')}"
-            for name in HEADLINE:
+            for name in _figures(of_set):
                 if (mean := mean_of(of_set, size, ratio, headline(name))) is not None:
                     found[f"{metric_name(dataset, name)}/{line}"] = mean.value
     return found
+
+
+def _figures(of_set: Sequence[ScoreRow]) -> list[str]:
+    """What the tables show: the measures that the data set is published with, then the usual figures."""
+    published = [f"{measure}/{mean}" for row in of_set for measure in row.published for _, mean in MEANS]
+    return in_order([*published, *(name for _, name, _ in FIGURES)])
 
 
 def _of_best(rows: Sequence[ScoreRow]) -> dict[str, float]:
@@ -67,7 +72,7 @@ def _of_best(rows: Sequence[ScoreRow]) -> dict[str, float]:
     found = {f"best/{best.measure.key}": best.dev}
     for row in rows:
         if row.label == best.label:
-            names = [name for name in HEADLINE if name in row.headline]
+            names = [name for name in _figures([row]) if name in row.headline]
             found |= {metric_name(row.dataset, name).replace("eval/", "best/", 1): row.headline[name] for name in names}
     return found
 
@@ -87,15 +92,15 @@ def _filled(body: list[list[str]]) -> list[list[str]]:
 
 
 def _description(run: RunTracker, sweep: str, rows: Sequence[ScoreRow]) -> str:
-    """What the run's page shows, in Markdown: the sentences, the tables, ways on."""
+    """What the run's page shows, in Markdown: ways on, the tables, and sentences on them."""
     says, tables = [], []
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
         says.append(f"### {dataset}\n\n{summary(of_set)}")
         tables.append(f"### {dataset}\n\n{as_markdown(size_by_alpha(of_set))}\n{summary(of_set)}")
     ways = _ways_on(run, sweep, rows)
-    whole = "\n\n".join([*tables, *ways])
-    return whole if len(whole) <= _LONGEST_TAG else "\n\n".join([*says, *ways])[:_LONGEST_TAG]
+    whole = "\n\n".join([*ways, *tables])
+    return whole if len(whole) <= _LONGEST_TAG else "\n\n".join([*ways, *says])[:_LONGEST_TAG]
 
 
 def _ways_on(run: RunTracker, sweep: str, rows: Sequence[ScoreRow]) -> list[str]:

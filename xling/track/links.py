@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 # The page draws every run's every metric; a link with more ids is no link to click on any more.
 COMPARED_AT_MOST = 30
 
+# Sorted by anything but the time of its start, the table folds no cell below its sweep.
+_FLAT = f"&orderByKey={quote('tags.`mlflow.runName`', safe='')}&orderByAsc=true"
+
 
 @dataclass(frozen=True, slots=True)
 class SweepLinks:
     """Parts of addresses behind a server's own."""
 
     nested: str  # the experiment's table, cells folded below their sweeps
-    cells: str  # the same, of this sweep's cells only
-    charts: str  # a chart of each of their metrics
+    cells: str  # this sweep's cells and baselines alone, a line each
+    charts: str  # the same, with a chart of each of their metrics
     compare: str | None  # its done cells side by side; None without any, or with too many
     parent: str  # the sweep's own run
 
@@ -59,7 +62,7 @@ def runs_page(experiment: str) -> str:
 
 def _links(experiment: str, parent: str, done: Sequence[Run]) -> SweepLinks:
     table = runs_page(experiment)
-    cells = f"{table}&searchFilter={quote(f'tags.`{PARENT_TAG}` = {json.dumps(parent)}', safe='')}"
+    cells = f"{table}&searchFilter={quote(f'tags.`{PARENT_TAG}` = {json.dumps(parent)}', safe='')}{_FLAT}"
     compare = None
     if 0 < len(done) <= COMPARED_AT_MOST:
         ids = [str(run.info.run_id) for run in done]
