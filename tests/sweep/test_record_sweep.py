@@ -17,6 +17,7 @@ def recorded(tmp_path_factory, empty_store):
     """A sweep recorded before any cell was done, then with all but the last, then with all; a way to do it again."""
     _, study, root = load(tmp_path_factory.mktemp("record"))
     uri, artifacts = default_store(root.url)
+    Path(root.url).mkdir()
     shutil.copy(empty_store, uri.removeprefix("sqlite:///"))
     _launched(root, study, uri, artifacts)
     for job in study.baselines:

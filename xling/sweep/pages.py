@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xling.config.load import LoadedSweep
 from xling.errors import TrackingError
-from xling.sweep.launch import tracking_store
+from xling.sweep.launch import sweep_storage, tracking_store
 from xling.track.links import sweep_links
 from xling.track.server import DEFAULT_PORT, addresses
 
@@ -14,7 +14,7 @@ def page_addresses(loaded: LoadedSweep) -> list[str]:
     tracking, sweep = loaded.config.tracking, loaded.config.name
     uri, _ = tracking_store(loaded)
     is_server = uri.startswith(("http://", "https://"))
-    if not is_server and tracking.uri is not None:
+    if not is_server and (tracking.uri is not None or not sweep_storage(loaded).exists("mlflow.db")):
         return []
     try:
         links = sweep_links(uri, sweep, tracking.experiment or sweep)
