@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining
+from xling.cli import measured, mining, reporting
 from xling.cli.data_sets import data
+from xling.cli.named import Name, SweepStorage
+from xling.cli.named import is_file as _is_file
+from xling.cli.named import load as _load
+from xling.cli.named import load_named as _load_named
 from xling.cli.options import Json, StorageOption
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
@@ -34,14 +38,13 @@ track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
 app.add_typer(track, name="track")
 app.command()(measured.score)
 app.command()(measured.compare)
+app.command()(reporting.report)
 app.command()(mining.mine)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
 Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
 Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
-SweepStorage = Annotated[Optional[str], typer.Option(help="Its folder or URL; runs, or what the file says.")]  # noqa: UP045
-Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its file.")]
 
 
 @app.command()
@@ -266,27 +269,6 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise UserInterrupt
-
-
-def _load(file: Path, overrides: list[str] | None) -> LoadedSweep:
-    from xling.config.load import load_sweep
-    from xling.sweep.registered import check_registered
-
-    return load_sweep(file, overrides or (), [check_registered])
-
-
-def _is_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml"))
-
-
-def _load_named(name: str, storage: str | None) -> LoadedSweep:
-    """A sweep by its file, or by its name in a storage."""
-    from xling.sweep.launch import remembered, storage_override
-
-    if _is_file(name):
-        return _load(Path(name), [storage_override(storage)] if storage is not None else None)
-    with remembered(storage or "runs", name) as (file, overrides):
-        return _load(file, overrides)
 
 
 def _launch(

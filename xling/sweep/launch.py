@@ -134,7 +134,8 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
-    from xling.sweep.results import write_tables  # it shows what a launch did, and so imports this module
+    from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
+    from xling.sweep.results import write_tables
     from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
@@ -172,6 +173,8 @@ def _track_and_run(
             for path in write_tables(root, sweep, study):
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
+            with root.local_copy(write_report(root, loaded, study)) as folder:
+                tracker.run.log_artifact(folder)
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")

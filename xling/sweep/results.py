@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from shlex import quote
 
 from rich.console import Console
@@ -151,7 +152,7 @@ def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> N
         console.print(summary(rows, stopped=stopped))
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        for table in tables_of_set(root, sweep, study, of_set):
+        for table in tables_of_set(study, of_set, partial(result_of, root, sweep, study)):
             console.print(as_rich(table.grid, f"{dataset}: {table.title}", lead=_lead(table.grid)))
             console.print()
         console.print(says_of_set(of_set, stopped))
@@ -172,7 +173,7 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
     rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        tables = tables_of_set(root, sweep, study, of_set)
+        tables = tables_of_set(study, of_set, partial(result_of, root, sweep, study))
         text = "\n".join(f"## {dataset}: {table.title}\n\n{as_markdown(table.grid)}" for table in tables)
         root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says_of_set(of_set, stopped)}\n".encode())
         picture = io.BytesIO()
@@ -199,7 +200,9 @@ def _lead(grid: Grid) -> int:
     return 3 if "whose" in grid[0] else 2 if "alpha" in grid[0] else 1
 
 
-def tables_of_set(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[Table]:
+def tables_of_set(
+    study: Study, of_set: Sequence[ScoreRow], result_of: Callable[[ScoreRow], EvaluationResult]
+) -> list[Table]:
     """One data set's tables; their names begin with the set's."""
     dataset = of_set[0].dataset
     tables = []
@@ -219,7 +222,7 @@ def tables_of_set(root: Storage, sweep: str, study: Study, of_set: Sequence[Scor
         add(f"published-{number}", title, grid)
     best = chosen_on_dev(of_set)
     if best is not None:
-        result = result_of(root, sweep, study, best)
+        result = result_of(best)
         lead = result.measures[0]
         title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
         add("pairs-of-best", title, matrix(result.pair_values[lead], result.languages))

@@ -49,7 +49,7 @@ def map_view(maps: PairMaps) -> View:
             "gradient": ",".join(colours),
             "first": [[_cell(value, low, high, colours) for value in row] for row in first.tolist()],
             "data": {
-                "languages": maps.languages,
+                "measure": maps.measure,
                 "low": low,
                 "high": high,
                 "span": span,

@@ -41,7 +41,7 @@ for (const map of document.querySelectorAll(".map")) {
   const data = JSON.parse(map.querySelector("script").textContent);
   const [a, b, view] = ["a", "b", "view"].map(name => map.querySelector(`select.${name}`));
   const cells = [...map.querySelectorAll("tbody tr")].map(row => [...row.querySelectorAll("td")]);
-  const shown = map.querySelector(".shown"), measure = shown.textContent.split(" of ")[0];
+  const shown = map.querySelector(".shown");
   const text = (value, sign) => value === null ? "–"
     : (sign && value > 0 ? "+" : "") + value.toFixed(data.digits).replace(/^(-?)0\./, "$1.");
 
@@ -64,7 +64,7 @@ for (const map of document.querySelectorAll(".map")) {
     map.querySelector(".bar").style.background = `linear-gradient(to right,${palette.join(",")})`;
     const name = select => select.selectedOptions[0].textContent;
     const what = difference ? `${name(a)} − ${name(b)}` : name(view.value === "a" ? a : b);
-    shown.textContent = `${measure} of ${what}: ${means(values, difference)}`;
+    shown.textContent = `${data.measure} of ${what}: ${means(values, difference)}`;
   };
 
   const means = (values, sign) => {

@@ -11,6 +11,7 @@ from typing import Any
 from xling.report.blocks import Picture
 from xling.report.tables import Grid
 
+_CSS_DPI = 96  # pixels an inch
 MOST_ROWS = 400  # of the numbers behind a picture that the page shows; the file has them all
 
 # A number as tables write it: .803±.010, +.3, <.001, 1,234, 12 %, 49.8 (50.0), .5 [.4, .6]; no date, no range.
@@ -56,7 +57,8 @@ def picture_view(picture: Picture, svg: bytes) -> View:
     data = picture.data
     shown = table_view(data) if data is not None and len(data[1]) <= MOST_ROWS else None
     source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return View("picture", {"source": source, "alt": picture.alt, "table": shown})
+    width = round(picture.figure.get_figwidth() * _CSS_DPI)
+    return View("picture", {"source": source, "alt": picture.alt, "table": shown, "width": width})
 
 
 def _filled(body: Sequence[Sequence[str]]) -> list[list[Cell]]:

@@ -1,0 +1,35 @@
+"""A sweep as it is named on the command line: by its file, or by its name in a storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from xling.config.load import LoadedSweep
+
+Name = Annotated[str, typer.Argument(help="A sweep's name in the storage, or its file.")]
+SweepStorage = Annotated[Optional[str], typer.Option(help="Its folder or URL; runs, or what the file says.")]  # noqa: UP045 - typer reads it
+
+
+def load(file: Path, overrides: list[str] | None) -> LoadedSweep:
+    from xling.config.load import load_sweep
+    from xling.sweep.registered import check_registered
+
+    return load_sweep(file, overrides or (), [check_registered])
+
+
+def is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def load_named(name: str, storage: str | None) -> LoadedSweep:
+    """A sweep by its file, or by its name in a storage."""
+    from xling.sweep.launch import remembered, storage_override
+
+    if is_file(name):
+        return load(Path(name), [storage_override(storage)] if storage is not None else None)
+    with remembered(storage or "runs", name) as (file, overrides):
+        return load(file, overrides)
