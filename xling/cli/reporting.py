@@ -26,7 +26,5 @@ def report(
     """Write a sweep's report: one HTML page, with its pictures and tables as files beside it."""
     from xling.sweep.reporting.show import show_report
 
-    status = show_report(
-        load_named(name, storage), console(), out=out, check=verify, examples=examples, as_json=json
-    )
+    status = show_report(load_named(name, storage), console(), out=out, check=verify, examples=examples, as_json=json)
     raise typer.Exit(status)

@@ -63,8 +63,10 @@ def changed_pairs(before: pa.Table, after: pa.Table, measure: str, count: int) -
     means = joined.group_by(_KEY[1:]).aggregate([("gain", "mean")]).to_pylist()
     ranked = sorted(means, key=lambda row: (-row["gain_mean"], row["query_language"], row["passage_language"]))
     chosen = ranked if len(ranked) == 1 else [ranked[0], ranked[-1]]
-    return [_of_pair(joined, LangPair(row["query_language"], row["passage_language"]), row["gain_mean"], measure, count)
-            for row in chosen]
+    return [
+        _of_pair(joined, LangPair(row["query_language"], row["passage_language"]), row["gain_mean"], measure, count)
+        for row in chosen
+    ]
 
 
 def _known(table: pa.Table, measure: str) -> pa.Table:

@@ -29,7 +29,11 @@ _CELL = ["query_language", "passage_language"]
 _CLOSE = 1e-9  # relative, and absolute below 1: another order of summation, never another value
 
 Means = dict[tuple[str, str], float]  # by query language and target
-NOT_KEPT = ("own_language_share_expected", "search_depth", "index_recall")  # of a headline: no query has a value of them
+NOT_KEPT = (
+    "own_language_share_expected",
+    "search_depth",
+    "index_recall",
+)  # of a headline: no query has a value of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Compared:
 
 
 def recompute(per_query: pa.Table) -> tuple[Recomputed, dict[str, Recomputed]]:
-    """Everything of all queries, and of each stratum by its label (``entity=unseen``, ``entity=unseen,wording=seen``)."""
+    """The means of all queries, and of each stratum by its label (``entity=unseen,wording=seen``)."""
     table = _plain(per_query)
     keys = sorted(name for name in table.column_names if name.startswith(STRATUM))
     groups = {}
@@ -127,8 +131,11 @@ def _strata(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[str, pa.Chun
     """Each group's label and rows: a key's values, and the combinations of all keys."""
     columns = {key: table[key].cast(pa.string()) for key in keys}
     single = {
-        key: {value: pc.fill_null(pc.equal(columns[key], value), False) for value in columns[key].unique().to_pylist()
-              if value is not None}
+        key: {
+            value: pc.fill_null(pc.equal(columns[key], value), False)
+            for value in columns[key].unique().to_pylist()
+            if value is not None
+        }
         for key in keys
     }
     for key in keys:

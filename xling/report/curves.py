@@ -69,7 +69,9 @@ def mean_curves(curves: Sequence[Curve]) -> list[Curve]:
     for curve in curves:
         groups.setdefault((curve.size, curve.ratio), []).append(curve)
     return [
-        Curve(f"{size} {alpha_text(ratio)}", size, ratio, of[0].x, tuple(map(fmean, zip(*(c.y for c in of), strict=True))))
+        Curve(
+            f"{size} {alpha_text(ratio)}", size, ratio, of[0].x, tuple(map(fmean, zip(*(c.y for c in of), strict=True)))
+        )
         for (size, ratio), of in groups.items()
     ]
 
@@ -109,4 +111,3 @@ def _chosen(ratios: Sequence[Ratio]) -> Iterator[Ratio]:
     """Those that the legend names: all, or as many as fit, the first and the last among them."""
     count = min(len(ratios), _MOST_LABELS)
     return (ratios[round(place)] for place in np.linspace(0, len(ratios) - 1, count))
-

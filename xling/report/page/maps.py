@@ -23,7 +23,7 @@ _ORANGE, _MIDDLE, _BLUE = np.array([[179, 88, 6], [247, 247, 247], [33, 102, 172
 
 @cache
 def palettes() -> dict[str, list[str]]:
-    """``value``: cividis, dark to light; ``difference``: orange through grey to blue. Both are for all kinds of sight."""
+    """``value``: cividis, dark to light; ``difference``: orange to blue. The colour-blind tell both apart."""
     shares = np.linspace(0, 1, _STEPS)
     of_values = matplotlib.colormaps["cividis"](shares)[:, :3] * 255
     ends = np.where((shares < 0.5)[:, None], _ORANGE, _BLUE)

@@ -65,9 +65,9 @@ def _of_set(gathered: Gathered, dataset: str, ranked: int) -> tuple[list[Example
             items = _examples(gathered, retrieval, changes, lead, (rival, hybrid), ranked > 0)
             blocks.append(Examples(name, gathered.in_sets(title, dataset), tuple(items)))
     said = (
-        f"{hybrid.job.label} (the best on dev of those that mix) against {rival.job.label} (monolingual batches): the pair "
-        f"of languages whose {lead} gains most by mixing, and the one that gains least; in each the queries that changed "
-        "most. They are picked for being extreme, and show what changes, not how often."
+        f"{hybrid.job.label} (the best on dev of those that mix) against {rival.job.label} (monolingual batches): the "
+        f"pair of languages whose {lead} gains most by mixing, and the one that gains least; in each the queries that "
+        "changed most. They are picked for being extreme, and show what changes, not how often."
     )
     return blocks, said if ranked else f"{said} `xling report --examples N` ranks their passages."
 

@@ -56,7 +56,7 @@ def attempt_section(gathered: Gathered) -> Section:
     if ended:
         grid = (["cell", "attempt", "begun", "how", "at step", "why"], ended)
         blocks.append(Table("retries", "attempts that did not come to their end", grid))
-    says = f"{len(ended)} attempts did not come to their end." if ended else "Every attempt came to its end."
+    says = f"Attempts that did not come to their end: {len(ended)}." if ended else "Every attempt came to its end."
     return Section("attempts", "Failures and retries", (says,), tuple(blocks))
 
 
@@ -69,7 +69,9 @@ def data_section(gathered: Gathered) -> Section:
     overlaps, shared = dict(study.overlaps), []
     for fingerprint, found_set in study.retrievals.items():
         role = "test" if fingerprint in names else "dev"
-        counts = [f"{sum(len(of[code]) for code in found_set.languages):,}" for of in (found_set.queries, found_set.passages)]
+        counts = [
+            f"{sum(len(of[code]) for code in found_set.languages):,}" for of in (found_set.queries, found_set.passages)
+        ]
         name = names.get(fingerprint, found_set.name)
         body.append([role, name, _codes(found_set.languages), *counts, fingerprint])
         if role == "test":
@@ -99,8 +101,10 @@ def environment_section(gathered: Gathered) -> Section:
         groups[key] = groups.get(key, 0) + 1
     headings = ["host", "machine", "device", "workers", *packages, "attempts"]
     body = [[*key, str(count)] for key, count in groups.items()]
-    says = "All attempts ran with the same versions." if len({str(of[0]) for of in found}) == 1 else (
-        "Attempts ran with different versions." if found else "Nothing has run yet."
+    says = (
+        "All attempts ran with the same versions."
+        if len({str(of[0]) for of in found}) == 1
+        else ("Attempts ran with different versions." if found else "Nothing has run yet.")
     )
     return Section("environment", "Environment", (says,), (Table("environment", "where it ran", (headings, body)),))
 
@@ -117,7 +121,9 @@ def command_section(gathered: Gathered) -> Section:
         f"xling report {gathered.sweep} --storage {quote(loaded.config.storage)} --verify",
     ]
     blocks: list[Block] = [
-        Listing("commands", "the sweep, what is left of it, and this report with its numbers recomputed", "\n".join(lines)),
+        Listing(
+            "commands", "the sweep, what is left of it, and this report with its numbers recomputed", "\n".join(lines)
+        ),
         Listing("sweep-file", f"{Path(source).name}, as it was launched", loaded.text),
     ]
     commands = [[job.label, job.id, cell_command(job, source, overrides)] for job in gathered.study.cells]

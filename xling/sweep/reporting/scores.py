@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-import numpy as np
-
 from xling.report.bias import languages_at_ranks, own_share_by_rank
 from xling.report.blocks import Block, PairMaps, Picture, Section, Table
 from xling.report.curves import Curve, by_rank, mean_curves, own_share_plot
 from xling.report.plots import size_by_alpha_plot
-from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, in_order
+from xling.report.rows import Ratio, ScoreRow, chosen_on_dev
+from xling.report.sentence import summary
 from xling.report.tables import FIGURES, number, size_by_alpha
 from xling.sweep.jobs import Job
 from xling.sweep.reporting.gather import Gathered, Scored
@@ -21,6 +20,8 @@ from xling.sweep.results import mix_tables, says_of_set, tables_of_set
 def summary_section(gathered: Gathered, more: Iterable[str] = ()) -> Section:
     """What the numbers say, first of all; ``more``: what the analysis says of them."""
     says = [_states(gathered)]
+    if not gathered.rows:
+        says.append(summary([], stopped=gathered.stopped))
     for dataset in gathered.datasets:
         of_set = gathered.rows_on(dataset)
         says += [gathered.in_sets(line, dataset) for line in says_of_set(of_set, gathered.stopped).splitlines()]

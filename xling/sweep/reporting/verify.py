@@ -15,7 +15,6 @@ from xling.report.blocks import Block, PairMaps, Picture, Section, Table
 from xling.report.composition import score_by_pairs
 from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 from xling.report.tables import Grid
-from xling.storage import Storage
 from xling.sweep.reporting.gather import Gathered, Scored
 from xling.sweep.results import composition_of, tables_of_set
 
@@ -54,7 +53,9 @@ class _Again:
         return replace(stored, headline=overall.headline, pair_values=values, pool=pool)
 
 
-_All = Mapping[tuple[str, str], Sequence[_Again]]  # by label and data set; sizes with several starts have as many of one
+_All = Mapping[
+    tuple[str, str], Sequence[_Again]
+]  # by label and data set; sizes with several starts have as many of one
 
 
 def verify(gathered: Gathered, sections: Sequence[Section]) -> Verified:
@@ -121,9 +122,7 @@ def _seed_means(shown: Sequence[ScoreRow], again: Sequence[ScoreRow]) -> Iterato
 Check = Callable[[Block], tuple[int, list[str]]]
 
 
-def _shown(
-    gathered: Gathered, dataset: str, rows: Sequence[ScoreRow], again: _All
-) -> Iterator[tuple[str, Check]]:
+def _shown(gathered: Gathered, dataset: str, rows: Sequence[ScoreRow], again: _All) -> Iterator[tuple[str, Check]]:
     """By a block's name, what holds it against the recomputed numbers."""
     for table in tables_of_set(gathered.study, rows, lambda row: again[row.label, row.dataset][0].result):
         yield table.name, _against(table.grid)

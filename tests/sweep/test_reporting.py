@@ -1,0 +1,223 @@
+"""The report of a sweep, from finished cells on storage, and its numbers recomputed."""
+
+import io
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from small_sweeps import load
+from synthetic_sweep import finish_all, write_sweep
+
+from xling.config.load import load_sweep
+from xling.report.blocks import Section, Table
+from xling.storage import Storage
+from xling.sweep.cells import CellFolder, Outcome
+from xling.sweep.jobs import build_study
+from xling.sweep.reporting.gather import gather
+from xling.sweep.reporting.show import sections_of, show_report, write_report
+from xling.sweep.reporting.verify import verify
+
+ATTACK = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=80, markup=False, emoji=False, highlight=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished sweep, 18 cells on three languages; its German questions would break out of a careless page."""
+    folder = tmp_path_factory.mktemp("made")
+    loaded = write_sweep(folder, alphas=3, seeds=2, questions=8, languages=3, steps=30)
+    rows = folder / "rows.jsonl"
+    rows.write_text(rows.read_text(encoding="utf-8").replace("Frage", f"{ATTACK} Frage"), encoding="utf-8")
+    study = build_study(loaded.cells)
+    finish_all(loaded, study)
+    return loaded, study, folder
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of its storage, to be changed: the sweep as it is loaded from there."""
+    loaded, study, _ = made
+    shutil.copytree(loaded.config.storage, tmp_path / "runs")
+    return load_sweep(loaded.source, [f"storage={json.dumps(str(tmp_path / 'runs'))}"]), study
+
+
+@pytest.fixture(scope="module")
+def gathered(made):
+    loaded, study, _ = made
+    return gather(Storage(loaded.config.storage), loaded, study)
+
+
+@pytest.fixture(scope="module")
+def sections(gathered):
+    return sections_of(gathered)
+
+
+def report(loaded, console, **options):
+    return show_report(loaded, console, **{"out": None, "check": False, "examples": 0, "as_json": False, **options})
+
+
+def cell_of(loaded, study, label):
+    job = next(job for job in study.scored if job.label == label)
+    return CellFolder(Storage(loaded.config.storage).child(job.folder(loaded.config.name))).storage, job
+
+
+def test_the_report_has_its_parts_in_order(sections):
+    assert [section.name for section in sections] == [
+        *("summary", "tables", "curves", "pairs", "bias", "examples"),
+        *("training", "attempts", "data", "environment", "reproduce"),
+    ]
+    assert sections[0].says[0] == "18 cells (18 done), 2 seeds."
+    assert any(text.startswith("Chosen on dev: m") for text in sections[0].says)
+
+
+def test_further_sections_follow_the_curves_and_open_in_the_summary(gathered):
+    more = Section("interaction", "Interaction", ("Size and alpha interact.", "More."))
+    found = sections_of(gathered, analysis={"parallel-jsonl": [more]})
+    assert found[3] is more
+    assert found[0].says[-1] == "Size and alpha interact."
+
+
+def test_a_report_is_written_and_all_its_numbers_agree(copied, console):
+    loaded, _ = copied
+    assert report(loaded, console, check=True) == 0
+    lines = console.file.getvalue().splitlines()
+    page = Storage(loaded.config.storage).child("made-up/report")
+    assert lines[0] == f"Report: {page.locate('index.html')}"
+    assert re.fullmatch(r"All [\d,]+ numbers of evaluations agree with the per-query files\.", lines[1])
+    assert {"index.html", "parallel-jsonl-size-by-alpha.csv", "parallel-jsonl-pairs.parquet", "loss.svg"} <= set(
+        page.list()
+    )
+    html = page.read("index.html").decode()
+    assert ATTACK not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; Frage" in html
+    assert 'lang="ar" dir="auto"' in html
+
+
+def test_a_report_may_go_elsewhere(copied, console, tmp_path):
+    loaded, _ = copied
+    assert report(loaded, console, out=tmp_path / "else", as_json=True) == 0
+    said = json.loads(console.file.getvalue())
+    assert (said["sweep"], said["folder"]) == ("made-up", str(tmp_path / "else"))
+    assert set(said["files"]) == {path.name for path in (tmp_path / "else").iterdir()}
+    assert "report" not in Storage(loaded.config.storage).list("made-up")
+
+
+def tamper(folder, evaluation, change):
+    path = f"eval/{evaluation.id}/per_query.parquet"
+    sink = io.BytesIO()
+    pq.write_table(change(pq.read_table(io.BytesIO(folder.read(path)))), sink)
+    folder.write(path, sink.getvalue())
+
+
+def one_better(table):
+    values = table["mAP"].to_numpy().copy()
+    values[np.argmin(values)] = 1.0
+    return table.set_column(table.column_names.index("mAP"), "mAP", pa.array(values))
+
+
+def test_a_changed_file_of_queries_is_found_and_named(copied, console):
+    loaded, study = copied
+    folder, job = cell_of(loaded, study, "mini/a0.5/s1")
+    tamper(folder, job.evaluations[0], one_better)
+    assert report(loaded, console, check=True) == 1
+    text = console.file.getvalue()
+    assert re.search(r"differs: mini/a0\.5/s1 on parallel-jsonl: mAP/\w+ is [\d.]+, its queries give [\d.]+", text)
+    assert "numbers are not what the per-query files give" in text
+    assert "differs: mini/a0.5/s0" not in text
+
+
+def test_a_changed_summary_is_found_in_the_tables_too(copied, console):
+    loaded, study = copied
+    folder, job = cell_of(loaded, study, "mid/a1/s0")
+    path = f"eval/{job.evaluations[0].id}/summary.json"
+    summary = folder.read_json(path)
+    summary["headline"]["mAP/Mul"] += 0.1
+    folder.write_json(path, summary)
+    assert report(loaded, console, check=True, as_json=True) == 1
+    differing = json.loads(console.file.getvalue())["verified"]["differing"]
+    assert any(text.startswith("mid/a1/s0 on parallel-jsonl: mAP/Mul is ") for text in differing)
+    assert any(text.startswith("mean of mid at 1: all queries: mAP/Mul is ") for text in differing)
+    assert any("size x alpha" in text and "row mid 1, column Mul.: shown as " in text for text in differing)
+
+
+def test_a_number_that_the_page_alone_has_wrong_is_found(gathered, sections):
+    def changed(block):
+        if not isinstance(block, Table) or block.name != "parallel-jsonl-size-by-alpha":
+            return block
+        headings, body = block.grid
+        return replace(block, grid=(headings, [[*body[0][:2], ".001", *body[0][3:]], *body[1:]]))
+
+    wrong = [replace(section, blocks=tuple(map(changed, section.blocks))) for section in sections]
+    (text,) = verify(gathered, wrong).differing
+    assert "size x alpha" in text
+    assert "column Mo.: shown as .001, its queries give " in text
+
+
+def test_what_cannot_be_recomputed_is_named(gathered, sections):
+    left = verify(gathered, sections).not_recomputed
+    assert {"loss over training, a line a cell", "attempts of each cell"} <= set(left)
+    assert not any("size x alpha" in title or title == "mAP by pair of languages" for title in left)
+
+
+def test_the_command_of_a_cell_makes_the_same_cell(gathered, sections):
+    (table,) = [block for block in sections[-1].blocks if block.name == "cell-commands"]
+    assert len(table.grid[1]) == 18
+    label, identity, command = table.grid[1][7]
+    assert label == "mini/a0/s1"
+    program, subcommand, file, *options = shlex.split(command)
+    assert (program, subcommand, set(options[::2])) == ("xling", "train", {"--set"})
+    loaded = load_sweep(gathered.loaded.source.parent / file, options[1::2])
+    (job,) = build_study(loaded.cells).cells
+    assert job.id == identity
+    assert loaded.config.storage != gathered.loaded.config.storage
+
+
+def test_examples_are_of_the_best_hybrid_against_monolingual_batches(sections):
+    (section,) = [section for section in sections if section.name == "examples"]
+    assert re.search(r"^m\w+/a0\.5/s\d \(the best on dev of those that mix\) against m\w+/a1/s\d ", section.says[0])
+    items = [item for block in section.blocks for item in block.items]
+    mended = [item for item in items if item.title.startswith("mended: rank ")]
+    assert mended
+    for item in mended:
+        before, after = (int(text.replace(",", "")) for text in item.title.removeprefix("mended: rank ").split(" → "))
+        assert before > after
+        assert item.lists[0][0] == "relevant"
+
+
+def test_failures_are_listed_with_their_reasons(gathered, sections):
+    (section,) = [section for section in sections if section.name == "attempts"]
+    (retries,) = [block for block in section.blocks if block.name == "retries"]
+    assert retries.grid[1][0][0] in {job.label for job in gathered.study.cells}
+    assert retries.grid[1][0][3:] == ["failed", "15", "a node died"]
+    assert section.says == ("Attempts that did not come to their end: 1.",)
+
+
+def test_a_sweep_of_which_nothing_is_done_has_a_report(tmp_path, console):
+    loaded, study, root = load(tmp_path)
+    folder = CellFolder(root.child(study.cells[0].folder("small")))
+    attempt = folder.begin_attempt()
+    folder.end_attempt(attempt.number, Outcome.FAILED, step=3, message="no luck")
+    assert report(loaded, console, check=True) == 0
+    html = root.read("small/report/index.html").decode()
+    assert "No cell is done yet: there is nothing to say." in html
+    assert "no luck" in html
+
+
+def test_the_report_of_a_launch_replaces_the_one_before(copied):
+    loaded, study = copied
+    root = Storage(loaded.config.storage)
+    root.write("made-up/report/of-old.csv", b"")
+    assert write_report(root, loaded, study) == "made-up/report"
+    assert "of-old.csv" not in root.list("made-up/report")
+    assert "index.html" in root.list("made-up/report")
