@@ -16,13 +16,16 @@ from small_sweeps import load
 from synthetic_sweep import finish_all, write_sweep
 
 from xling.config.load import load_sweep
+from xling.model.tokenizer import ensure_tokenizer
 from xling.report.blocks import Section, Table
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
 from xling.sweep.jobs import build_study
+from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.gather import gather
 from xling.sweep.reporting.show import sections_of, show_report, write_report
 from xling.sweep.reporting.verify import verify
+from xling.train.inputs import about_model, load_untrained, publish_model
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -193,6 +196,32 @@ def test_examples_are_of_the_best_hybrid_against_monolingual_batches(sections):
         before, after = (int(text.replace(",", "")) for text in item.title.removeprefix("mended: rank ").split(" → "))
         assert before > after
         assert item.lists[0][0] == "relevant"
+
+
+def publish_untrained(root, study, job):
+    """Give a cell the weights that it would start from as its model."""
+    ensure_tokenizer(root, study.training_of(job), job.config.model.learnt_vocabulary)
+    start = load_untrained(root, job.config.model, job.config.seed, job.texts, job.weights)
+    folder = root.child(job.folder("made-up"))
+    publish_model(folder, start, about_model(folder))
+
+
+def test_passages_are_ranked_when_asked_for(copied):
+    loaded, study = copied
+    root = Storage(loaded.config.storage)
+    seen = gather(root, loaded, study)
+    names = re.match(r"(\S+) .* against (\S+) ", example_section(seen).says[0]).groups()
+    for job in study.cells:
+        if job.label in names:
+            publish_untrained(root, study, job)
+    section = example_section(seen, ranked=1)
+    items = [item for block in section.blocks for item in block.items]
+    assert items
+    for item in items:
+        assert [title for title, _ in item.lists] == ["relevant", *(f"nearest by {name}" for name in names[::-1])]
+        assert [quote.note for quote in item.lists[1][1]] == ["rank 1", "rank 2", "rank 3"]
+        (relevant,) = item.lists[0][1]
+        assert all(quote.relevant == (quote.text == relevant.text) for quote in item.lists[1][1])
 
 
 def test_failures_are_listed_with_their_reasons(gathered, sections):

@@ -51,7 +51,7 @@ def page_files(page: Page) -> dict[str, bytes]:
             beside = _beside(block, names[id(block)])
             found.update(beside)
             items.append(Item(names[id(block)], block.title, _view(block, names[id(block)], beside), tuple(beside)))
-        sections.append({"anchor": anchor, "title": section.title, "says": section.says, "items": items})
+        sections.append({"anchor": anchor, "title": section.title, "says": section.says, "blocks": items})
     html = _template().render(
         page=page, sections=sections, style=Markup(_resource("page.css")), script=Markup(_resource("page.js"))
     )

@@ -111,8 +111,8 @@ def _say(verified: Verified, sweep: str, console: Console) -> None:
         console.print(f"… and {len(verified.differing) - _SHOWN} more (--json has all)")
     if verified.differing:
         console.print(
-            f"{len(verified.differing)} of {verified.checked:,} numbers are not what the per-query files give: files of "
-            f"these cells were changed or damaged; delete their eval folders, then xling resume {sweep} scores again",
+            f"{len(verified.differing)} of {verified.checked:,} numbers are not what the per-query files give: files "
+            f"of these cells were changed or damaged; delete their eval folders, then xling resume {sweep} scores again",
             soft_wrap=True,
         )
     else:
