@@ -106,6 +106,18 @@ def compare_stored(
             ours_L = overall.pool(measure, result.languages)
             for code, value, ours_of in zip(result.languages, values_L.tolist(), ours_L.tolist(), strict=True):
                 yield compared(f"{measure} of {code} in the pool", value, ours_of)
+        yield from _by_rank(result, overall)
+
+
+def _by_rank(result: EvaluationResult, overall: Recomputed) -> Iterator[Compared]:
+    """The mean over ranks of the share in the query's language, where a passage stands at every rank."""
+    assert result.pool is not None, "the caller looks"
+    if result.pool.languages_at_ranks is None or result.search is not None:
+        return
+    own_L = np.diagonal(result.pool.languages_at_ranks, axis1=0, axis2=2).mean(axis=0)
+    ours_L = overall.pool("own_language_share", result.languages)
+    for code, value, ours in zip(result.languages, own_L.tolist(), ours_L.tolist(), strict=True):
+        yield compared(f"share of {code} over all ranks, queries in {code}", value, ours)
 
 
 def compare_pairs(name: str, languages: Sequence[str], stored_LL: Values, ours_LL: Values) -> Iterator[Compared]:

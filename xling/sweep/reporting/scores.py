@@ -102,10 +102,14 @@ def _states(gathered: Gathered) -> str:
 
 def _of_best(best: ScoreRow) -> str:
     """The cell whose test figures may be quoted, and those."""
-    figures = ", ".join(
-        f"{title} {number(best.headline[name], digits)}" for title, name, digits in FIGURES if name in best.headline
-    )
-    return f"Chosen on dev: {best.label}; on the test questions it has {figures} (title: mAP where none is named)."
+    figures = [
+        (name, f"{title} {number(best.headline[name], digits)}")
+        for title, name, digits in FIGURES
+        if name in best.headline
+    ]
+    precision = ", ".join(text for name, text in figures if name.startswith("mAP"))
+    others = "".join(f", {text}" for name, text in figures if not name.startswith("mAP"))
+    return f"Chosen on dev: {best.label}; on the test questions it has a mAP of {precision}{others}."
 
 
 def _best_first(gathered: Gathered, dataset: str) -> list[Scored]:

@@ -112,7 +112,7 @@ def _say(verified: Verified, sweep: str, console: Console) -> None:
     if verified.differing:
         console.print(
             f"{len(verified.differing)} of {verified.checked:,} numbers are not what the per-query files give: files "
-            f"of these cells were changed or damaged; delete their eval folders, then xling resume {sweep} scores again",
+            f"of these cells were changed or damaged; delete their eval folders, then xling resume {sweep} scores them",
             soft_wrap=True,
         )
     else:

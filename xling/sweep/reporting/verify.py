@@ -69,12 +69,12 @@ def verify(gathered: Gathered, sections: Sequence[Section]) -> Verified:
         found += [replace(of, name=where + of.name) for of in compare_stored(one.result, overall, groups)]
         again.setdefault((one.job.label, one.evaluation.dataset), []).append(_Again(one, overall, groups))
     differing = [str(of) for of in found if not of.agrees]
-    checked, covered = len(found), set()
+    checked, covered = _known(found), set()
     blocks = {block.name: block for section in sections for block in section.blocks}
     for dataset in gathered.datasets:
         rows = [_row_again(gathered, row, _of_row(again, row)) for row in gathered.rows_on(dataset)]
         means = list(_seed_means(gathered.rows_on(dataset), rows))
-        checked += len(means)
+        checked += _known(means)
         differing += [str(of) for of in means if not of.agrees]
         for name, compare in _shown(gathered, dataset, rows, again):
             if name in blocks:
@@ -84,6 +84,10 @@ def verify(gathered: Gathered, sections: Sequence[Section]) -> Verified:
                 differing += other
     left = [b.title for n, b in blocks.items() if n not in covered and isinstance(b, Table | Picture | PairMaps)]
     return Verified(checked, tuple(dict.fromkeys(differing)), (_PARTLY, *left))
+
+
+def _known(found: Sequence[Compared]) -> int:
+    return sum(of.stored is not None or of.recomputed is not None for of in found)
 
 
 def _of_row(again: _All, row: ScoreRow) -> _Again:
