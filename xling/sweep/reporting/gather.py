@@ -24,9 +24,6 @@ class Scored:
     result: EvaluationResult
 
     @property
-    def result_of(self, row: ScoreRow) -> EvaluationResult:
-        return next(one.result for one in self.scored_on(row.dataset) if one.job.label == row.label)
-
     def folder(self) -> str:
         """Of the result, below the cell's."""
         return f"eval/{self.evaluation.id}"
