@@ -23,8 +23,9 @@ from xling.sweep.cells import CellFolder, Outcome
 from xling.sweep.jobs import build_study
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.gather import gather
-from xling.sweep.reporting.show import sections_of, show_report, write_report
-from xling.sweep.reporting.verify import verify
+from xling.sweep.reporting.scores import table_section
+from xling.sweep.reporting.show import say_verified, sections_of, show_report, write_report
+from xling.sweep.reporting.verify import Verified, verify
 from xling.train.inputs import about_model, load_untrained, publish_model
 
 ATTACK = "<script>alert(1)</script>"
@@ -37,11 +38,12 @@ def console():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A finished sweep, 18 cells on three languages; its German questions would break out of a careless page."""
+    """A finished sweep, 18 cells on three languages; its questions would break out of a careless page."""
     folder = tmp_path_factory.mktemp("made")
     loaded = write_sweep(folder, alphas=3, seeds=2, questions=8, languages=3, steps=30)
     rows = folder / "rows.jsonl"
-    rows.write_text(rows.read_text(encoding="utf-8").replace("Frage", f"{ATTACK} Frage"), encoding="utf-8")
+    text = rows.read_text(encoding="utf-8")
+    rows.write_text(text.replace('"question": "', f'"question": "{ATTACK} '), encoding="utf-8")
     study = build_study(loaded.cells)
     finish_all(loaded, study)
     return loaded, study, folder
@@ -81,7 +83,7 @@ def test_the_report_has_its_parts_in_order(sections):
         *("training", "attempts", "data", "environment", "reproduce"),
     ]
     assert sections[0].says[0] == "18 cells (18 done), 2 seeds."
-    assert any(text.startswith("Chosen on dev: m") for text in sections[0].says)
+    assert any(text.startswith("Chosen on dev: ") for text in sections[0].says)
 
 
 def test_further_sections_follow_the_curves_and_open_in_the_summary(gathered):
@@ -103,17 +105,8 @@ def test_a_report_is_written_and_all_its_numbers_agree(copied, console):
     )
     html = page.read("index.html").decode()
     assert ATTACK not in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; Frage" in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; " in html
     assert 'lang="ar" dir="auto"' in html
-
-
-def test_a_report_may_go_elsewhere(copied, console, tmp_path):
-    loaded, _ = copied
-    assert report(loaded, console, out=tmp_path / "else", as_json=True) == 0
-    said = json.loads(console.file.getvalue())
-    assert (said["sweep"], said["folder"]) == ("made-up", str(tmp_path / "else"))
-    assert set(said["files"]) == {path.name for path in (tmp_path / "else").iterdir()}
-    assert "report" not in Storage(loaded.config.storage).list("made-up")
 
 
 def tamper(folder, evaluation, change):
@@ -129,26 +122,41 @@ def one_better(table):
     return table.set_column(table.column_names.index("mAP"), "mAP", pa.array(values))
 
 
-def test_a_changed_file_of_queries_is_found_and_named(copied, console):
+def test_a_changed_file_of_queries_is_found_and_named(copied, console, tmp_path):
     loaded, study = copied
     folder, job = cell_of(loaded, study, "mini/a0.5/s1")
     tamper(folder, job.evaluations[0], one_better)
-    assert report(loaded, console, check=True) == 1
-    text = console.file.getvalue()
-    assert re.search(r"differs: mini/a0\.5/s1 on parallel-jsonl: mAP/\w+ is [\d.]+, its queries give [\d.]+", text)
-    assert "numbers are not what the per-query files give" in text
-    assert "differs: mini/a0.5/s0" not in text
+    assert report(loaded, console, check=True, out=tmp_path / "else", as_json=True) == 1
+    said = json.loads(console.file.getvalue())
+    assert (said["sweep"], said["folder"]) == ("made-up", str(tmp_path / "else"))
+    assert set(said["files"]) == {path.name for path in (tmp_path / "else").iterdir()}
+    assert "report" not in Storage(loaded.config.storage).list("made-up")
+    differing = said["verified"]["differing"]
+    pattern = r"mini/a0\.5/s1 on parallel-jsonl: mAP/\w+ is [\d.]+, its queries give [\d.]+"
+    assert any(re.fullmatch(pattern, text) for text in differing)
+    assert not any(text.startswith("mini/a0.5/s0 ") for text in differing)
 
 
-def test_a_changed_summary_is_found_in_the_tables_too(copied, console):
+def test_numbers_that_differ_are_said_with_what_to_do(console):
+    say_verified(
+        Verified(1234, tuple(f"number {n} is 1, its queries give 2" for n in range(25)), ("dev",)), "x", console
+    )
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "differs: number 0 is 1, its queries give 2"
+    assert lines[20] == "… and 5 more (--json has all)"
+    assert lines[21].startswith("25 of 1,234 numbers are not what the per-query files give: ")
+    assert lines[21].endswith("then xling resume x scores them")
+
+
+def test_a_changed_summary_is_found_in_the_tables_too(copied):
     loaded, study = copied
     folder, job = cell_of(loaded, study, "mid/a1/s0")
     path = f"eval/{job.evaluations[0].id}/summary.json"
     summary = folder.read_json(path)
     summary["headline"]["mAP/Mul"] += 0.1
     folder.write_json(path, summary)
-    assert report(loaded, console, check=True, as_json=True) == 1
-    differing = json.loads(console.file.getvalue())["verified"]["differing"]
+    seen = gather(Storage(loaded.config.storage), loaded, study)
+    differing = verify(seen, [table_section(seen)]).differing
     assert any(text.startswith("mid/a1/s0 on parallel-jsonl: mAP/Mul is ") for text in differing)
     assert any(text.startswith("mean of mid at 1: all queries: mAP/Mul is ") for text in differing)
     assert any("size x alpha" in text and "row mid 1, column Mul.: shown as " in text for text in differing)
@@ -243,10 +251,9 @@ def test_a_sweep_of_which_nothing_is_done_has_a_report(tmp_path, console):
     assert "no luck" in html
 
 
-def test_the_report_of_a_launch_replaces_the_one_before(copied):
-    loaded, study = copied
-    root = Storage(loaded.config.storage)
-    root.write("made-up/report/of-old.csv", b"")
-    assert write_report(root, loaded, study) == "made-up/report"
-    assert "of-old.csv" not in root.list("made-up/report")
-    assert "index.html" in root.list("made-up/report")
+def test_the_report_of_a_launch_replaces_the_one_before(tmp_path):
+    loaded, study, root = load(tmp_path)
+    root.write("small/report/of-old.csv", b"")
+    assert write_report(root, loaded, study) == "small/report"
+    assert "of-old.csv" not in root.list("small/report")
+    assert "index.html" in root.list("small/report")

@@ -116,9 +116,10 @@ def _as_parquet(maps: PairMaps) -> bytes:
 
 
 def _pictures(figure: Figure, name: str) -> dict[str, bytes]:
-    """PNG and SVG, the same bytes for the same figure."""
+    """PNG and SVG, the same bytes for the same figure; its parts find their places once."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI)
+    figure.set_layout_engine("none")
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(svg, format="svg", metadata=nothing)

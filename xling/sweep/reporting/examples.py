@@ -60,7 +60,7 @@ def _of_set(gathered: Gathered, dataset: str, ranked: int) -> tuple[list[Example
     blocks = []
     for changes in changed_pairs(before, after, lead, ranked or SHOWN):
         if changes.mended or changes.broken:
-            title = f"{changes.pair}: {lead} {number(changes.mean, 3)} by mixing, mean over queries"
+            title = f"{changes.pair}: {lead} {changes.mean:+.3f} by mixing, mean over queries"
             name = f"{dataset}-examples-{changes.pair}"
             items = _examples(gathered, retrieval, changes, lead, (rival, hybrid), ranked > 0)
             blocks.append(Examples(name, gathered.in_sets(title, dataset), tuple(items)))
@@ -69,7 +69,10 @@ def _of_set(gathered: Gathered, dataset: str, ranked: int) -> tuple[list[Example
         f"pair of languages whose {lead} gains most by mixing, and the one that gains least; in each the queries that "
         "changed most. They are picked for being extreme, and show what changes, not how often."
     )
-    return blocks, said if ranked else f"{said} `xling report --examples N` ranks their passages."
+    return (
+        blocks,
+        said if ranked else f"{said} Their passages are ranked by: xling report {gathered.sweep} --examples N.",
+    )
 
 
 def _best_hybrid(of_set: Sequence[ScoreRow]) -> ScoreRow | None:

@@ -128,7 +128,7 @@ def command_section(gathered: Gathered) -> Section:
     ]
     commands = [[job.label, job.id, cell_command(job, source, overrides)] for job in gathered.study.cells]
     blocks.append(Table("cell-commands", "each cell by itself", (["cell", "id", "command"], commands)))
-    says = f"The commands of single cells store below `{_ELSEWHERE}`, so that what is done here is done again there."
+    says = f'The commands of single cells store below "{_ELSEWHERE}", so that what is done here is done again there.'
     return Section("reproduce", "Commands to reproduce", (says,), tuple(blocks))
 
 

@@ -109,7 +109,7 @@ def _of_best(best: ScoreRow) -> str:
     ]
     precision = ", ".join(text for name, text in figures if name.startswith("mAP"))
     others = "".join(f", {text}" for name, text in figures if not name.startswith("mAP"))
-    return f"Chosen on dev: {best.label}; on the test questions it has a mAP of {precision}{others}."
+    return f"Chosen on dev: {best.label}; its mAP on the test questions: {precision}{others}."
 
 
 def _best_first(gathered: Gathered, dataset: str) -> list[Scored]:

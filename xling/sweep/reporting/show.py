@@ -55,7 +55,7 @@ def show_report(
     else:
         console.print(f"Report: {place.locate('index.html')}", soft_wrap=True)
         if verified is not None:
-            _say(verified, gathered.sweep, console)
+            say_verified(verified, gathered.sweep, console)
     return 1 if verified is not None and verified.differing else 0
 
 
@@ -104,7 +104,8 @@ def _write(place: Storage, gathered: Gathered, sections: Sequence[Section]) -> l
     return list(found)
 
 
-def _say(verified: Verified, sweep: str, console: Console) -> None:
+def say_verified(verified: Verified, sweep: str, console: Console) -> None:
+    """Name the numbers that differ and what to do then, and what was not recomputed."""
     for text in verified.differing[:_SHOWN]:
         console.print(f"differs: {text}", style="red", soft_wrap=True)
     if len(verified.differing) > _SHOWN:

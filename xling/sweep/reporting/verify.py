@@ -148,12 +148,13 @@ def _same_table(title: str, shown: Grid, again: Grid) -> tuple[int, list[str]]:
     """Cells of two tables of one shape: how many hold a number, and those that differ by more than rounding."""
     if shown[0] != again[0] or len(shown[1]) != len(again[1]):
         return 0, [f"{title}: has other rows or columns than its queries give"]
-    checked, differing = 0, []
+    checked, differing, group = 0, [], ""
     for of_shown, of_again in zip(shown[1], again[1], strict=True):
+        group = of_shown[0] or group  # rows of a group name it once
         for heading, one, other in zip(shown[0], of_shown, of_again, strict=True):
             checked += bool(_DECIMAL.search(one))
             if not _same_text(one, other):
-                where = f"row {' '.join(of_shown[:2]).strip()}, column {heading}".replace("\n", " ")
+                where = f"row {group} {of_shown[1]}, column {heading}".replace("\n", " ")
                 differing.append(f"{title}: {where}: shown as {one}, its queries give {other}")
     return checked, differing
 
