@@ -9,7 +9,8 @@ from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
 from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
 from xling.storage import Storage
-from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
+from xling.train.attempts import CheckpointName
+from xling.train.checkpoint import CheckpointStore, object_from_bytes, tensors_from_bytes
 from xling.train.inputs import trained_languages
 from xling.train.metrics import stored_steps
 from xling.train.worker import describe

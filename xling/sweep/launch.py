@@ -20,7 +20,6 @@ from xling.sweep.cells import CellState
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
 from xling.sweep.live import Display
-from xling.sweep.prepare import prepare
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
@@ -134,6 +133,7 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.prepare import prepare
     from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
     from xling.sweep.results import write_tables
     from xling.sweep.runner import ray_cluster, run_here, run_jobs

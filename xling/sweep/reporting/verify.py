@@ -118,9 +118,13 @@ def _seed_means(shown: Sequence[ScoreRow], again: Sequence[ScoreRow]) -> Iterato
                     values = [value for row in own if (value := read(row)) is not None]
                     mean = mean_of(shown, size, ratio, read)
                     what = f"{size} at {ratio or 'the start'}: {stratum or 'all queries'}: {name}"
-                    yield compared(f"mean of {what}", mean and mean.value, float(np.mean(values)) if values else None)
+                    yield compared(
+                        f"mean of {what}",
+                        None if mean is None else mean.value,
+                        float(np.mean(values)) if values else None,
+                    )
                     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-                    yield compared(f"deviation of {what}", mean and mean.spread, spread)
+                    yield compared(f"deviation of {what}", None if mean is None else mean.spread, spread)
 
 
 Check = Callable[[Block], tuple[int, list[str]]]
