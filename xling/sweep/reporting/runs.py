@@ -10,7 +10,7 @@ from shlex import quote
 from typing import Any
 
 from xling.report.blocks import Block, Listing, Picture, Section, Table
-from xling.report.curves import Curve, as_grid, loss_plot, thinned
+from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
 from xling.storage import Storage
 from xling.sweep.jobs import Job

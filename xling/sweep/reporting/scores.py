@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from xling.report.bias import languages_at_ranks, own_share_by_rank
 from xling.report.blocks import Block, PairMaps, Picture, Section, Table
-from xling.report.curves import Curve, by_rank, mean_curves, own_share_plot
+from xling.report.multiples import Curve, by_rank, mean_curves, own_share_plot
 from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import Ratio, ScoreRow, chosen_on_dev
 from xling.report.sentence import summary

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xling.report.curves import Curve, as_grid, by_rank, loss_plot, mean_curves, own_share_plot, thinned
+from xling.report.multiples import Curve, as_grid, by_rank, loss_plot, mean_curves, own_share_plot, thinned
 from xling.report.rows import Ratio
 
 
