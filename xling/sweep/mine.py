@@ -145,7 +145,18 @@ def mine_sets(
             target = out / set_name if len(entries) > 1 else out
             with progress_bar(console, f"{name} on {training.name}", as_json) as tell:
                 about = _mine(
-                    root, folder, name, training, wanted, request, settings, target, workers, gpus, tell, trust_remote_code
+                    root,
+                    folder,
+                    name,
+                    trust_remote_code,
+                    training,
+                    wanted,
+                    request,
+                    settings,
+                    target,
+                    workers,
+                    gpus,
+                    tell,
                 )
             results.append({"out": str(target), **about})
             if not as_json:
@@ -183,6 +194,7 @@ def _mine(
     root: Storage,
     folder: Path,
     model: str,
+    trust_remote_code: bool,
     training: TrainingSet,
     pairs: list[LangPair],
     request: Request,
@@ -191,7 +203,6 @@ def _mine(
     workers: int,
     gpus: float,
     tell: Report,
-    trust_remote_code: bool,
 ) -> dict[str, Any]:
     """Mine for one set and write what is found; the manifest's entries."""
     loaded = load_folder(folder, trust_remote_code=trust_remote_code)
