@@ -76,8 +76,8 @@ def test_unseen_languages_have_a_table_and_a_sentence():
         cells.append(CellValues(one.row, more=more))
     section = groups(sweep(cells), [MO])
     headings, body = section.blocks[0].grid
-    assert headings == ["size", "alpha", "Mo. of languages trained on", "Mo. of others"]
-    assert body == [["small", "0", ".600", ".500"], ["small", "1", ".750", ".500"]]
+    assert headings == ["size", "alpha", "Mo. of languages trained on", "Mo. of others", "Mo., trained on less others"]
+    assert body == [["small", "0", ".600", ".500", "+.100"], ["small", "1", ".750", ".500", "+.250"]]
     assert "+.100 (small at alpha 0) to +.250 (small at alpha 1)" in section.says[0]
 
 

@@ -104,7 +104,8 @@ def _seeds_table(sweep: SweepValues) -> Table:
         [size, *(", ".join(str(cell.row.seed) for cell in sweep.at((size, ratio))) or "–" for ratio in sweep.ratios)]
         for size in dict.fromkeys(size for size, _ in sweep.points)
     ]
-    return Table("cells", "Seeds by size and mix", (["size", *(f"alpha {ratio}" for ratio in sweep.ratios)], body))
+    titles = [f"alpha {ratio}" + f"\n(mean {ratio.alpha:.2g})" * bool(ratio.schedule) for ratio in sweep.ratios]
+    return Table("cells", "Seeds by size and mix", (["size", *titles], body))
 
 
 def _published(sweep: SweepValues) -> Section | None:

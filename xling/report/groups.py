@@ -108,16 +108,18 @@ def _language_grid(sweep: SweepValues, measure: str) -> Grid | None:
     found = {name: means for name, means in found.items() if means}
     if not found:
         return None
+    gaps = _language_gaps(sweep, measure)
     body = [
         [size, alpha_text(ratio), *(_text(means.get((size, ratio))) for means in found.values())]
         for size, ratio in sweep.points
     ]
-    return ["size", "alpha", *(_LANGUAGES[name] for name in found)], body
+    for row, point in zip(body, sweep.points, strict=True):
+        row.append(signed(gaps[point], 3) if point in gaps else "–")
+    return ["size", "alpha", *(_LANGUAGES[name] for name in found), "Mo., trained on less others"], body
 
 
 def _languages_say(sweep: SweepValues, measure: str) -> str:
-    seen, unseen = (_means(sweep, f"{measure}/Mo_{name}") for name in ("seen", "unseen"))
-    gaps = {point: seen[point] - unseen[point] for point in seen if point in unseen}
+    gaps = _language_gaps(sweep, measure)
     if not gaps:
         return ""
     ends = [
@@ -125,9 +127,15 @@ def _languages_say(sweep: SweepValues, measure: str) -> str:
         for p in (min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__))
     ]
     return (
-        f"Within a language, those trained on are ahead of the others by {' to '.join(dict.fromkeys(ends))}; languages "
-        "differ in more than that."
+        f"Mo. of the languages trained on, less that of the others: {' to '.join(dict.fromkeys(ends))}. The languages "
+        "themselves differ too: what training on them brings is not told apart from that."
     )
+
+
+def _language_gaps(sweep: SweepValues, measure: str) -> dict[Point, float]:
+    """Of every point Mo. of the languages trained on, less that of the others."""
+    seen, unseen = (_means(sweep, f"{measure}/Mo_{name}") for name in ("seen", "unseen"))
+    return {point: seen[point] - unseen[point] for point in seen if point in unseen}
 
 
 def _means(sweep: SweepValues, name: str) -> dict[Point, float]:

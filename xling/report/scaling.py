@@ -93,17 +93,14 @@ def _doublings(sweep: SweepValues, large: str, small: str) -> float | None:
 
 def _costs_say(sweep: SweepValues, costs: Mapping[str, Mapping[Point, float]]) -> str:
     parts = []
-    examples = set(costs["examples"].values())
-    if examples and len(costs["examples"]) == len(sweep.points):
-        span = f"{min(examples):,.0f} to {max(examples):,.0f}"
-        parts.append(
-            f"Every cell was trained on {min(examples):,.0f} examples."
-            if len(examples) == 1
-            else f"Cells were trained on {span} examples: figures over size also differ in that."
-        )
-    for cost, what in (("flops", "FLOPs"), ("wall_seconds", "seconds in steps")):
-        if values := list(costs[cost].values()):
-            parts.append(f"The dearest point took {max(values) / min(values):.1f} times the {what} of the cheapest.")
+    for cost, name in _COSTS.items():
+        shown = [_cost(value, cost) for value in sorted(costs[cost].values())]
+        if not shown or cost == PARAMETERS:
+            continue
+        span = shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
+        parts.append(f"{name[0].upper()}{name[1:]} of a cell: {span}.")
+    if len(set(costs["examples"].values())) > 1:
+        parts.append("Where sizes were given other numbers of examples, figures over size differ in that too.")
     if unknown := [name for cost, name in _COSTS.items() if len(costs[cost]) < len(sweep.points)]:
         parts.append(f"Not known of all cells: {in_words(unknown)}.")
     return " ".join(parts)
