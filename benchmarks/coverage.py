@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from xling.report.anova import two_way
 from xling.report.cell_values import CellValues, Figure, SweepValues
-from xling.report.contrasts import tested
+from xling.report.contrasts import family_of
 from xling.report.estimates import Estimates
 from xling.report.interaction import between_sizes
 from xling.report.rows import ScoreRow
@@ -100,7 +100,7 @@ def simulate(means_SA: np.ndarray, kind: str, seeds: int, simulations: int, rng:
     for _ in range(simulations):
         sweep = sweep_of(means_SA[:, :, None] + errors(kind, seeds, rng))
         estimates = Estimates(sweep)
-        family = tested(estimates, FIGURE, between_sizes(sweep))
+        family = family_of(estimates, FIGURE, between_sizes(sweep))
         for one in family:
             true = sum(weight * truth[size, ratio.alpha] for (size, ratio), weight in one.contrast.combination.items())
             assert one.estimate is not None
@@ -158,7 +158,7 @@ def over_questions(simulations: int, rng: np.random.Generator) -> float:
                 table = per_query(values_QL, languages)
                 cells.append(cell(size, alpha, 0, values_QL.mean(), parameters=10 ** (s + 6), per_query=table))
         sweep = SweepValues(cells)
-        (one,) = tested(Estimates(sweep, resamples=1000), FIGURE, between_sizes(sweep))
+        (one,) = family_of(Estimates(sweep, resamples=1000), FIGURE, between_sizes(sweep))
         assert one.estimate is not None
         held.append(one.estimate.low <= 0.03 <= one.estimate.high)
     return float(np.mean(held))

@@ -10,7 +10,7 @@ from xling.config.dev_measure import DevMeasure
 from xling.report.analysis import analyse, in_short
 from xling.report.blocks import Picture, Table
 from xling.report.choice import choice
-from xling.report.contrasts import tested
+from xling.report.contrasts import family_of
 from xling.report.estimates import Estimates
 from xling.report.interaction import between_sizes, interaction
 from xling.report.pareto import front_of, pareto
@@ -67,7 +67,7 @@ def test_contrasts_are_of_the_largest_size_by_parameters_against_each_smaller():
 def test_a_contrast_is_the_difference_of_differences():
     means = {("small", 0.5): 0.50, ("small", 1.0): 0.45, ("large", 0.5): 0.70, ("large", 1.0): 0.55}
     of = sweep(grid_of(means))
-    (found,) = tested(Estimates(of), MO, between_sizes(of))
+    (found,) = family_of(Estimates(of), MO, between_sizes(of))
     assert found.estimate.value == pytest.approx((0.70 - 0.55) - (0.50 - 0.45))
 
 
@@ -275,7 +275,7 @@ def test_pictures_have_texts_numbers_and_a_marker_for_each_size():
     assert list(zip(x, y, strict=True)) == [(float(row[3]), float(row[4])) for row in rows]
 
 
-NUMBER = re.compile(r"(?<![\w.])[+-]?\d*\.\d+(?![\w.])")
+NUMBER = re.compile(r"(?<![\w.<])[<+-]?\d*\.\d+(?![\w.])")
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4])

@@ -84,8 +84,7 @@ def test_a_pair_that_is_asked_about_is_analysed_as_the_means_are(finished):
     sections = sections_of(root, study, pairs=["de-en"])
     (table,) = [block for block in sections["responses"].blocks if block.name == "response-de-en"]
     assert isinstance(table, Table)
-    cells = [job for job in study.cells if job.size == "tiny"]
-    wanted = [0.4 + study.scored.index(job) / 60 for job in cells]
+    wanted = [0.4 + study.scored.index(job) / 60 for job in study.cells]
     assert [row[2] for row in table.grid[1]] == [f"{value:.3f}"[1:] for value in wanted]
     with pytest.raises(ConfigError, match=r"'de-xx', must be two languages of .*\(de, en\)"):
         sections_of(root, study, pairs=["de-xx"])

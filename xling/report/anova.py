@@ -76,8 +76,8 @@ def _interaction(values: Mapping[Point, Mapping[int, float]]) -> Term | None:
 
 def _main_effects(values: Mapping[Point, Mapping[int, float]]) -> list[Term]:
     """Size against size x seed, alpha against alpha x seed, of the seeds that have every cell of a full grid."""
-    sizes, ratios = (list(dict.fromkeys(point[axis] for point in values)) for axis in (0, 1))
-    if len(values) < len(sizes) * len(ratios):
+    sizes, ratios = list(dict.fromkeys(size for size, _ in values)), list(dict.fromkeys(ratio for _, ratio in values))
+    if not values or len(values) < len(sizes) * len(ratios):
         return []
     whole = sorted(set.intersection(*(set(of) for of in values.values())))
     if len(whole) < 2:

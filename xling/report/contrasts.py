@@ -26,7 +26,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Compared:
     """A contrast with its estimate; None where the sweep does not have it."""
 
     contrast: Contrast
@@ -37,10 +37,10 @@ class Tested:
         return f"{self.contrast.sizes} at {self.contrast.ratios}"
 
 
-def tested(estimates: Estimates, figure: Figure, contrasts: Sequence[Contrast]) -> list[Tested]:
+def family_of(estimates: Estimates, figure: Figure, contrasts: Sequence[Contrast]) -> list[Compared]:
     """Each contrast with its estimate, p-values corrected for the number of them."""
     found = estimates.family(figure, [contrast.combination for contrast in contrasts])
-    return [Tested(contrast, estimate) for contrast, estimate in zip(contrasts, found, strict=True)]
+    return [Compared(contrast, estimate) for contrast, estimate in zip(contrasts, found, strict=True)]
 
 
 def ratio_pairs(sweep: SweepValues) -> list[tuple[Ratio, Ratio]]:
@@ -51,7 +51,7 @@ def ratio_pairs(sweep: SweepValues) -> list[tuple[Ratio, Ratio]]:
     return [(hybrid, end) for end in ends for hybrid in sweep.hybrids]
 
 
-def contrast_grid(family: Sequence[Tested], figure: Figure) -> Grid:
+def contrast_grid(family: Sequence[Compared], figure: Figure) -> Grid:
     """A row a contrast."""
     headings = ["sizes", "mixes", "difference", "95 % interval", "p", "p (Holm)", "decided", "interval over"]
     body = []
@@ -82,7 +82,7 @@ def verdict(estimate: Estimate) -> str:
     return "higher" if estimate.value > 0 else "lower"
 
 
-def family_says(family: Sequence[Tested], figure: Figure, higher: str, lower: str) -> str:
+def family_says(family: Sequence[Compared], figure: Figure, higher: str, lower: str) -> str:
     """``higher: mid - tiny at alpha 0.5 - alpha 1 (+.041); not decided: 5 of 6 (-.002 to +.010)``.
 
     Args:
@@ -98,7 +98,7 @@ def family_says(family: Sequence[Tested], figure: Figure, higher: str, lower: st
     return "; ".join(parts)
 
 
-def _members(members: Sequence[Tested], total: int, figure: Figure) -> str:
+def _members(members: Sequence[Compared], total: int, figure: Figure) -> str:
     values = [one.estimate.value for one in members if one.estimate is not None]
     if len(members) <= _NAMED:
         texts = [signed(value, figure.digits) for value in values]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xling.report.anova import Term, two_way
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, SweepValues
-from xling.report.contrasts import Contrast, Tested, contrast_grid, family_says, ratio_pairs, tested
+from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
 from xling.report.estimates import Estimate, Estimates, basis_says, pairs_of
 from xling.report.sentence import in_words
 from xling.report.significance import LEVEL, p_value
@@ -26,7 +26,7 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
         if any(terms for _, terms in tests):
             title = f"{figure.title}: two-way analysis of variance, seeds as blocks"
             blocks.append(Table(f"anova-{figure.slug}", title, _anova_grid(tests), _ANOVA_NOTE))
-        family = tested(estimates, figure, contrasts)
+        family = family_of(estimates, figure, contrasts)
         known += [one.estimate for one in family]
         if family:
             title = f"{figure.title}: what a mix brings at the larger size less at the smaller"
@@ -80,7 +80,7 @@ def _anova_grid(tests: Sequence[tuple[Sequence[str], Sequence[Term]]]) -> Grid:
     return [*(["sizes"] if several else []), "term", "sum of squares", "df", "df of error", "F", "p"], body
 
 
-def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]], family: Sequence[Tested]) -> str:
+def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]], family: Sequence[Compared]) -> str:
     parts = [
         _of_test(term, ladder if len(tests) > 1 else ())
         for ladder, terms in tests

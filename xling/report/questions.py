@@ -71,7 +71,7 @@ class QuestionValues:
             np.sum([weight * known[label].sums_CK for label, weight in one.items()], axis=0, dtype=np.float64)
             for one in sums
         ]
-        weights_MP = np.kron(np.eye(len(sums)), like.pairs_K)
+        weights_MP: Matrix = np.kron(np.eye(len(sums)), like.pairs_K).astype(np.float64)
         counts = np.tile(like.counts_CK, (1, len(sums)))
         _, low_F, high_F, p_F = over_questions(
             np.concatenate(values, axis=1), counts, weights_MP, self._resamples, self._seed
@@ -97,11 +97,10 @@ class QuestionValues:
         key = (cell.row.label, measure)
         if key not in self._paired:
             table = cell.per_query
-            there = table is not None and measure in table.column_names
-            if there and table[measure].null_count < len(table):
-                self._paired[key] = alone(table, measure, cell.row.label)
-            else:
+            if table is None or measure not in table.column_names or table[measure].null_count == len(table):
                 self._paired[key] = None
+            else:
+                self._paired[key] = alone(table, measure, cell.row.label)
         return self._paired[key]
 
 

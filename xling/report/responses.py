@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xling.report.blocks import Block, Picture, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
-from xling.report.contrasts import Contrast, Tested, contrast_grid, family_says, ratio_pairs, tested
+from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
 from xling.report.curves import Estimated, response_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
 from xling.report.rows import START, in_order
@@ -26,7 +26,7 @@ def responses(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure
         blocks.append(
             Table(f"response-{figure.slug}", f"{figure.title} by size and alpha", _grid(sweep, figure, of), note)
         )
-        family = tested(estimates, figure, within_sizes(sweep))
+        family = family_of(estimates, figure, within_sizes(sweep))
         if family:
             blocks.append(
                 Table(
@@ -100,7 +100,7 @@ def _ends(sweep: SweepValues, figure: Figure, found: Estimated) -> str:
     return f"{figure.title}: {'; '.join(parts)}." if parts else ""
 
 
-def _says(family: Sequence[Tested], figure: Figure) -> str:
+def _says(family: Sequence[Compared], figure: Figure) -> str:
     """One sentence for each end that the hybrids are held against."""
     ends = in_order(one.contrast.ratios.rpartition(" - ")[2] for one in family)
     sentences = []

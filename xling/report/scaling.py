@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from xling.report.blocks import Block, Picture, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
-from xling.report.contrasts import Contrast, Tested, family_says, tested, verdict
+from xling.report.contrasts import Compared, Contrast, family_of, family_says, verdict
 from xling.report.curves import Estimated, mean_cost, scaling_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
 from xling.report.responses import curve
@@ -44,7 +44,7 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
     blocks.append(Table("cost", "Figures and costs (means over seeds)", _cost_grid(sweep, curves, costs), COUNTED))
     says, gains, known = [_costs_say(sweep, costs)], _gains(sweep), []
     for figure in figures:
-        family = tested(estimates, figure, gains)
+        family = family_of(estimates, figure, gains)
         known += [one.estimate for one in family]
         if family:
             title = f"{figure.title}: the largest size less the smallest, at each alpha"
@@ -69,7 +69,7 @@ def _gains(sweep: SweepValues) -> list[Contrast]:
     ]
 
 
-def _gain_grid(sweep: SweepValues, family: Sequence[Tested], figure: Figure) -> Grid:
+def _gain_grid(sweep: SweepValues, family: Sequence[Compared], figure: Figure) -> Grid:
     body = []
     for one in family:
         (large, ratio), (small, _) = one.contrast.combination

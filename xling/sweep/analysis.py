@@ -169,5 +169,5 @@ def _non_embedding(cell: Storage, about: Mapping[str, Any]) -> int | None:
         return None
     if config.get("model_type") not in _BERTS or about.get("parameters") is None:
         return None
-    rows = config["vocab_size"] + config["max_position_embeddings"] + config["type_vocab_size"]
+    rows = int(config["vocab_size"] + config["max_position_embeddings"] + config["type_vocab_size"])
     return int(about["parameters"]) - rows * int(config["hidden_size"])
