@@ -99,7 +99,8 @@ def test_one_seed_has_no_test_and_speaks_of_questions_alone():
     section = interaction(of, Estimates(of, resamples=200), [MO])
     assert not any(block.name.startswith("anova") for block in section.blocks)
     assert not any("F(" in says for says in section.says)
-    assert "over questions, for these trained models" in section.says[-1]
+    assert "over questions, for these trained models" in section.says[1]
+    assert "No F test of the interaction" in section.says[2]
     assert column(table_of(section, "interaction-mo").grid, "interval over") == ["questions (1 seed)"]
 
 
@@ -316,5 +317,6 @@ def test_a_terminal_gets_the_run_the_interaction_and_the_choice():
     sections = analyse(sweep(full()), "geo")
     lines = in_short(sections)
     assert lines[0].startswith("27 cells: 3 sizes, 3 mixes, 3 seeds each.")
-    assert sum(line.startswith(("Mo.:", "Cr.:", "Mul.:", "rank distance:")) for line in lines) == 4
+    assert sum(line.startswith(("Mo.:", "Cr.:", "Mul.:", "Rank distance:")) for line in lines) == 4
     assert any("has the best dev" in line for line in lines)
+    assert len(set(lines)) == len(lines)

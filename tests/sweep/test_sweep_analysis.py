@@ -61,7 +61,7 @@ def sections_of(root, study, **more):
 def test_with_one_seed_intervals_are_over_the_questions_on_storage(finished):
     study, root = finished
     sections = sections_of(root, study)
-    assert "over questions, for these trained models" in sections["interaction"].says[-1]
+    assert "over questions, for these trained models" in sections["interaction"].says[1]
     (table,) = [block for block in sections["interaction"].blocks if block.name == "interaction-mo"]
     assert {row[-1] for row in table.grid[1]} == {"questions (1 seed)"}
     assert not any(row[3] == "–" for row in table.grid[1])
@@ -76,7 +76,7 @@ def test_with_three_seeds_no_values_by_query_are_read(tmp_path):
     values = sweep_values(root, "small", study, rows, "parallel-jsonl")
     assert all(cell.per_query is None for cell in values.cells)
     assert len(values.cells) == 18
-    assert "t-intervals over 3 seeds" in sections_of(root, study)["interaction"].says[-1]
+    assert "t-intervals over 3 seeds" in sections_of(root, study)["interaction"].says[1]
 
 
 def test_a_pair_that_is_asked_about_is_analysed_as_the_means_are(finished):

@@ -44,9 +44,10 @@ def analyse(
 
 
 def in_short(sections: Sequence[Section]) -> list[str]:
-    """The sentences that a terminal shows: what was run, the interaction by figure, the mix chosen at each size."""
+    """What stands first: what was run, the interaction figure by figure, the mix chosen at each size."""
     by_name = {section.name: section.says for section in sections}
-    return [line for name in ("cells", "interaction", "best-on-dev") for line in by_name.get(name, ())]
+    lines = [line for name in ("cells", "interaction", "best-on-dev") for line in by_name.get(name, ())]
+    return list(dict.fromkeys(lines))
 
 
 def _cells(sweep: SweepValues, figures: Sequence[Figure]) -> Section:

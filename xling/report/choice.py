@@ -30,7 +30,7 @@ def choice(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) 
         for rivals in [_rivals(estimates, dev, best)]
     ]
     on_test = {figure: estimates.of(figure, [{best: 1.0} for best, _ in chosen]) for figure in figures}
-    says = [_says(sweep, best, rivals) for best, rivals in chosen]
+    says = [_says(best, rivals) for best, rivals in chosen]
     says.append(basis_says([estimate for found in on_test.values() for estimate in found]))
     note = (
         "Chosen by dev alone, then looked up on test. Not told apart: mixes whose difference in dev from the best is "
@@ -69,17 +69,28 @@ def _open(rivals: _Rivals) -> list[Point]:
     return [point for point, estimate in rivals if estimate is None or not estimate.decided]
 
 
-def _says(sweep: SweepValues, best: Point, rivals: _Rivals) -> str:
+def _unknown(rivals: _Rivals) -> bool:
+    """Whether too few seeds were run to tell anything apart."""
+    return all(estimate is None or estimate.basis is Basis.NONE for _, estimate in rivals)
+
+
+def _open_text(rivals: _Rivals) -> str:
+    if rivals and _unknown(rivals):
+        return "not known"
+    return ", ".join(alpha_text(ratio) for _, ratio in _open(rivals)) or "–"
+
+
+def _says(best: Point, rivals: _Rivals) -> str:
     size, ratio = best
     if not rivals:
         return f"At {size} only alpha {ratio} was measured on dev: there was nothing to choose from."
     text = f"At {size} alpha {ratio} has the best dev"
-    if all(estimate is None or estimate.basis is Basis.NONE for _, estimate in rivals):
+    if _unknown(rivals):
         return f"{text}; with so few seeds it is not known how sure that choice is."
     undecided = _open(rivals)
     if not undecided:
         return f"{text}, and dev tells it from every other mix there."
-    named = in_words([f"alpha {alpha_text(ratio)}" for _, ratio in undecided])
+    named = in_words([f"alpha {ratio}" for _, ratio in undecided])
     return f"{text}; dev does not decide between it and {named}."
 
 
@@ -94,7 +105,7 @@ def _grid(
     body = []
     for number_of, (best, rivals) in enumerate(chosen):
         value = fmean(sweep.seeds(dev, best).values())
-        row = [best[0], alpha_text(best[1]), number(value, _DIGITS), ", ".join(str(r) for _, r in _open(rivals)) or "–"]
+        row = [best[0], alpha_text(best[1]), number(value, _DIGITS), _open_text(rivals)]
         for figure, found in on_test.items():
             estimate = found[number_of]
             row += (

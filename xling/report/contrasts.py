@@ -18,10 +18,14 @@ _NAMED = 3  # so many are named in a sentence, more are counted
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A difference that is tested: what of (``mid - tiny``), between which mixes (``alpha 0.5 - alpha 1``)."""
+    """A difference that is tested: of which sizes (``mid - tiny``), between which mixes (``alpha 0.5 - alpha 1``).
+
+    ``where`` is how a sentence names it, among others of its family.
+    """
 
     sizes: str
     ratios: str
+    where: str
     combination: Combination
 
 
@@ -31,10 +35,6 @@ class Compared:
 
     contrast: Contrast
     estimate: Estimate | None
-
-    @property
-    def where(self) -> str:
-        return f"{self.contrast.sizes} at {self.contrast.ratios}"
 
 
 def family_of(estimates: Estimates, figure: Figure, contrasts: Sequence[Contrast]) -> list[Compared]:
@@ -83,7 +83,7 @@ def verdict(estimate: Estimate) -> str:
 
 
 def family_says(family: Sequence[Compared], figure: Figure, higher: str, lower: str) -> str:
-    """``higher: mid - tiny at alpha 0.5 - alpha 1 (+.041); not decided: 5 of 6 (-.002 to +.010)``.
+    """``higher: mid - tiny at alpha 0.5 against 1 (+.041); not decided: 5 of 6 (-.002 to +.010)``.
 
     Args:
         higher: how a difference above 0 is called; ``lower``, one below.
@@ -102,6 +102,6 @@ def _members(members: Sequence[Compared], total: int, figure: Figure) -> str:
     values = [one.estimate.value for one in members if one.estimate is not None]
     if len(members) <= _NAMED:
         texts = [signed(value, figure.digits) for value in values]
-        return in_words([f"{one.where} ({text})" for one, text in zip(members, texts, strict=True)])
+        return in_words([f"{one.contrast.where} ({text})" for one, text in zip(members, texts, strict=True)])
     count = f"all {total}" if len(members) == total else f"{len(members)} of {total}"
     return f"{count} ({signed(min(values), figure.digits)} to {signed(max(values), figure.digits)})"

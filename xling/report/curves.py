@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from xling.report.cell_values import CellValues, Figure, Point, SweepValues
 from xling.report.estimates import Estimate
@@ -33,7 +34,7 @@ def style_of(number: int) -> dict[str, Any]:
 
 
 def response_plot(sweep: SweepValues, found: Sequence[tuple[Figure, Estimated]], title: str) -> Drawing:
-    """A panel a figure: alpha across, a line a size with its interval as a band, the start dotted.
+    """A panel a figure: alpha across, a line a size with its interval as a band.
 
     A schedule stands at its mean with its name and a bar, beside the line.
     """
@@ -42,13 +43,10 @@ def response_plot(sweep: SweepValues, found: Sequence[tuple[Figure, Estimated]],
     for axes, (figure, estimates) in zip(panels, found, strict=True):
         for number, size in enumerate(sizes):
             _response(axes, sweep, estimates, size, style_of(number))
-            start = sweep.start(figure, size)
-            if start is not None:
-                axes.axhline(start, color=style_of(number)["color"], linestyle=":", linewidth=1)
         axes.set(title=figure.title, xlabel="alpha (share of monolingual batches)")
         axes.grid(alpha=0.3)
     if panels:
-        panels[0].legend(title="size (dotted: start)", fontsize=8)
+        panels[0].legend(title="size", fontsize=8)
     return drawing
 
 
@@ -98,7 +96,7 @@ def front_plot(
 def scaling_plot(
     sweep: SweepValues, figure: Figure, found: Estimated, costs: Sequence[tuple[str, Mapping[Point, float]]]
 ) -> Drawing:
-    """A panel a cost, its axis logarithmic: a line an alpha over the sizes, with intervals as bars."""
+    """A panel a cost, its axis logarithmic: a line an alpha over the sizes, a marker each, with intervals as bars."""
     drawing, panels = _panels(len(costs), figure.title)
     sizes = in_order(size for size, _ in sweep.points)
     ratios = [ratio for ratio in sweep.ratios if any(point[1] == ratio for point in found)]
@@ -110,7 +108,12 @@ def scaling_plot(
                 estimate, marker = found[point], MARKERS[sizes.index(point[0]) % len(MARKERS)]
                 axes.plot([x], [estimate.value], marker=marker, color=colour, markersize=6)
                 axes.vlines(x, estimate.low, estimate.high, color=colour, linewidth=1)
+                if axes is panels[0] and ratio == ratios[0]:
+                    axes.annotate(point[0], (x, estimate.value), fontsize=7, xytext=(4, 5), textcoords="offset points")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=name, ylabel=figure.title)
         axes.grid(alpha=0.3)
     if panels:

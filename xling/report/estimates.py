@@ -162,7 +162,7 @@ def basis_says(estimates: Sequence[Estimate | None]) -> str:
             "what other seeds would give is not known, and nothing is claimed of it."
         )
     if any(estimate.basis is Basis.NONE for estimate in known):
-        parts.append("Where no interval stands there are neither seeds enough nor values by question.")
+        parts.append("Where no interval stands there are neither seeds enough nor values by question of all its cells.")
     return " ".join(parts)
 
 

@@ -11,7 +11,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
 from xling.report.composition import by_trained_pairs
-from xling.report.estimates import Estimate, basis_says, from_seeds
+from xling.report.estimates import FEWEST_SEEDS, Estimate, basis_says, from_seeds
 from xling.report.significance import signed
 from xling.report.tables import Grid, alpha_text, by_script, number
 
@@ -100,7 +100,9 @@ def _gap_says(gaps: dict[Point, Estimate]) -> str:
     if known:
         apart = sum(estimate.decided for estimate in known)
         text += f" At {apart} of {len(known)} points the 95 % interval leaves out 0 (each by itself)."
-    return f"{text} {basis_says(list(gaps.values()))}".strip()
+    if len(known) < len(gaps):
+        return f"{text} An interval of this difference takes {FEWEST_SEEDS} seeds."
+    return f"{text} {basis_says(known)}"
 
 
 def _language_grid(sweep: SweepValues, measure: str) -> Grid | None:

@@ -10,7 +10,7 @@ from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, SweepValues
 from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
 from xling.report.estimates import Estimate, Estimates, basis_says, pairs_of
-from xling.report.sentence import in_words
+from xling.report.sentence import capitalised, in_words
 from xling.report.significance import LEVEL, p_value
 from xling.report.tables import Grid, number
 
@@ -33,9 +33,10 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
             note = f"p-values are corrected (Holm) for these {len(family)} contrasts; intervals are not."
             blocks.append(Table(f"interaction-{figure.slug}", title, contrast_grid(family, figure), note))
             says.append(_says(figure, tests, family))
-    says.insert(0, _what(sweep, contrasts) if contrasts else _why_not(sweep))
-    says.append(basis_says(known))
-    return Section("interaction", "Does it depend on the size?", tuple(filter(None, says)), tuple(blocks))
+    lead = [_what(sweep, contrasts) if contrasts else _why_not(sweep), basis_says(known)]
+    if contrasts and not any(block.name.startswith("anova") for block in blocks):
+        lead.append("No F test of the interaction: it takes two seeds that cells of two sizes and two mixes share.")
+    return Section("interaction", "Does it depend on the size?", tuple(filter(None, [*lead, *says])), tuple(blocks))
 
 
 _ANOVA_NOTE = (
@@ -53,7 +54,8 @@ def between_sizes(sweep: SweepValues) -> list[Contrast]:
             for a, b in ratio_pairs(sweep):
                 weights = {(large, a): 1.0, (large, b): -1.0, (small, a): -1.0, (small, b): 1.0}
                 if set(weights) <= there:
-                    found.append(Contrast(f"{large} - {small}", f"alpha {a} - alpha {b}", weights))
+                    where = f"{large} - {small} at alpha {a} against {b}"
+                    found.append(Contrast(f"{large} - {small}", f"alpha {a} - alpha {b}", where, weights))
     return found
 
 
@@ -87,10 +89,10 @@ def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]],
         for term in terms
         if term.name == "size x alpha"
     ]
-    parts.append(f"Contrasts, {family_says(family, figure, 'above 0', 'below 0')}.")
+    parts.append(f"Contrasts {family_says(family, figure, 'above 0', 'below 0')}.")
     if not any(one.estimate is not None and one.estimate.decided for one in family):
         parts.append("So the data do not decide whether what a mix brings depends on the size.")
-    return f"{figure.title}: {' '.join(parts)}"
+    return f"{capitalised(figure.title)}: {' '.join(parts)}"
 
 
 def _of_test(term: Term, ladder: Sequence[str]) -> str:

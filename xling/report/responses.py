@@ -10,7 +10,7 @@ from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of,
 from xling.report.curves import Estimated, response_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
 from xling.report.rows import START, in_order
-from xling.report.sentence import in_words
+from xling.report.sentence import capitalised, in_words
 from xling.report.tables import Grid, alpha_text, number
 
 
@@ -54,7 +54,7 @@ def within_sizes(sweep: SweepValues) -> list[Contrast]:
     """The pairs of mixes that are compared, at every size that has both."""
     there = set(sweep.points)
     return [
-        Contrast(size, f"alpha {a} - alpha {b}", difference((size, a), (size, b)))
+        Contrast(size, f"alpha {a} - alpha {b}", f"{size} at alpha {a}", difference((size, a), (size, b)))
         for size in in_order(size for size, _ in sweep.points)
         for a, b in ratio_pairs(sweep)
         if {(size, a), (size, b)} <= there
@@ -106,5 +106,5 @@ def _says(family: Sequence[Compared], figure: Figure) -> str:
     sentences = []
     for end in ends:
         part = [one for one in family if one.contrast.ratios.endswith(f" - {end}")]
-        sentences.append(f"{figure.title} against {end}: {family_says(part, figure, 'higher', 'lower')}.")
+        sentences.append(f"{capitalised(figure.title)} against {end}: {family_says(part, figure, 'higher', 'lower')}.")
     return " ".join(sentences)

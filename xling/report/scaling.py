@@ -11,7 +11,7 @@ from xling.report.contrasts import Compared, Contrast, family_of, family_says, v
 from xling.report.curves import Estimated, mean_cost, scaling_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
 from xling.report.responses import curve
-from xling.report.sentence import in_words
+from xling.report.sentence import capitalised, in_words
 from xling.report.significance import signed
 from xling.report.tables import Grid, alpha_text, number
 
@@ -51,7 +51,7 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
             note = f"p-values are corrected (Holm) for these {len(family)} differences."
             blocks.append(Table(f"gain-{figure.slug}", title, _gain_grid(sweep, family, figure), note))
             verdicts = family_says(family, figure, "higher", "lower")
-            says.append(f"{figure.title} from the smallest to the largest size: {verdicts}.")
+            says.append(f"{capitalised(figure.title)} from the smallest to the largest size: {verdicts}.")
     if not gains:
         says.append("No two sizes share a mix: nothing can be said of what size brings.")
     says.append(basis_says(known))
@@ -61,7 +61,12 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
 def _gains(sweep: SweepValues) -> list[Contrast]:
     there = set(sweep.points)
     return [
-        Contrast(f"{ladder[-1]} - {ladder[0]}", f"alpha {ratio}", difference((ladder[-1], ratio), (ladder[0], ratio)))
+        Contrast(
+            f"{ladder[-1]} - {ladder[0]}",
+            f"alpha {ratio}",
+            f"{ladder[-1]} - {ladder[0]} at alpha {ratio}",
+            difference((ladder[-1], ratio), (ladder[0], ratio)),
+        )
         for ladder in sweep.ladders
         if len(ladder) > 1
         for ratio in sweep.ratios

@@ -73,7 +73,7 @@ def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[
     if all(clause.endswith(_EVERYWHERE) for clause in clauses):
         text = f"{_EVERYWHERE.strip()}: " + "; ".join(clause.removesuffix(_EVERYWHERE) for clause in clauses)
     if stratum is None:
-        return f"{text[0].upper()}{text[1:]}."
+        return f"{capitalised(text)}."
     key, _, value = stratum.partition("=")
     return f"On {value} {key}, {text}."
 
@@ -169,6 +169,11 @@ def _caution(rows: Sequence[ScoreRow]) -> str:
             f"up to {CLOSE_MAP:g} in mAP, or {CLOSE_RANKS:.0%} in rank distance, is called a tie."
         )
     return f"Means of {seeds} seeds; what lies within one standard deviation is called a tie."
+
+
+def capitalised(text: str) -> str:
+    """With a capital in front, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def in_words(parts: Sequence[str]) -> str:
