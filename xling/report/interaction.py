@@ -108,7 +108,7 @@ def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
     """What the contrasts are, and what is not among them."""
     text = (
         "A contrast is how far one mix is above another at the larger size, less how far at the smaller: "
-        "above 0 where it gains with size."
+        "above 0 where it gains with size (in rank distance, where less is better, below 0)."
     )
     if not sweep.hybrids:
         text += " No hybrid was run: the ends are held against each other."

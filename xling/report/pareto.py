@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from xling.report.blocks import Picture, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues, point_text
 from xling.report.curves import front_plot
-from xling.report.estimates import Estimates, difference
+from xling.report.estimates import Estimates, basis_says, difference
 from xling.report.responses import curve
 from xling.report.sentence import in_words
 from xling.report.tables import Grid, alpha_text, number
@@ -35,6 +35,7 @@ def pareto(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) 
         )
     if sweep.ladders and any(len(ladder) > 1 for ladder in sweep.ladders):
         says.append("A larger size costs more: the front is of quality alone.")
+    says.append(basis_says([*of_mono.values(), *of_cross.values()]))
     grid = _grid(sweep, (mono, cross), places, front, beaten)
     note = (
         "Surely beaten by: a point of the front whose lead has a 95 % interval above 0 in both figures, each interval "
