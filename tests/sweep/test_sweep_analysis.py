@@ -12,7 +12,7 @@ from xling.config.presets import find
 from xling.errors import ConfigError
 from xling.report.blocks import Table
 from xling.storage import Storage
-from xling.sweep.analysis import analyse_sweep, sweep_values, training_costs
+from xling.sweep.analysis import all_costs, analyse_sweep, sweep_values, training_costs
 from xling.sweep.cells import Outcome
 from xling.sweep.jobs import build_study
 from xling.sweep.results import collect
@@ -73,7 +73,8 @@ def test_with_three_seeds_no_values_by_query_are_read(tmp_path):
     study, root = build_study(loaded.cells), Storage(loaded.config.storage)
     done(root, study)
     rows = collect(root, "small", study.scored)
-    values = sweep_values(root, "small", study, rows, "parallel-jsonl")
+    costs = all_costs(root, "small", study, rows)
+    values = sweep_values(root, "small", study, rows, "parallel-jsonl", costs)
     assert all(cell.per_query is None for cell in values.cells)
     assert len(values.cells) == 18
     assert "t-intervals over 3 seeds" in sections_of(root, study)["interaction"].says[1]

@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import combinations
 
 import numpy as np
 
@@ -169,7 +168,3 @@ def basis_says(estimates: Sequence[Estimate | None]) -> str:
 def pairs_of(ladder: Sequence[str]) -> list[tuple[str, str]]:
     """(larger, smaller): the largest size with each smaller one, the smallest first."""
     return [(ladder[-1], smaller) for smaller in ladder[:-1]]
-
-
-def all_pairs(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    return list(combinations(points, 2))

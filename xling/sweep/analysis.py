@@ -27,6 +27,8 @@ from xling.sweep.results import collect_stopped
 from xling.train.inputs import about_model
 from xling.train.metrics import stored_steps
 
+Costs = dict[str, Any]  # the fields of CellValues that cost, by name
+
 _KEY = ("query", "query_language", "passage_language", "n_rel")
 _BERTS = ("bert", "roberta", "xlm-roberta")  # whose embedding tables are as config.json says
 
@@ -51,8 +53,9 @@ def analyse_sweep(
         ConfigError: a pair is not one of a data set's.
     """
     ended = collect_stopped(root, sweep, study.cells) if stopped is None else stopped
+    costs = all_costs(root, sweep, study, rows)
     return {
-        dataset: analyse(sweep_values(root, sweep, study, rows, dataset, ended, pairs), dataset, pairs=pairs)
+        dataset: analyse(sweep_values(root, sweep, study, rows, dataset, costs, ended, pairs), dataset, pairs=pairs)
         for dataset in in_order(row.dataset for row in rows)
     }
 
@@ -63,12 +66,13 @@ def sweep_values(
     study: Study,
     rows: Sequence[ScoreRow],
     dataset: str,
+    costs: Mapping[str, Costs],
     stopped: Sequence[StoppedRow] = (),
     pairs: Sequence[str] = (),
 ) -> SweepValues:
     """One data set's cells with their costs; with values by query where there are too few seeds to do without."""
     of_set = [row for row in rows if row.dataset == dataset]
-    reader = _Reader(root, sweep, study, figures_of(of_set, pairs), tuple(pairs))
+    reader = _Reader(root, sweep, study, costs, figures_of(of_set, pairs), tuple(pairs))
     few = _with_few_seeds(of_set)
     with ThreadPoolExecutor(16) as pool:  # an object store is far
         cells = list(pool.map(lambda row: reader.cell(row, by_query=row.label in few), of_set))
@@ -92,6 +96,7 @@ class _Reader:
     root: Storage
     sweep: str
     study: Study
+    costs: Mapping[str, Costs]
     figures: Sequence[Figure]
     pairs: tuple[str, ...]
 
@@ -101,13 +106,12 @@ class _Reader:
         job = next(job for job in self.study.cells if job.label == row.label)
         folder = self.root.child(job.folder(self.sweep))
         evaluation = next(evaluation for evaluation in job.evaluations if evaluation.dataset == row.dataset)
-        costs = training_costs(folder, job.config.train.batch_size)
         return CellValues(
             row,
             per_query=self._per_query(folder, evaluation) if by_query else None,
             variant=job.variant,
             more=self._more(folder, job, evaluation),
-            **costs,
+            **self.costs[row.label],
         )
 
     def _more(self, folder: Storage, job: Job, evaluation: Evaluation) -> dict[str, float]:
@@ -139,15 +143,29 @@ def _of_pair(result: EvaluationResult, measure: str, pair: str) -> float:
         ) from None
 
 
-def training_costs(cell: Storage, batch_size: int) -> dict[str, Any]:
+def all_costs(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]) -> dict[str, Costs]:
+    """What training took, by the labels of the trained cells that have rows."""
+    labels = {row.label for row in rows if row.alpha is not None}
+    jobs = [job for job in study.cells if job.label in labels]
+
+    def of(job: Job) -> Costs:
+        return training_costs(root.child(job.folder(sweep)), job.config.train.batch_size)
+
+    with ThreadPoolExecutor(16) as pool:
+        return dict(zip((job.label for job in jobs), pool.map(of, jobs), strict=True))
+
+
+def training_costs(cell: Storage, batch_size: int) -> Costs:
     """What a trained cell has and took: the costs of ``CellValues``, by name.
 
     Tokens and seconds are summed over the steps on storage; not known where some are missing.
     """
     about = about_model(cell)
     steps, made = stored_steps(cell), about["step"]
-    inner = about.get("parameters_non_embedding", _non_embedding(cell, about))  # cells of old lack it
-    costs: dict[str, Any] = {
+    inner = about.get("parameters_non_embedding")
+    if inner is None:  # trained before models told
+        inner = _non_embedding(cell, about)
+    costs: Costs = {
         "parameters": about.get("parameters"),
         "parameters_non_embedding": inner,
         "examples": made * batch_size,
