@@ -9,13 +9,14 @@ from swept_cells import CR, MO, at, cell, grid_of, per_query, sweep
 from xling.config.dev_measure import DevMeasure
 from xling.report.analysis import analyse, in_short
 from xling.report.blocks import Picture, Table
+from xling.report.cell_values import CellValues
 from xling.report.choice import choice
 from xling.report.contrasts import family_of
 from xling.report.estimates import Estimates
 from xling.report.interaction import between_sizes, interaction
 from xling.report.pareto import front_of, pareto
 from xling.report.responses import responses, within_sizes
-from xling.report.rows import StoppedRow
+from xling.report.rows import ScoreRow, StoppedRow
 from xling.report.scaling import scaling
 
 FOUR = ("Mo", "Cr", "Mul", "rank_distance")
@@ -320,3 +321,15 @@ def test_a_terminal_gets_the_run_the_interaction_and_the_choice():
     assert sum(line.startswith(("Mo.:", "Cr.:", "Mul.:", "Rank distance:")) for line in lines) == 4
     assert any("has the best dev" in line for line in lines)
     assert len(set(lines)) == len(lines)
+
+
+def test_a_set_without_map_is_analysed_by_what_it_is_published_with():
+    cells = [
+        CellValues(
+            ScoreRow(f"s/a{a}/s{n}", "s", a, n, "xor", {"R@2kt/Cr": a / 2 + n / 50}, published=("R@2kt", "R@5kt"))
+        )
+        for a in (0.0, 0.5)
+        for n in range(3)
+    ]
+    responses_of = section_of(analyse(sweep(cells), "xor"), "responses")
+    assert column(table_of(responses_of, "response-cr").grid, "Cr.") == [".020", ".270"]
