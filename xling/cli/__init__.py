@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining
+from xling.cli import measured, mining, use
 from xling.cli.data_sets import data
 from xling.cli.options import Json, StorageOption
 from xling.cli.options import console as _console
@@ -35,6 +35,8 @@ app.add_typer(track, name="track")
 app.command()(measured.score)
 app.command()(measured.compare)
 app.command()(mining.mine)
+app.command()(use.export)
+app.command()(use.search)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
