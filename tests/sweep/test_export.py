@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
@@ -28,21 +29,12 @@ from xling.sweep.cells import Outcome
 from xling.sweep.export import card_facts
 from xling.sweep.launch import remember
 from xling.sweep.prepare import prepare
-from xling.sweep.record import CellRecord
-from xling.sweep.settings import TrialSettings
 from xling.sweep.sources import ModelSource
 from xling.sweep.workers import worker_spec
-from xling.track.store import connect, default_store
 from xling.train.inputs import trained_languages
 from xling.train.worker import run
 
-TEXTS = (
-    "de question A 1?",
-    "en passage B 2.",
-    "Welche Währung gilt in Kenia?",
-    "今天土耳其使用什么货币？",
-    "ما هي العملة؟",
-)
+TEXTS = ("de question A 1?", "en passage B 2.", "de passage C 0.", "en question J 2?", "A B C", "这是")
 LONG = "de question of more words than sixteen or even twenty four tokens can hold, A 1 B 2 C 3 D 4 E 5 F 6?"
 
 
@@ -100,6 +92,8 @@ def test_sentence_transformers_and_transformers_load_what_is_exported(cell, expo
     _, _, root, job = cell
     ours = load_folder(Path(root.locate(job.folder("small"))) / "model")
     theirs = SentenceTransformer(str(exported), device="cpu")
+    assert max(map(len, token_ids(ours.tokenizer, TEXTS, 100, "ask: "))) <= 16, "a query is cut: the limits differ"
+    assert len(ours.tokenizer(LONG)["input_ids"]) > 24
     queries, passages = theirs.encode_query(list(TEXTS)), theirs.encode_document([*TEXTS, LONG])
     np.testing.assert_allclose(queries, embed(ours, TEXTS, 16, "ask: "), rtol=0, atol=1e-6)
     np.testing.assert_allclose(passages, embed(ours, [*TEXTS, LONG], 24, ""), rtol=0, atol=1e-6)
@@ -123,10 +117,38 @@ def test_the_round_trip_gives_the_cells_measures(cell, exported):
     assert trained_languages(Storage(str(exported))) == kept.trained_languages == ("de", "en")
 
 
+def test_what_sentence_transformers_makes_of_it_scores_the_same(cell, exported, tmp_path):
+    """Its own folder knows one limit, which no text of the set reaches, and the prefixes as prompts."""
+    _, study, root, job = cell
+    (evaluation,) = job.evaluations
+    kept = EvaluationResult.load(cell_folder(root, job).storage.child(f"eval/{evaluation.id}"))
+    SentenceTransformer(str(exported), device="cpu").save(str(tmp_path / "theirs"))
+    assert not (tmp_path / "theirs" / "xling.json").exists()
+    again = scored(root, load_folder(tmp_path / "theirs"), study.retrievals[evaluation.fingerprint])
+    assert dict(again.headline) == pytest.approx(dict(kept.headline), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_xling_evaluate_gives_the_exported_folder_the_cells_measures(cell, exported, tmp_path):
+    _, _, root, job = cell
+    (evaluation,) = job.evaluations
+    kept = EvaluationResult.load(cell_folder(root, job).storage.child(f"eval/{evaluation.id}"))
+    data = f"parallel-jsonl={job.config.data.evaluate[0].path}"
+    command = Command("evaluate", str(exported), "--dataset", data, "--json", folder=tmp_path)
+    out, _ = command.process.communicate(timeout=240)
+    assert command.process.returncode == 0, out
+    (told,) = json.loads(out[out.index("{") :])["results"]
+    assert told["model"] == "winner"
+    assert told["headline"] == dict(kept.headline)
+    assert told["pairs"] == kept.to_json()["pairs"]
+    assert told["trained_languages"] == ["de", "en"]
+
+
 def test_nothing_but_safetensors_json_and_text_is_written(exported):
     names = {file.relative_to(exported).as_posix() for file in exported.rglob("*") if file.is_file()}
     assert {Path(name).suffix for name in names} == {".safetensors", ".json", ".md"}
     assert {"model.safetensors", "modules.json", "tokenizer.json", "xling.json", "README.md"} <= names
+    assert len({file.stat().st_mode for file in exported.rglob("*") if file.is_file()}) == 1, "who may read one may all"
     assert sorted(exported.parent.iterdir()) == [exported], "no other folder is left"
 
 
@@ -252,39 +274,3 @@ def test_an_export_that_breaks_off_leaves_what_was_there(cell, xling, exported, 
             xling("export", f"small/{job.label}", f"out/{target}", "--storage", root.url, "--force")
     assert (exported / "README.md").read_text() == before
     assert [path.name for path in exported.parent.iterdir()] == ["winner"]
-
-
-@pytest.mark.parametrize(("which", "is_logged"), [("small", True), ("none", False)])
-def test_mlflow_loads_the_cells_model_and_gives_its_embeddings(cell, tmp_path, monkeypatch, which, is_logged):
-    import mlflow
-    import pandas as pd
-
-    _, _, root, job = cell
-    folder = cell_folder(root, job)
-    uri, artifacts = default_store(str(tmp_path))
-    settings = TrialSettings(root.url, which, 0, uri, which, artifacts, "", 0.0, log_models=which)
-    with CellRecord(job, settings, folder, 1) as record:
-        record.close()
-    assert record.problems == ()
-    client = connect(uri)
-    (run_,) = client.search_runs([client.get_experiment_by_name(which).experiment_id], "tags.`xling.kind` = 'cell'")
-    held = [file.path for file in client.list_artifacts(run_.info.run_id, "model")]
-    assert ("model/MLmodel" in held) is is_logged
-    folder.storage.delete("track")
-    if not is_logged:
-        return
-    mlflow.set_tracking_uri(uri)
-    served = mlflow.pyfunc.load_model(f"runs:/{run_.info.run_id}/model")
-    local = Path(client.download_artifacts(run_.info.run_id, "model", str(tmp_path)))
-    assert not [file for file in local.rglob("*") if file.suffix in (".pkl", ".bin", ".pt")]
-    model = load_folder(Path(folder.storage.url) / "model")
-    texts = [*TEXTS, LONG]
-    queries, passages = embed(model, texts, 16, "ask: "), embed(model, texts, 24, "")
-    asked = served.predict(pd.DataFrame({"text": texts, "kind": ["query"] * len(texts)}))
-    np.testing.assert_allclose(asked, queries, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(served.predict(pd.DataFrame({"text": texts})), passages, rtol=0, atol=1e-6)
-    mixed = served.predict(pd.DataFrame({"text": texts[-2:], "kind": ["query", None]}))
-    np.testing.assert_allclose(mixed, np.stack([queries[-2], passages[-1]]), rtol=0, atol=1e-6)
-    assert served.metadata.signature.outputs.inputs[0].shape == (-1, 32)
-    with pytest.raises(ValueError, match="kind is 'question', must be query or passage"):
-        served.predict(pd.DataFrame({"text": ["a"], "kind": ["question"]}))

@@ -48,8 +48,8 @@ class TrackingConfig(Section):
     experiment: str | None = Field(None, description="Experiment's name; the sweep's name by default.")
     log_models: Literal["small", "all", "none"] = Field(
         "small",
-        description="Trained models that MLflow keeps a copy of, to be loaded and served from there; small: those of at "
-        "most 16 million parameters.",
+        description="Trained models that MLflow keeps a copy of, to be loaded and served from there; small: of at most "
+        "16 million parameters.",
     )
 
 

@@ -110,7 +110,7 @@ class PassageFile:
             except UnicodeDecodeError:
                 bad.report(self.path, number, "is not UTF-8; convert the file")
                 continue
-            yield FilePassage(number, text.strip())
+            yield FilePassage(number, text)
 
     def _text(self, row: dict[str, Any]) -> str:
         if self.field is not None:
@@ -124,7 +124,7 @@ class PassageFile:
             )
         title = text_of(row, "title", optional=True)
         text = text_of(row, field, optional=bool(title))
-        return f"{title} {text}".strip()
+        return f"{title} {text}" if title else text
 
 
 def _first(row: dict[str, Any], fields: tuple[str, ...]) -> str:

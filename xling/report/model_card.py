@@ -23,6 +23,7 @@ class CardFacts:
 
     Attributes:
         languages: that the model was trained on; empty where that is not known.
+        has_projection: whether a layer stands between pooling and embedding.
         base_model: hub id of the weights that training began from; empty for others.
         training: what was trained, in rows of a table; empty for a model that is no cell of a sweep.
         results: of that very model, as its cell holds them.
@@ -35,6 +36,7 @@ class CardFacts:
     dimension: int
     parameters: int
     languages: tuple[str, ...] = ()
+    has_projection: bool = False
     base_model: str = ""
     training: Mapping[str, str] = field(default_factory=dict)
     results: Sequence[EvaluationResult] = ()
@@ -91,6 +93,7 @@ def _use(facts: CardFacts) -> str:
             "text of the other kind that is longer than its own gets another vector there. `xling.json` holds both."
         )
     pooled = "the mean of the token vectors" if settings.pooling == "mean" else "the first token's vector"
+    through = ", through the layer in `2_Dense`" if facts.has_projection else ""
     return (
         "```python\n"
         "from sentence_transformers import SentenceTransformer\n\n"
@@ -100,8 +103,8 @@ def _use(facts: CardFacts) -> str:
         "print(queries @ passages.T)\n"
         "```\n\n"
         f"{told}. {cut}\n\n"
-        f"`transformers.AutoModel` loads the transformer alone. An embedding is {pooled}, through the layer in "
-        "`2_Dense` where there is one, scaled to length 1.\n"
+        f"`transformers.AutoModel` loads the transformer alone. An embedding is {pooled}{through}, scaled to length 1. "
+        "If it misses the weights of a pooler: none is used.\n"
     )
 
 
@@ -117,7 +120,7 @@ def _results(facts: CardFacts) -> str:
     if not facts.results:
         return "None are known here. `xling evaluate DIR --dataset NAME` measures some.\n"
     parts = [
-        "Zero-shot retrieval of this one model. *Mo.*: query and passage in one language. *Cr.*: in two. *Mul.*: "
+        "Retrieval by this one model. *Mo.*: query and passage in one language. *Cr.*: in two. *Mul.*: "
         "against the passages of all languages. Another seed gives other figures.\n"
     ]
     for result in facts.results:

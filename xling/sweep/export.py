@@ -61,6 +61,8 @@ def export_model(
             if (folder / _MARKER).is_file():  # tells an evaluation which languages the model has seen
                 shutil.copyfile(folder / _MARKER, scratch / _MARKER)
             files = sorted(file for file in scratch.rglob("*") if file.is_file())
+            for file in files:  # safetensors writes files that nobody else may read
+                file.chmod((scratch / CARD).stat().st_mode)
             size = sum(file.stat().st_size for file in files)
     if as_json:
         console.print_json(json.dumps({"model": name, "folder": str(target), "files": len(files), "bytes": size}))
@@ -72,7 +74,14 @@ def export_model(
 def card_facts(name: str, loaded: LoadedModel, source: ModelSource, languages: tuple[str, ...]) -> CardFacts:
     """What is known of a model: of a sweep's cell all that its folder holds, else what the model itself shows."""
     encoder = loaded.encoder
-    facts = CardFacts(name, loaded.settings, encoder.dimension, encoder.parameters_total, languages)
+    facts = CardFacts(
+        name,
+        loaded.settings,
+        encoder.dimension,
+        encoder.parameters_total,
+        languages,
+        has_projection=encoder.projection is not None,
+    )
     if source.job is None or source.cell is None:
         return facts
     job, cell = source.job, source.cell
@@ -111,7 +120,7 @@ def _training(job: Job, cell: Storage, loaded: LoadedModel) -> Mapping[str, str]
         "kept": "the weights best on dev" if train.keep == "best" else "the last step's weights",
     }
     if dev is not None:
-        rows["dev"] = f"{train.measure.title} {number(dev, 3)}"
+        rows[train.measure.title] = number(dev, 3)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,15 +28,19 @@ def save_served(model: Path, to: Path, *, trust_remote_code: bool = False) -> No
     layout = read_layout(model)
     width = read_json(layout.transformer / "config.json")["hidden_size"]
     dimension = layout.dense.out_features if layout.dense is not None else width
-    mlflow.pyfunc.save_model(
-        path=str(to),
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={"model": str(model)},
-        model_config={"trust_remote_code": trust_remote_code},
-        signature=ModelSignature(
-            inputs=Schema([ColSpec("string", "text"), ColSpec("string", "kind", required=False)]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, dimension))]),
-        ),
-        # Named, since MLflow would else load the model in a process of its own to find them out.
-        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _PACKAGES],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".*An input example was not provided", UserWarning
+        )  # it would be embedded here
+        mlflow.pyfunc.save_model(
+            path=str(to),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(model)},
+            model_config={"trust_remote_code": trust_remote_code},
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("string", "text"), ColSpec("string", "kind", required=False)]),
+                outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, dimension))]),
+            ),
+            # Named, since MLflow would else load the model in a process of its own to find them out.
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _PACKAGES],
+        )

@@ -14,7 +14,9 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.pyfunc import PythonModel
+from numpy.typing import NDArray
 
 KINDS = ("passage", "query")  # the first is what a text is taken for that does not say
 
@@ -32,7 +34,7 @@ class Embedder(PythonModel):
         self._limits = {kind: settings[f"max_{kind}_tokens"] for kind in KINDS}
         self._one_at_a_time = threading.Lock()  # the model has one limit, set anew for each kind
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
         """Embeddings ``[rows, D]``, float32. Raises ValueError for a kind that is none."""
         texts = model_input["text"].astype(str).to_numpy()
         kinds = np.full(len(texts), KINDS[0], object)
