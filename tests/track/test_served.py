@@ -23,8 +23,8 @@ def tracker(new_store):
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_mlflow_serves_the_models_embeddings(tracker, tmp_path, monkeypatch):
     loaded = tiny_model(tmp_path)
-    save_folder(tmp_path / "encoder", loaded)
-    tracker.log_model(tmp_path / "encoder")
+    save_folder(tmp_path / "an encoder #1", loaded)
+    tracker.log_model(tmp_path / "an encoder #1")
     assert tracker.flush()
     assert tracker.problems == ()
     assert not list((tracker.spool.folder / "files").iterdir()), "the spool keeps no copy of what is delivered"

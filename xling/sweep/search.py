@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -37,13 +38,14 @@ from xling.evaluate.search.shards import Shard, ShardStore
 from xling.evaluate.search.topk import places_of, scores_of
 from xling.model.source import LoadedModel, load_folder
 from xling.model.tokenizer import tokenizer_digest
+from xling.report.tables import GAP
 from xling.storage import Storage
 from xling.sweep.sources import single_source
 
 BLOCK_TEXTS = 4096  # encoded between two steps of the bar; what a kill costs at most
 COLUMNS = ("question", "rank", "score", "id", "language", "line", "text")
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"  # keep a text's direction from reordering the columns beside it
-_FIXED_WIDTH = 34  # columns of a terminal that rank, score, language and id take at most
+_LANGUAGE_WIDTH, _ID_WIDTH, _LEAST_TEXT = 6, 12, 20  # columns of a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def search_corpus(
     with source.folder() as folder:
         loaded = load_folder(folder, trust_remote_code=trust_remote_code)
         home = EmbeddingHome.of(root, folder, loaded)
-    with Bar(console=console, transient=True, disable=as_json or as_csv) as bar:
+    with Bar(console=console, transient=True, disable=as_json or as_csv or not console.is_terminal) as bar:
         search = _encode_corpus(root, loaded, home, corpus, scan, bar, f"{name} on {corpus.path.name}")
     writer = csv.writer(sys.stdout)
     if as_csv:
@@ -207,24 +209,27 @@ def _asked(console: Console) -> Iterator[list[str]]:
 
 
 def _show(question: str, hits: Sequence[Hit], console: Console) -> None:
-    console.print(Text(_on_a_line(question), style="bold"))
-    has_languages = any(hit.passage.language for hit in hits)
+    """Rank, score, language where known, id or line, and as much of the text as a line has room for."""
     has_ids = any(hit.passage.id for hit in hits)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in ("", "score"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if has_languages:
-        table.add_column("lang.", no_wrap=True, max_width=6)
-    table.add_column("id" if has_ids else "line", no_wrap=True, max_width=12)
+    columns = {
+        "": [str(hit.rank) for hit in hits],
+        "score": [f"{hit.score:.3f}" for hit in hits],
+        "lang.": [_cut(hit.passage.language, _LANGUAGE_WIDTH) for hit in hits],
+        "id" if has_ids else "line": [
+            _cut(hit.passage.id, _ID_WIDTH) if has_ids else str(hit.passage.line) for hit in hits
+        ],
+    }
+    if not any(columns["lang."]):
+        del columns["lang."]
+    widths = {heading: max(map(cell_len, (heading, *cells))) for heading, cells in columns.items()}
+    room = max(_LEAST_TEXT, console.width - sum(width + GAP for width in widths.values()))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP // 2))
+    for heading in columns:
+        table.add_column(heading, justify="right" if heading in ("", "score") else "left", no_wrap=True)
     table.add_column("passage", no_wrap=True)
-    room = max(20, console.width - _FIXED_WIDTH)
-    for hit in hits:
-        passage = hit.passage
-        cells = [str(hit.rank), f"{hit.score:.3f}"]
-        if has_languages:
-            cells.append(_on_a_line(passage.language))
-        cells.append(_on_a_line(passage.id) if has_ids else str(passage.line))
-        table.add_row(*cells, _cut(passage.text, room))
+    for cells in zip(*columns.values(), (_cut(hit.passage.text, room) for hit in hits), strict=True):
+        table.add_row(*map(Text, cells))
+    console.print(Text(_on_a_line(question), style="bold"))
     console.print(table)
     console.print()
 

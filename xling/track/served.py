@@ -35,7 +35,7 @@ def save_served(model: Path, to: Path, *, trust_remote_code: bool = False) -> No
         mlflow.pyfunc.save_model(
             path=str(to),
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"model": str(model)},
+            artifacts={"model": model.resolve().as_uri()},  # MLflow would cut a plain path at a #
             model_config={"trust_remote_code": trust_remote_code},
             signature=ModelSignature(
                 inputs=Schema([ColSpec("string", "text"), ColSpec("string", "kind", required=False)]),
