@@ -1,5 +1,8 @@
 """A trained model as MLflow keeps and serves it."""
 
+import ast
+import sys
+from importlib.resources import files
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -23,8 +26,8 @@ def tracker(new_store):
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_mlflow_serves_the_models_embeddings(tracker, tmp_path, monkeypatch):
     loaded = tiny_model(tmp_path)
-    save_folder(tmp_path / "an encoder #1", loaded)
-    tracker.log_model(tmp_path / "an encoder #1")
+    save_folder(tmp_path / "runs #1" / "model", loaded)
+    tracker.log_model(tmp_path / "runs #1" / "model")
     assert tracker.flush()
     assert tracker.problems == ()
     assert not list((tracker.spool.folder / "files").iterdir()), "the spool keeps no copy of what is delivered"
@@ -49,6 +52,15 @@ def test_mlflow_serves_the_models_embeddings(tracker, tmp_path, monkeypatch):
     assert served.metadata.signature.outputs.inputs[0].shape == (-1, 32)
     with pytest.raises(ValueError, match="kind is 'question', must be query or passage"):
         served.predict(pd.DataFrame({"text": ["a"], "kind": ["question"]}))
+
+
+def test_what_mlflow_keeps_of_our_code_does_without_us():
+    """It runs where this package is not installed."""
+    code = files("xling.track").joinpath("served_model.py").read_text("utf-8")
+    imported = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {str(getattr(node, "module", None) or node.names[0].name).split(".")[0] for node in imported}
+    served_with = {"mlflow", "numpy", "pandas", "sentence_transformers"}
+    assert names - set(sys.stdlib_module_names) == served_with
 
 
 def test_a_model_that_cannot_be_kept_is_reported_and_fails_nothing(tracker, tmp_path):
