@@ -142,7 +142,7 @@ def search_corpus(
     if as_csv:
         writer.writerow(COLUMNS)
     told: list[dict[str, Any]] = []
-    for group in [questions] if questions else _asked(console):
+    for group in [questions] if questions else _asked(None if as_json or as_csv else console):
         for question, hits in zip(group, search.find(group, k), strict=True):
             if as_json:
                 told.append({"question": question, "hits": [hit.to_json() for hit in hits]})
@@ -197,13 +197,14 @@ def _encode_corpus(
     return CorpusSearch(loaded, corpus, scan, store, shards)
 
 
-def _asked(console: Console) -> Iterator[list[str]]:
+def _asked(console: Console | None) -> Iterator[list[str]]:
     """Questions on standard input: each by itself where somebody types them, else all at once."""
     if not sys.stdin.isatty():
         if piped := [line.strip() for line in sys.stdin if line.strip()]:
             yield piped
         return
-    console.print("A question a line; an empty one ends.")
+    if console is not None:
+        console.print("A question a line; an empty one ends.")
     while question := sys.stdin.readline().strip():
         yield [question]
 

@@ -26,12 +26,11 @@ def save_served(model: Path, to: Path, *, trust_remote_code: bool = False) -> No
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     layout = read_layout(model)
-    width = read_json(layout.transformer / "config.json")["hidden_size"]
+    width = read_json(model / "1_Pooling" / "config.json")["word_embedding_dimension"]
     dimension = layout.dense.out_features if layout.dense is not None else width
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", ".*An input example was not provided", UserWarning
-        )  # it would be embedded here
+        # With an example, MLflow would load the model here and embed it.
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         mlflow.pyfunc.save_model(
             path=str(to),
             python_model=str(Path(__file__).with_name("served_model.py")),
