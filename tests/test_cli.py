@@ -23,7 +23,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "report", "evaluate", "score", "compare", "mine", "ui", "data", "models", "track"),
+    *("results", "report", "evaluate", "score", "compare", "mine", "export", "search", "ui", "data", "models", "track"),
 ]
 GOOD = """\
 name: small

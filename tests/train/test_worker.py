@@ -108,6 +108,8 @@ def test_the_best_on_dev_is_what_is_published(tmp_path):
     assert sorted(dev) == [3, 6, 9, 12]
     assert about["dev"] == max(dev.values())
     assert trained_languages(root.child("cell/model")) == ("de", "en", "es")
+    tables = [w.numel() for name, w in weights(root, "cell").items() if name.endswith("_embeddings.weight")]
+    assert (len(tables), about["parameters"] - sum(tables)) == (3, about["parameters_non_embedding"])
     assert dev[about["best_step"]] == max(dev.values())
 
 

@@ -30,8 +30,8 @@ def effects(comparison: Comparison, chosen: Sequence[Effect] | None = None) -> G
             str(effect.queries),
             number(effect.a, digits),
             number(effect.b, digits),
-            _signed(effect.difference, digits),
-            f"{_signed(effect.low, digits)} … {_signed(effect.high, digits)}",
+            signed(effect.difference, digits),
+            f"{signed(effect.low, digits)} … {signed(effect.high, digits)}",
             p_value(effect.p),
             "" if effect.p_holm is None else p_value(effect.p_holm),
             better(effect, comparison.measure),
@@ -67,5 +67,6 @@ def _plain(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
+    """``+.123``, ``-.123``."""
     return ("+" if value > 0 else "") + number(value, digits)

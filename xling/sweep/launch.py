@@ -150,6 +150,7 @@ def _track_and_run(
         command=resume_command(loaded),
         launched=time.time(),
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
+        log_models=loaded.config.tracking.log_models,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)

@@ -24,6 +24,7 @@ class TrialSettings:
     command: str  # that goes on with the sweep
     launched: float  # Unix seconds: what failed before is tried again, what failed since is not
     early_stopping: dict[str, Any] | None = None  # an EarlyStoppingConfig
+    log_models: str = "none"  # which trained models go to MLflow: small, all, none
 
     def rungs(self, group: str, cell: str, measure: Name, *, stops: bool) -> dict[str, Any] | None:
         """A cell's RungSpec for its workers; None without early stopping, or a group to compare it with."""

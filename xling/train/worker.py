@@ -292,6 +292,7 @@ class _Job:
             "ended_by": ending(self._task, state),
             "steps_to_target": state.target_step,
             "parameters": self._task.encoder.parameters_total,
+            "parameters_non_embedding": self._task.encoder.parameters_non_embedding,
             "languages": composition.languages,
         }
         # Apart from the model's own file, which is the same however often it is trained. Of this attempt, of rank 0.
