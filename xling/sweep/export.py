@@ -24,7 +24,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import Job
 from xling.sweep.sources import ModelSource, single_source
-from xling.train.inputs import MODEL_MARKER, about_model, trained_languages
+from xling.train.trained import MODEL_MARKER, about_model, trained_languages
 
 CARD = "README.md"
 _OURS = "xling.json"  # what every folder of ours holds

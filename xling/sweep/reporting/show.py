@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from xling import __version__
 from xling.config.load import LoadedSweep
+from xling.report.analysis import in_short
 from xling.report.blocks import Section
 from xling.report.page.files import Page, page_files
 from xling.storage import Storage
+from xling.sweep.analysis import analyse_sweep
 from xling.sweep.jobs import Study, build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.reporting.examples import example_section
@@ -46,7 +49,7 @@ def show_report(
     """
     root, study = sweep_storage(loaded), build_study(loaded.cells)
     gathered = gather(root, loaded, study)
-    sections = sections_of(gathered, examples=examples)
+    sections = sections_of(gathered, examples=examples, analysis=_analysis(gathered))
     place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{FOLDER}")
     names = _write(place, gathered, sections)
     verified = verify(gathered, sections) if check else None
@@ -64,7 +67,7 @@ def write_report(root: Storage, loaded: LoadedSweep, study: Study) -> str:
     folder = f"{loaded.config.name}/{FOLDER}"
     gathered = gather(root, loaded, study)
     root.delete(folder)  # an earlier one may show what is no longer there
-    _write(root.child(folder), gathered, sections_of(gathered))
+    _write(root.child(folder), gathered, sections_of(gathered, analysis=_analysis(gathered)))
     return folder
 
 
@@ -74,15 +77,16 @@ def sections_of(
     """All parts of a report in their order.
 
     Args:
-        analysis: further sections by data set, each of which opens with what it comes to; they follow the curves, and
-            their first sentences stand in the summary.
+        analysis: further sections by data set (:func:`analyse_sweep`); they follow the curves, what they come to stands
+            in the summary.
     """
-    further = [section for of_set in (analysis or {}).values() for section in of_set]
+    further = analysis or {}
+    short = [gathered.in_sets(line, dataset) for dataset, sections in further.items() for line in in_short(sections)]
     own = [
-        summary_section(gathered, [section.says[0] for section in further if section.says]),
+        summary_section(gathered, short),
         table_section(gathered),
         curve_section(gathered),
-        *further,
+        *(section if len(further) == 1 else _of_set(section, of) for of in further for section in further[of]),
         map_section(gathered),
         bias_section(gathered),
         example_section(gathered, examples),
@@ -93,6 +97,16 @@ def sections_of(
         command_section(gathered),
     ]
     return tuple(section for section in own if section.says or section.blocks)
+
+
+def _analysis(gathered: Gathered) -> dict[str, list[Section]]:
+    return analyse_sweep(gathered.root, gathered.sweep, gathered.study, gathered.rows, stopped=gathered.stopped)
+
+
+def _of_set(section: Section, dataset: str) -> Section:
+    """A section of one of several data sets: named after it, as its files are."""
+    blocks = tuple(replace(block, name=f"{dataset}-{block.name}") for block in section.blocks)
+    return replace(section, name=f"{dataset}-{section.name}", title=f"{dataset}: {section.title}", blocks=blocks)
 
 
 def _write(place: Storage, gathered: Gathered, sections: Sequence[Section]) -> list[str]:
