@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--passages", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--exact", action="store_true", help="only exact search, no indexes")
     given = parser.parse_args()
     # Inherited by Ray's workers as by the process that calls FAISS; each side is then given its threads.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -72,7 +73,7 @@ def main() -> int:
                     [{"efSearch": n} for n in (100, 200, 400)],
                 ),
             }
-            for kind, (passages, settings) in grid.items():
+            for kind, (passages, settings) in ({} if given.exact else grid).items():
                 ratios[kind] = curve(store, passages, queries_QD, kind, settings, given.rounds)
         finally:
             ray.shutdown()

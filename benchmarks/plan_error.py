@@ -4,7 +4,7 @@ Runs the plan, then the sweep, in a fresh storage, on this machine. A job's real
 start to end; the first jobs' wait for their workers to start is in them. A worker's real memory is what it noted
 as its peak, in a process that also holds Ray.
 
-    python benchmarks/plan_error.py [SWEEP] [--set PATH=VALUE …]
+    python benchmarks/plan_error.py [SWEEP] [--set PATH=VALUE …] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path, nargs="?", default=DEMO)
     parser.add_argument("--set", action="append", default=[], help="as for xling sweep")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the sweep, which stays there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="xling-bench-") as folder:
+    with ExitStack() as stack:
+        scratch = None if options.keep else stack.enter_context(tempfile.TemporaryDirectory(prefix="xling-bench-"))
+        folder = scratch or str(options.keep.resolve())
         sets = [*options.set, f"storage={folder}"]
         arguments = [str(options.sweep.resolve()), *(part for value in sets for part in ("--set", value))]
         began = time.monotonic()

@@ -23,7 +23,8 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "evaluate", "score", "compare", "top", "matrix", "mine", "ui", "data", "models", "track"),
+    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search"),
+    *("ui", "data", "models", "track"),
 ]
 GOOD = """\
 name: small

@@ -97,7 +97,10 @@ def test_a_module_is_small_and_has_a_telling_name(path):
 
 
 HEAVY = ("torch", "ray", "mlflow", "faiss", "transformers", "datasets", "matplotlib")
-LIGHT_MODULES = ("xling.config", "xling.config.load", "xling.data.registry", "xling.batching.plan", "xling.cli")
+LIGHT_MODULES = (
+    *("xling.config", "xling.config.load", "xling.data.registry", "xling.batching.plan", "xling.cli"),
+    "xling.sweep.inspect",  # `xling status` answers at once
+)
 
 
 @pytest.mark.parametrize("module", LIGHT_MODULES)

@@ -1,7 +1,5 @@
 """Paired tests: against scipy's on one language, and on simulated systems whose difference is known."""
 
-import gc
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -98,13 +96,6 @@ def simulated(rng: np.random.Generator, questions: int, difference: float = 0.0)
     return a + difference, b
 
 
-@pytest.fixture
-def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """statsmodels collects garbage in every correction: a tenth of a second, hundreds of times here."""
-    monkeypatch.setattr(gc, "collect", lambda: 0)
-
-
-@pytest.mark.usefixtures("_no_collection")
 def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
     """Of 300 intervals of 95 %, 285 hold it; fewer than 270 or more than 297 are 4 standard errors away."""
     rng = np.random.default_rng(0)
@@ -116,7 +107,6 @@ def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
     assert all(270 <= count <= 297 for count in held.values()), held
 
 
-@pytest.mark.usefixtures("_no_collection")
 def test_alike_systems_are_told_apart_as_rarely_as_the_p_value_says() -> None:
     """Of 300 comparisons 15 come below .05; resampling queries as if they were independent gives several times more."""
     rng = np.random.default_rng(1)

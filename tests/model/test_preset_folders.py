@@ -6,6 +6,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import sentence_transformers
 import torch
 from preset_folders import LAYOUTS, WIDTH
 from small_models import TEXTS, embed
@@ -16,7 +17,6 @@ from xling.config.schema import ModelConfig
 from xling.errors import CheckpointError
 from xling.model.source import load_folder, load_start, save_folder, weights_digest
 
-sentence_transformers = pytest.importorskip("sentence_transformers")
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 LIMITS = {"max_query_tokens": 32, "max_passage_tokens": 64}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import sentence_transformers
 import torch
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
@@ -19,7 +20,6 @@ from xling.model.loss import info_nce
 from xling.model.projection import DenseConfig, Projection
 from xling.model.source import load_folder, load_start, save_folder, weights_digest
 
-sentence_transformers = pytest.importorskip("sentence_transformers")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -122,6 +122,13 @@ def test_workers_and_grid_can_grow_in_folders_with_spaces(tmp_path):
     model = root.locate(f"{study.cells[0].folder('small')}/model")
     assert Path(model, "modules.json").is_file()
 
+    # the report lies beside the sweep and with the parent run, and its numbers are those of the queries
+    assert "index.html" in root.list("small/report")
+    assert list(Path(root.locate("mlartifacts")).glob("*/*/artifacts/report/index.html"))
+    report = Command("report", "small", "--storage", root.url, "--verify", "--json")
+    assert report.finish() == 0, report.tail()
+    assert json.loads(report.lines[-1])["verified"]["differing"] == []
+
     out, runs = tmp_path / "out", tmp_path / "trec"
     scored = Command(
         "evaluate", f"small/{label}", "--dataset", "geo", "--languages", "de,en", "--storage", str(tmp_path / "runs"),

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_models import tiny_model
 from small_sweeps import cell_folder, finish, load
 
 from xling.batching.plan import plan_for
+from xling.model.source import save_folder
 from xling.sweep.record import CellRecord
 from xling.sweep.settings import TrialSettings
 from xling.track.store import connect, default_store
@@ -82,3 +84,33 @@ def test_runs_can_be_filtered_by_size_alpha_seed_and_state(recorded):
 def test_nothing_watches_the_machine_unless_it_is_asked_to(recorded):
     *_, run, _ = recorded
     assert not [name for name in run.data.metrics if name.startswith("system/")]
+
+
+@pytest.mark.parametrize(
+    ("which", "parameters", "is_kept"),
+    [("small", 16_000_000, True), ("small", 16_000_001, False), ("all", 10**9, True), ("none", 7, False)],
+)
+def test_which_models_mlflow_keeps(tmp_path, which, parameters, is_kept):
+    """Told by what is spooled for it; tests/track/test_served.py has MLflow load one."""
+    _, study, root = load(tmp_path, "grid=[]", "model.preset=tiny")
+    (job,) = study.cells
+    finish(root, job)
+    cell = cell_folder(root, job)
+    save_folder(tmp_path / "encoder", tiny_model(tmp_path))
+    cell.storage.upload(tmp_path / "encoder", "model")
+    cell.storage.write_json("model/trained.json", {"step": 12, "parameters": parameters})
+    uri = "http://127.0.0.1:9"  # nobody listens there: all stays in the spool
+    record = CellRecord(
+        job, TrialSettings(root.url, "small", 0, uri, "small", None, "", 0.0, log_models=which), cell, 1
+    )
+    record.close()
+    spooled = [Path(cell.storage.url, "track", op["file"]) for op in operations(cell) if op["op"] == "artifact"]
+    assert [file for file in spooled if (file / "MLmodel").is_file()] == spooled
+    assert len(spooled) == is_kept
+    assert record.problems == ()
+
+
+def operations(cell) -> list[dict]:
+    if not cell.storage.exists("track/spool.jsonl"):
+        return []
+    return [json.loads(line) for line in cell.storage.read("track/spool.jsonl").splitlines()]

@@ -21,7 +21,8 @@ from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import build_study
-from xling.train.checkpoint import accepted_checkpoints, tensors_from_bytes
+from xling.train.attempts import accepted_checkpoints
+from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

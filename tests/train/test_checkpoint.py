@@ -2,11 +2,10 @@ import pytest
 import torch
 
 from xling.errors import CheckpointError
+from xling.train.attempts import CheckpointName, accepted_checkpoints
 from xling.train.checkpoint import (
-    CheckpointName,
     CheckpointStore,
     FencedError,
-    accepted_checkpoints,
     object_from_bytes,
     object_to_bytes,
     tensors_from_bytes,

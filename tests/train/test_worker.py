@@ -9,7 +9,8 @@ from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
 from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
 from xling.storage import Storage
-from xling.train.checkpoint import CheckpointName, CheckpointStore, object_from_bytes, tensors_from_bytes
+from xling.train.attempts import CheckpointName
+from xling.train.checkpoint import CheckpointStore, object_from_bytes, tensors_from_bytes
 from xling.train.inputs import trained_languages
 from xling.train.metrics import stored_steps
 from xling.train.worker import describe
@@ -107,6 +108,8 @@ def test_the_best_on_dev_is_what_is_published(tmp_path):
     assert sorted(dev) == [3, 6, 9, 12]
     assert about["dev"] == max(dev.values())
     assert trained_languages(root.child("cell/model")) == ("de", "en", "es")
+    tables = [w.numel() for name, w in weights(root, "cell").items() if name.endswith("_embeddings.weight")]
+    assert (len(tables), about["parameters"] - sum(tables)) == (3, about["parameters_non_embedding"])
     assert dev[about["best_step"]] == max(dev.values())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining
+from xling.cli import measured, mining, reporting, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
@@ -40,7 +40,10 @@ app.command()(measured.score)
 app.command()(measured.compare)
 app.command()(measured.top)
 app.command()(measured.matrix)
+app.command()(reporting.report)
 app.command()(mining.mine)
+app.command()(use.export)
+app.command()(use.search)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]

@@ -7,7 +7,7 @@ One left unmarked can be changed without training anything again (design decisio
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,6 +48,11 @@ class TrackingConfig(Section):
     experiment: str | None = Field(None, description="Experiment's name; the sweep's name by default.")
     system_metrics: bool = Field(
         True, description="Log the load of each trial's machine (processor, memory, disk, network, GPUs) every 10 s."
+    )
+    log_models: Literal["small", "all", "none"] = Field(
+        "small",
+        description="Trained models that MLflow keeps a copy of, to be loaded and served from there; small: of at most "
+        "16 million parameters.",
     )
 
 

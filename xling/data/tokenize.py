@@ -72,6 +72,11 @@ def tokenize(
     return ensure_table(storage, key, lambda: _encoded(tokenizer, rows(), max_tokens, prefix))
 
 
+def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int, prefix: str) -> list[list[int]]:
+    """The same of a few texts, kept nowhere."""
+    return [ids for batch, _ in _encoded(tokenizer, map(Row, texts), max_tokens, prefix) for ids in batch]
+
+
 class RetrievalTokens(NamedTuple):
     """Token ids of an evaluation set, by language, in the set's order of queries and passages."""
 

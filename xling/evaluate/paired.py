@@ -135,6 +135,17 @@ def pair_up(a: pa.Table, b: pa.Table, measure: str, names: tuple[str, str] = ("A
     return _summed(of_a, values_a, values_b, measure)
 
 
+def alone(table: pa.Table, measure: str, name: str) -> PairedValues:
+    """One system's own values, as held against one that has 0 everywhere.
+
+    Raises:
+        DataError: it lacks the measure.
+    """
+    known = _known(table, measure, name)
+    values = known[measure].to_numpy()
+    return _summed(known, values, np.zeros_like(values), measure)
+
+
 def _known(table: pa.Table, measure: str, name: str) -> pa.Table:
     """The rows that have the measure."""
     if measure not in table.column_names:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,9 +135,18 @@ class EvaluationResult:
         Raises:
             DataError: there is none, or its files cannot be read.
         """
+        return cls._read(storage, lambda: pq.read_table(io.BytesIO(storage.read(PER_QUERY))))
+
+    @classmethod
+    def load_means(cls, storage: Storage) -> EvaluationResult:
+        """Read a saved result without its per-query table, most of its bytes; raises as :meth:`load`."""
+        return cls._read(storage, lambda: pa.table({}))
+
+    @classmethod
+    def _read(cls, storage: Storage, read_queries: Callable[[], pa.Table]) -> EvaluationResult:
         try:
             summary = storage.read_json(SUMMARY)
-            per_query = pq.read_table(io.BytesIO(storage.read(PER_QUERY)))
+            per_query = read_queries()
         except FileNotFoundError as error:
             raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
                 error

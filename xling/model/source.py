@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from xling.config import presets
 from xling.config.presets import Pooling
 from xling.config.schema import ModelConfig
 from xling.errors import CheckpointError
+from xling.model.digest import weights_digest as weights_digest
 from xling.model.encoder import DualEncoder
 from xling.model.fresh import architecture_config, build_backbone, dense_of, fresh_encoder
 from xling.model.hub import download, resolve_commit
@@ -91,32 +90,6 @@ def load_start(
     )
     _check_length(loaded.encoder, settings)
     return replace(loaded, settings=settings)
-
-
-def weights_digest(model: ModelConfig) -> str:
-    """What tells two starting points apart: ``preset:NAME``, ``path:DIGEST`` or ``hub:ID@COMMIT``.
-
-    With ``init: random`` it is ``random:NAME`` or ``random:DIGEST``. A folder's digest covers its weights,
-    configuration, tokenizer and code, not its name or its readme; with ``init: random`` the configuration alone.
-
-    Raises:
-        CheckpointError: the folder is not whole, or the hub model's commit cannot be found out.
-        ConfigError: there is no such preset.
-    """
-    if model.path is not None:
-        is_random = model.init == "random"
-        layout = read_layout(
-            Path(model.path).expanduser(), pooling_given=model.pooling is not None, architecture_only=is_random
-        )
-        stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in layout.files)
-        return f"{'random' if is_random else 'path'}:{_digest_files(layout.folder, stamps)}"
-    preset = presets.get(model.preset) if model.preset is not None else None
-    if isinstance(preset, presets.BuiltPreset):
-        return f"preset:{preset.name}"
-    if model.init == "random":
-        return f"random:{model.preset}"
-    hub_id = preset.hub if preset is not None else str(model.hub)
-    return f"hub:{hub_id}@{resolve_commit(hub_id, model.revision)}"
 
 
 def load_folder(
@@ -232,15 +205,3 @@ def _check_length(encoder: DualEncoder, settings: TextSettings) -> None:
                 f"`model.{field}` is {value}, must be within 4..{limit}, the model's positions; "
                 "lower it or choose another model"
             )
-
-
-@lru_cache(maxsize=64)
-def _digest_files(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
-    """Digest of the files' contents; ``stamps`` (size and time) say when a kept one is out of date."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file, _, _ in stamps:
-        name = file.relative_to(folder).as_posix().encode()
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "blake2b").digest()
-        digest.update(len(name).to_bytes(4, "big") + name + content)
-    return digest.hexdigest()

@@ -46,6 +46,19 @@ def nearest_languages(result: EvaluationResult) -> Grid | None:
     return ["", *result.languages], [*body, ["expected", *_numbers(pool.own_language_share_expected)]]
 
 
+def own_share_by_rank(result: EvaluationResult) -> Values | None:
+    """At each of the first ranks of the pool the share of passages in the query's own language, mean over languages.
+
+    None where the result has no pool, or does not hold it.
+    """
+    pool = result.pool
+    if pool is None or pool.languages_at_ranks is None:
+        return None
+    own_LK = np.diagonal(pool.languages_at_ranks, axis1=0, axis2=2).T
+    mean_K: Values = own_LK[pool.queries > 0].mean(axis=0)
+    return mean_K
+
+
 def bias_grids(label: str, result: EvaluationResult, seen: Collection[str]) -> list[tuple[str, Grid]]:
     """A model's language bias, and its scores by which languages it was trained on, with their titles."""
     grids = (

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever shows it: sections of sentences, tables, pictures and pair matrices.
+"""What a report is made of, whatever shows it: sections of sentences, tables, pictures, pair matrices, texts.
 
 Shape suffix: L languages.
 """
@@ -51,7 +51,44 @@ class PairMaps:
     less_is_better: bool = False
 
 
-Block = Table | Picture | PairMaps
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Text shown as it stands: commands, a file."""
+
+    name: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A text of the data, in its language, with what is said of it (its rank, say)."""
+
+    text: str
+    language: str
+    note: str = ""
+    relevant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query with passages, one list a system: (what it is a list of, its passages in their order)."""
+
+    title: str
+    query: Quote
+    lists: tuple[tuple[str, tuple[Quote, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Queries of one kind."""
+
+    name: str
+    title: str
+    items: tuple[Example, ...]
+
+
+Block = Table | Picture | PairMaps | Listing | Examples
 
 
 @dataclass(frozen=True, slots=True)

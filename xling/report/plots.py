@@ -18,6 +18,7 @@ _PANELS = (
     ("Mul. (mAP)", "mAP/Mul"),
     ("rank distance", "rank_distance"),
 )
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # which the colour-blind tell apart
 
 
 def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title: str) -> Figure:
@@ -49,7 +50,7 @@ def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
     for axes, (name, key) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for number, size in enumerate(sizes_of(rows)):
             points = [(r, mean) for r in ratios if (mean := mean_of(rows, size, r, headline(key))) is not None]
-            colour = f"C{number}"
+            colour = _COLOURS[number % len(_COLOURS)]
             constant = [(r.alpha, mean) for r, mean in points if not r.schedule]
             spread = [mean.spread or 0 for _, mean in constant]
             axes.errorbar(
@@ -62,10 +63,11 @@ def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
             start = mean_of(rows, size, None, headline(key))
             if start is not None:
                 axes.axhline(start.value, color=colour, linestyle=":", linewidth=1)
-        axes.set(title=name, xlabel="alpha (share of monolingual batches)")
+        axes.set(title=name)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(title="size (dotted: start)")
     figure.suptitle(title)
+    figure.supxlabel("alpha (share of monolingual batches)", fontsize="medium")
     return figure
 
 

@@ -73,7 +73,7 @@ def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[
     if all(clause.endswith(_EVERYWHERE) for clause in clauses):
         text = f"{_EVERYWHERE.strip()}: " + "; ".join(clause.removesuffix(_EVERYWHERE) for clause in clauses)
     if stratum is None:
-        return f"{text[0].upper()}{text[1:]}."
+        return f"{capitalised(text)}."
     key, _, value = stratum.partition("=")
     return f"On {value} {key}, {text}."
 
@@ -92,7 +92,7 @@ def _clause(
     if len(found) == 1 and sum(map(len, found.values())) == len(sizes):
         (verdict,) = found
         return f"{figure.begin}, {verdict}{_EVERYWHERE if len(sizes) > 1 else ''}"
-    return f"{figure.begin}, " + _and([f"{verdict} at {_and(where)}" for verdict, where in found.items()])
+    return f"{figure.begin}, " + in_words([f"{verdict} at {in_words(where)}" for verdict, where in found.items()])
 
 
 def _verdict(known: dict[Ratio, Mean], figure: _Figure) -> str:
@@ -100,7 +100,7 @@ def _verdict(known: dict[Ratio, Mean], figure: _Figure) -> str:
     near = [f"alpha {ratio}" for ratio, mean in known.items() if figure.tie(top, mean)]
     if len(near) == 1:
         return f"{near[0]} is best"
-    return "no alpha stands out" if len(near) == len(known) else f"{_and(near)} tie for best"
+    return "no alpha stands out" if len(near) == len(known) else f"{in_words(near)} tie for best"
 
 
 def _of_sizes(
@@ -121,7 +121,7 @@ def _of_sizes(
             gains[ratio] = large.value - small.value
     if not gains:
         return ""
-    listed = _and([f"{gain:+.3f} at alpha {ratio}" for ratio, gain in gains.items()])
+    listed = in_words([f"{gain:+.3f} at alpha {ratio}" for ratio, gain in gains.items()])
     text = f"From {sizes[0]} to {sizes[-1]}, {title} changes by {listed}"
     if len(gains) == 1:
         return f"{text}."
@@ -144,7 +144,7 @@ def _of_starts(
         trained = [mean.value for r in ratios if (mean := mean_of(rows, size, r, headline(name, stratum)))]
         if start is not None and trained and max(trained) <= start.value:
             unhelped.append(size)
-    return f"At {_and(unhelped)}, no trained cell has a higher {title} than the start." if unhelped else ""
+    return f"At {in_words(unhelped)}, no trained cell has a higher {title} than the start." if unhelped else ""
 
 
 def _of_gaps(
@@ -153,12 +153,12 @@ def _of_gaps(
     """What is not there yet, seen from what is."""
     there = {(row.size, row.ratio) for row in rows} | {(row.size, row.ratio) for row in stopped}
     gaps = [f"{size} at alpha {ratio}" for size in sizes for ratio in ratios if (size, ratio) not in there]
-    return f"Not done yet, and left out: {_and(gaps)}." if gaps else ""
+    return f"Not done yet, and left out: {in_words(gaps)}." if gaps else ""
 
 
 def _of_stopped(stopped: Sequence[StoppedRow]) -> str:
     """Which cells have no scores since others did better."""
-    return f"Stopped early, and left out: {_and([row.label for row in stopped])}." if stopped else ""
+    return f"Stopped early, and left out: {in_words([row.label for row in stopped])}." if stopped else ""
 
 
 def _caution(rows: Sequence[ScoreRow]) -> str:
@@ -171,6 +171,11 @@ def _caution(rows: Sequence[ScoreRow]) -> str:
     return f"Means of {seeds} seeds; what lies within one standard deviation is called a tie."
 
 
-def _and(parts: Sequence[str]) -> str:
+def capitalised(text: str) -> str:
+    """With a capital in front, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def in_words(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -29,8 +29,8 @@ from typing import Any
 
 from xling.storage import Storage
 from xling.sweep.lease import holder_of
-from xling.train.checkpoint import accepted_checkpoints, newest_attempt
-from xling.train.inputs import MODEL_MARKER
+from xling.train.attempts import accepted_checkpoints, newest_attempt
+from xling.train.trained import MODEL_MARKER
 
 
 class CellState(StrEnum):

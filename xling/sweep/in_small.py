@@ -61,7 +61,8 @@ def in_small(loaded: LoadedSweep, folder: Path) -> LoadedSweep:
         replace(cell, label=name, axes={}, tuned=(), config=_small(cell.config, samples, seed))
         for seed, (name, cell) in enumerate(first.items())
     )
-    wide = {"storage": str(folder / "runs"), "tracking": TrackingConfig(), "early_stopping": None, "retries": 0}
+    tracking = TrackingConfig(log_models="none")
+    wide = {"storage": str(folder / "runs"), "tracking": tracking, "early_stopping": None, "retries": 0}
     return replace(loaded, config=loaded.config.model_copy(update=wide), cells=cells)
 
 

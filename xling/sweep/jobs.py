@@ -30,7 +30,7 @@ from xling.data.merge import load_dev, load_training
 from xling.data.overlap import Overlap, find_overlap, overlap_message
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import DataError
-from xling.model.source import weights_digest
+from xling.model.digest import weights_digest
 
 Kind = Literal["warm", "baseline", "cell"]
 

@@ -20,7 +20,6 @@ from xling.sweep.cells import CellState
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
 from xling.sweep.live import Display
-from xling.sweep.prepare import prepare
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
@@ -134,8 +133,10 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.prepare import prepare
     from xling.sweep.record_sweep import record_sweep
-    from xling.sweep.results import write_tables  # it shows what a launch did, and so imports this module
+    from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
+    from xling.sweep.results import write_tables
     from xling.sweep.runner import ray_cluster, run_here, run_jobs
 
     sweep = loaded.config.name
@@ -151,6 +152,7 @@ def _track_and_run(
         launched=time.time(),
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
         system_metrics=loaded.config.tracking.system_metrics,
+        log_models=loaded.config.tracking.log_models,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -175,6 +177,8 @@ def _track_and_run(
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
             record_sweep(tracker.run, root, sweep, study)
+            with root.local_copy(write_report(root, loaded, study)) as folder:
+                tracker.run.log_artifact(folder)
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")

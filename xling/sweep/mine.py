@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.console import Console
 
-from xling.config import presets
 from xling.config.load import LoadedSweep
 from xling.config.schema import EvaluationConfig, TrainingEntry
 from xling.data import registry
@@ -35,7 +34,8 @@ from xling.model.tokenizer import tokenizer_digest
 from xling.report.tables import as_rich
 from xling.storage import Storage
 from xling.sweep.runner import ray_cluster
-from xling.sweep.standalone import model_sources, progress_bar
+from xling.sweep.sources import single_source
+from xling.sweep.standalone import progress_bar
 
 VERSIONS = ("xling", "torch", "transformers", "tokenizers", "faiss-cpu", "numpy")  # that the manifest records
 _COLUMNS = {  # by field of the counts: its heading, and what it says
@@ -133,39 +133,36 @@ def mine_sets(
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
     """
     root = Storage(storage)
-    name, source = _one_model(model, root, trust_remote_code)
+    name, source = single_source(model, root, trust_remote_code, argument="--model")
     names = set_names(entries)
     trainings = [_load(entry) for entry in entries]
     pairs = [request.pairs_of(training) for training in trainings]
     results = []
     with ExitStack() as stack:
-        folder = stack.enter_context(source())
+        folder = stack.enter_context(source.folder())
         stack.enter_context(ray_cluster(address))
         for set_name, training, wanted in zip(names, trainings, pairs, strict=True):
             target = out / set_name if len(entries) > 1 else out
             with progress_bar(console, f"{name} on {training.name}", as_json) as tell:
                 about = _mine(
-                    root, folder, name, training, wanted, request, settings, target, workers, gpus, tell, trust_remote_code
+                    root,
+                    folder,
+                    name,
+                    trust_remote_code,
+                    training,
+                    wanted,
+                    request,
+                    settings,
+                    target,
+                    workers,
+                    gpus,
+                    tell,
                 )
             results.append({"out": str(target), **about})
             if not as_json:
                 _show(about, target, console)
     if as_json:
         console.print_json(json.dumps(results[0] if len(results) == 1 else results))
-
-
-def _one_model(model: str, root: Storage, trust_remote_code: bool) -> tuple[str, Any]:
-    if model in presets.names() and isinstance(presets.get(model), presets.BuiltPreset):
-        raise ConfigError(
-            f"--model is {model!r}, a preset without weights, must be a trained encoder: SWEEP/CELL, a model folder or "
-            "a hub id"
-        )
-    sources = model_sources(model, root, trust_remote_code)
-    if len(sources) > 1:
-        cells = ", ".join(list(sources)[:12])
-        raise ConfigError(f"--model {model!r} names {len(sources)} cells, must name one: {model}/CELL, of {cells}")
-    ((name, source),) = sources.items()
-    return name, source
 
 
 def _load(entry: TrainingEntry) -> TrainingSet:
@@ -183,6 +180,7 @@ def _mine(
     root: Storage,
     folder: Path,
     model: str,
+    trust_remote_code: bool,
     training: TrainingSet,
     pairs: list[LangPair],
     request: Request,
@@ -191,7 +189,6 @@ def _mine(
     workers: int,
     gpus: float,
     tell: Report,
-    trust_remote_code: bool,
 ) -> dict[str, Any]:
     """Mine for one set and write what is found; the manifest's entries."""
     loaded = load_folder(folder, trust_remote_code=trust_remote_code)

@@ -17,7 +17,7 @@ from xling.config.schema import CellConfig
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
-from xling.sweep.selection import states_of
+from xling.sweep.selection import states_of, warm_to_run
 from xling.train.rungs import as_percent, best_share
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def show_plan(
         from xling.sweep.forecast import forecast, total_seconds
 
         expected = forecast(root, study, fit.trials, (lambda text: None) if as_json else console.print)
-        left_s = total_seconds([of for job, of in expected.items() if states.get(job) != "done"], fit.trials)
+        todo = [job for job in study.scored if states[job.id] != "done"]
+        left_jobs = [*warm_to_run(root, sweep, study, todo), *todo]
+        left_s = total_seconds([expected[job.id] for job in left_jobs], fit.trials)
     with_checkpoints = len(left) if early else fit.trials  # a cell that was stopped keeps its own
     disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None

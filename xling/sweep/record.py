@@ -26,6 +26,7 @@ from xling.train.inputs import about_model
 from xling.train.metrics import stored_steps
 
 STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", *DEV_KEYS, "steps_to_target")
+SMALL_MODEL = 16_000_000  # parameters: 64 MB of weights
 HEADLINE = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance", "own_language_share", "MRR@10/Mo", "nDCG@10/Mo", "R@1/Cr")
 
 
@@ -39,6 +40,7 @@ class CellRecord:
         self._command = settings.command
         self._watches = settings.system_metrics
         self._sampling = ExitStack()
+        self._log_models = settings.log_models
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._tracker = CellTracker(
             settings.tracking_uri,
@@ -171,6 +173,9 @@ class CellRecord:
             text = self._folder.storage.read("composition.json").decode()
             self._tracker.log_text(text, "composition.json")
             self._log_mix(json.loads(text))
+        if self._job.kind == "cell" and _is_logged(self._log_models, about["parameters"]):
+            with self._folder.storage.local_copy("model") as folder:
+                self._tracker.log_model(folder, trust_remote_code=self._job.config.model.trust_remote_code)
         result = {
             "kind": self._job.kind,
             "label": self._job.label,
@@ -207,6 +212,10 @@ class CellRecord:
             return Path(storage.url) / "track"
         self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
         return Path(self._scratch.name)
+
+
+def _is_logged(which: str, parameters: int) -> bool:
+    return which == "all" or (which == "small" and parameters <= SMALL_MODEL)
 
 
 def _clock(seconds: float | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from shlex import quote
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_grids
+from xling.report.blocks import Table
 from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
 from xling.report.csv_text import to_csv
 from xling.report.notes import search_note
@@ -58,9 +60,9 @@ def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
         if states[job.id] is not CellState.DONE:
             continue
         folder = CellFolder(root.child(job.folder(sweep)))
-        about, composition = about_model(folder.storage), _composition(folder.storage) if chosen else None
+        about, composition = about_model(folder.storage), composition_of(folder.storage) if chosen else None
         for evaluation in job.evaluations:
-            result = EvaluationResult.load(folder.storage.child(f"eval/{evaluation.id}"))
+            result = EvaluationResult.load_means(folder.storage.child(f"eval/{evaluation.id}"))
             rows += [
                 ScoreRow(
                     label=job.label,
@@ -100,7 +102,7 @@ def _stopped(root: Storage, sweep: str, jobs: Sequence[Job], states: Mapping[str
     return rows
 
 
-def _composition(job: Storage) -> Composition | None:
+def composition_of(job: Storage) -> Composition | None:
     """What a trained cell's batches were made of; None of a baseline, and of one trained before pairs were counted."""
     try:
         found: Composition = job.read_json("composition.json")
@@ -159,13 +161,13 @@ def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> N
         console.print(summary(rows, stopped=stopped))
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        for title, grid in _grids(root, sweep, study, of_set):
-            console.print(as_rich(grid, f"{dataset}: {title}", lead=_lead(grid)))
+        for table in tables_of_set(study, of_set, partial(result_of, root, sweep, study)):
+            console.print(as_rich(table.grid, f"{dataset}: {table.title}", lead=_lead(table.grid)))
             console.print()
-        console.print(_says(of_set, stopped))
+        console.print(says_of_set(of_set, stopped))
         console.print()
-    for title, grid in _mix_grids(root, sweep, study, rows):
-        console.print(as_rich(grid, title, lead=1))
+    for table in mix_tables(root, sweep, study, rows):
+        console.print(as_rich(table.grid, table.title, lead=1))
         console.print()
     if batches := BatchStudy(root, sweep, study.cells):
         batches.show(console)
@@ -180,15 +182,15 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
     rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
     for dataset in in_order(row.dataset for row in rows):
         of_set = [row for row in rows if row.dataset == dataset]
-        grids = _grids(root, sweep, study, of_set)
-        text = "\n".join(f"## {dataset}: {title}\n\n{as_markdown(grid)}" for title, grid in grids)
-        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{_says(of_set, stopped)}\n".encode())
+        tables = tables_of_set(study, of_set, partial(result_of, root, sweep, study))
+        text = "\n".join(f"## {dataset}: {table.title}\n\n{as_markdown(table.grid)}" for table in tables)
+        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says_of_set(of_set, stopped)}\n".encode())
         picture = io.BytesIO()
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
         written += [f"{sweep}/tables-{dataset}.md", f"{sweep}/size-by-alpha-{dataset}.png"]
-    if grids := _mix_grids(root, sweep, study, rows):
-        text = "\n".join(f"## {title}\n\n{as_markdown(grid)}" for title, grid in grids)
+    if tables := mix_tables(root, sweep, study, rows):
+        text = "\n".join(f"## {table.title}\n\n{as_markdown(table.grid)}" for table in tables)
         root.write(f"{sweep}/tables-mix.md", text.encode())
         written.append(f"{sweep}/tables-mix.md")
     if batches := BatchStudy(root, sweep, study.cells):
@@ -196,7 +198,7 @@ def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
     return written
 
 
-def _says(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
+def says_of_set(of_set: Sequence[ScoreRow], stopped: Sequence[StoppedRow]) -> str:
     """The summary; of questions worded as none in training, where the set has such. And how it was searched."""
     text = summary(of_set, "wording=unseen" if "wording" in stratum_keys(of_set) else None, stopped)
     return "\n".join(filter(None, (text, search_note([row.headline for row in of_set]))))
@@ -207,64 +209,68 @@ def _lead(grid: Grid) -> int:
     return 3 if "whose" in grid[0] else 2 if "alpha" in grid[0] else 1
 
 
-def _grids(root: Storage, sweep: str, study: Study, of_set: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
-    """One data set's tables with their titles."""
-    lead = ", ".join(in_order([*of_set[0].published, "mAP"]))
-    grids = [(f"size x alpha ({lead}; alpha = share of monolingual batches)", size_by_alpha(of_set))]
-    for key in stratum_keys(of_set):
-        grid = by_stratum(of_set, key)
+def tables_of_set(
+    study: Study, of_set: Sequence[ScoreRow], result_of: Callable[[ScoreRow], EvaluationResult]
+) -> list[Table]:
+    """One data set's tables; their names begin with the set's."""
+    dataset = of_set[0].dataset
+    tables = []
+
+    def add(name: str, title: str, grid: Grid | None) -> None:
         if grid is not None:
-            grids.append((f"by {key}", grid))
-    if (pairs := by_trained_pairs(of_set)) is not None:
-        warm = ", warm starts aside" if study.warm else ""
-        grids.append((f"by whether the pair was trained on{warm}", pairs))
-    scripts = by_script(of_set)
-    if scripts is not None:
-        grids.append(("by script", scripts))
-    grids += beside(of_set)
+            tables.append(Table(f"{dataset}-{name}", title, grid))
+
+    lead = ", ".join(in_order([*of_set[0].published, "mAP"]))
+    add("size-by-alpha", f"size x alpha ({lead}; alpha = share of monolingual batches)", size_by_alpha(of_set))
+    for key in stratum_keys(of_set):
+        add(f"by-{key}", f"by {key}", by_stratum(of_set, key))
+    warm = ", warm starts aside" if study.warm else ""
+    add("by-trained-pairs", f"by whether the pair was trained on{warm}", by_trained_pairs(of_set))
+    add("by-script", "by script", by_script(of_set))
+    for number, (title, grid) in enumerate(beside(of_set), start=1):
+        add(f"published-{number}", title, grid)
     best = chosen_on_dev(of_set)
     if best is not None:
-        result = _result_of(root, sweep, study, best)
+        result = result_of(best)
         lead = result.measures[0]
         title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
-        grids.append((title, matrix(result.pair_values[lead], result.languages)))
-        grids += _bias_grids(study, best, result)
-    return grids
+        add("pairs-of-best", title, matrix(result.pair_values[lead], result.languages))
+        for number, (title, grid) in enumerate(bias_grids(best.label, result, _seen(study, best, result)), start=1):
+            add(f"bias-of-best-{number}", title, grid)
+    return tables
 
 
-def _mix_grids(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
+def mix_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]) -> list[Table]:
     """What the batches of the done cells were made of; of the best on dev by language pair."""
     done = {row.label for row in rows}
     found = {
         job.label: composition
         for job in study.cells
-        if job.label in done and (composition := _composition(root.child(job.folder(sweep)))) is not None
+        if job.label in done and (composition := composition_of(root.child(job.folder(sweep)))) is not None
     }
     if (grid := given_and_asked(found)) is None:
         return []
-    grids = [("what the batches were made of, in % (asked for in brackets)", grid)]
+    tables = [Table("mix", "what the batches were made of, in % (asked for in brackets)", grid)]
     best = chosen_on_dev(rows)
     if best is not None and best.label in found and (pairs := pair_shares(found[best.label])) is not None:
-        grids.append((f"training pairs of {best.label} by language, in %: given/asked (query down)", pairs))
-    return grids
+        title = f"training pairs of {best.label} by language, in %: given/asked (query down)"
+        tables.append(Table("mix-pairs", title, pairs))
+    return tables
 
 
-def _bias_grids(study: Study, best: ScoreRow, result: EvaluationResult) -> list[tuple[str, Grid]]:
-    """Language bias of one cell, and its scores by which languages it was trained on."""
-    seen = result.trained_languages
-    if seen is None:  # stored before results told
-        seen = study.trainings[_job_of(study, best).training].languages
-    return bias_grids(best.label, result, seen)
+def _seen(study: Study, row: ScoreRow, result: EvaluationResult) -> tuple[str, ...]:
+    """The languages a cell was trained on."""
+    if result.trained_languages is not None:
+        return result.trained_languages
+    job = next(job for job in study.cells if job.label == row.label)  # stored before results told
+    return study.trainings[job.training].languages
 
 
-def _job_of(study: Study, row: ScoreRow) -> Job:
-    return next(job for job in study.cells if job.label == row.label)
-
-
-def _result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
-    job = _job_of(study, row)
+def result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
+    """A row's result, without the values of its queries."""
+    job = next(job for job in study.scored if job.label == row.label)
     evaluation = next(evaluation for evaluation in job.evaluations if evaluation.dataset == row.dataset)
-    return EvaluationResult.load(root.child(f"{job.folder(sweep)}/eval/{evaluation.id}"))
+    return EvaluationResult.load_means(root.child(f"{job.folder(sweep)}/eval/{evaluation.id}"))
 
 
 def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:

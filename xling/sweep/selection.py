@@ -65,6 +65,11 @@ def to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> lis
     for job in todo:
         if job.group and (selection.cells or (selection.stopped and states[job.id] is CellState.STOPPED)):
             CellFolder(root.child(job.folder(sweep))).want()
-    needed = [job for job in study.warm if job.id in {job.warm for job in todo}]
-    warm = [job for job in needed if not CellFolder(root.child(job.folder(sweep))).is_trained()]
-    return [*warm, *sorted(todo, key=lambda job: job.kind == "baseline")]
+    return [*warm_to_run(root, sweep, study, todo), *sorted(todo, key=lambda job: job.kind == "baseline")]
+
+
+def warm_to_run(root: Storage, sweep: str, study: Study, todo: Sequence[Job]) -> list[Job]:
+    """The warm starts that some of the jobs begin from, and that are not there yet."""
+    needed = {job.warm for job in todo}
+    warm = [job for job in study.warm if job.id in needed]
+    return [job for job in warm if not CellFolder(root.child(job.folder(sweep))).is_trained()]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from xling.config.schema import DatasetConfig, EvaluationConfig, ModelConfig
+from xling.config.schema import DatasetConfig, EvaluationConfig
 from xling.data import registry
 from xling.data.records import RetrievalSet
 from xling.data.selected import select_pairs
@@ -22,15 +20,14 @@ from xling.errors import ConfigError
 from xling.evaluate.pairs import EmbeddingHome, Progress, evaluate_model
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
-from xling.model.source import LoadedModel, load_folder, load_start, save_folder
+from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.report.bias import bias_grids, nearest_languages
 from xling.report.notes import search_note, used_note
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
-from xling.sweep.jobs import Job
 from xling.sweep.runner import ray_cluster
-from xling.sweep.selection import find_job
+from xling.sweep.sources import model_sources
 from xling.train.inputs import trained_languages
 
 _OPTIONS = {"titles": "title"}  # fields whose option has another name
@@ -66,7 +63,7 @@ def evaluate_models(
     results = []
     with ray_cluster(address):
         for name, source in sources.items():
-            with source() as folder:
+            with source.folder() as folder:
                 for retrieval in sets:
                     below = f"{name}/{retrieval.name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
@@ -142,42 +139,3 @@ def _show(model: str, result: EvaluationResult, console: Console) -> None:
     for title, grid in bias_grids(model, result, result.trained_languages or ()):
         console.print()
         console.print(as_rich(grid, title, lead=2 if grid[0][1] == "passage" else 1))
-
-
-def model_sources(
-    model: str, root: Storage, trust_remote_code: bool = False
-) -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
-    """What the user named, each as a local folder while it is open: a path, a sweep of the storage (all its
-    trained cells), SWEEP/CELL, else an id on the hub."""
-    if Path(model).is_dir():
-        return {Path(model).resolve().name: lambda: nullcontext(Path(model).resolve())}
-    sweep, _, cell = model.partition("/")
-    if "sweep.yaml" in root.list(sweep):
-        jobs = _trained(root, sweep)
-        chosen = [find_job(jobs, cell)] if cell else jobs
-        return {job.label: partial(root.local_copy, f"{job.folder(sweep)}/model") for job in chosen}
-    if model.startswith((".", "/", "~")):
-        raise ConfigError(f"model folder {model} does not exist")
-    return {model: partial(_hub_folder, model, trust_remote_code)}
-
-
-def _trained(root: Storage, sweep: str) -> list[Job]:
-    jobs = []
-    for identity in root.list(f"{sweep}/cells"):
-        if root.exists(f"{sweep}/cells/{identity}/model/trained.json"):
-            jobs.append(Job.from_json(root.read(f"{sweep}/cells/{identity}/cell.json").decode()))
-    if not jobs:
-        raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
-    return sorted(jobs, key=lambda job: job.label)
-
-
-@contextmanager
-def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        save_folder(Path(scratch), _from_hub(model, trust_remote_code))
-        yield Path(scratch)
-
-
-def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
-    limits = {"max_query_tokens": 96, "max_passage_tokens": 256}
-    return load_start(ModelConfig(hub=model, trust_remote_code=trust_remote_code, **limits), seed=0)

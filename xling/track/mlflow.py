@@ -122,6 +122,20 @@ class RunTracker:
         """Log a table as JSON in the form MLflow's artifact viewer shows as one."""
         self.log_text(json.dumps({"columns": list(columns), "data": [list(row) for row in rows]}), name, to)
 
+    def log_model(self, folder: Path, *, trust_remote_code: bool = False) -> None:
+        """Log a trained model's folder as ``model``, which ``mlflow.pyfunc.load_model("runs:/<id>/model")`` reads."""
+        from xling.track.served import save_served
+
+        with self._kept():
+            path, file = self.spool.stage_new("model")
+            try:
+                save_served(folder, path, trust_remote_code=trust_remote_code)
+            except Exception as error:  # whatever MLflow raises: a cell is not lost by what is only kept beside it
+                self.spool.unstage(file)
+                self._report(f"the model in {folder} is not in MLflow: {type(error).__name__}: {error}")
+            else:
+                self.spool.append("artifact", file=file, to="")
+
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until MLflow has everything logged so far.
 

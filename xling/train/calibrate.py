@@ -87,21 +87,23 @@ def _tokens(root: Storage, model: LoadedModel, fingerprint: str) -> int:
 
 
 def _mean_step(task: Task, steps: int) -> float:
-    """Seconds a step: those of the steps that are made, scaled to the padded tokens of the job's mean step."""
+    """Seconds a step: those of the steps that are made, scaled to the padded tokens of the job's mean step.
+
+    The median step's speed counts: others that start beside this one can hold up one or two.
+    """
     task.encoder.train()
     made = _spread(task.total_steps, steps)
-    seconds, tokens = 0.0, 0
+    seconds_per_token = []
     for number, at in enumerate([*made[:WARM_UP], *made]):
         with Loader(task.texts, task.config.chunk_size, task.device, first=at, stop=at + 1) as loader:
             local = loader.ready()  # in a real run it was made while the step before ran
             began = time.perf_counter()
             step(task, loader, lambda: False)
             if number >= WARM_UP:
-                seconds += time.perf_counter() - began
-                tokens += _padded(local)
+                seconds_per_token.append((time.perf_counter() - began) / _padded(local))
     counted = (task.texts.at(at, task.config.chunk_size, task.device)[1] for at in _spread(task.total_steps, COUNTED))
     mean_tokens = np.mean([_padded(local) for local in counted])
-    return float(seconds / tokens * mean_tokens)
+    return float(np.median(seconds_per_token) * mean_tokens)
 
 
 def _padded(local: TextBatch) -> int:

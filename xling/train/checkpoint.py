@@ -12,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
@@ -22,25 +20,7 @@ import torch
 
 from xling.errors import CheckpointError
 from xling.storage import Storage
-
-_NAME = re.compile(r"step-(\d{8})-a(\d{4})")
-_MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointName:
-    """The step and the attempt that a checkpoint's folder is named by."""
-
-    step: int
-    attempt: int
-
-    def __str__(self) -> str:
-        return f"step-{self.step:08d}-a{self.attempt:04d}"
-
-    @classmethod
-    def parse(cls, text: str) -> CheckpointName | None:
-        match = _NAME.fullmatch(text)
-        return cls(int(match[1]), int(match[2])) if match else None
+from xling.train.attempts import MANIFEST, CheckpointName, newest_attempt
 
 
 class FencedError(Exception):
@@ -74,7 +54,7 @@ class CheckpointStore:
         """Write the manifest, which makes the checkpoint exist; drop old ones but steps ``keep``."""
         self.check_fence()
         name = CheckpointName(step, self._attempt)
-        self._cell.write_json(f"{self.path(name)}/{_MANIFEST}", {"files": list(files)})
+        self._cell.write_json(f"{self.path(name)}/{MANIFEST}", {"files": list(files)})
         self._accepted.add(str(name))
         self._prune(set(keep))
 
@@ -117,7 +97,7 @@ class CheckpointStore:
         return data
 
     def _read_manifest(self, name: CheckpointName) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = json.loads(self._cell.read(f"{self.path(name)}/{_MANIFEST}"))["files"]
+        entries: list[dict[str, Any]] = json.loads(self._cell.read(f"{self.path(name)}/{MANIFEST}"))["files"]
         return entries
 
     def _problem(self, name: CheckpointName) -> str | None:
@@ -143,26 +123,6 @@ class CheckpointStore:
             found = CheckpointName.parse(text)
             if text not in self._accepted and (found is None or found.attempt <= self._attempt):
                 self._cell.delete(f"checkpoints/{text}")
-
-
-def newest_attempt(cell: Storage) -> int:
-    """Number of the newest attempt at a cell; 0 when there was none."""
-    numbers = [int(name[:4]) for name in cell.list("attempts") if re.fullmatch(r"\d{4}\.json", name)]
-    return max(numbers, default=0)
-
-
-def accepted_checkpoints(cell: Storage) -> list[str]:
-    """The checkpoints that a new attempt may start from: see the module's text."""
-    newest = newest_attempt(cell)
-    if newest == 0:
-        return []
-    before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
-    found = []
-    for text in cell.list("checkpoints"):
-        name = CheckpointName.parse(text)
-        if name and (name.attempt == newest or text in before) and cell.exists(f"checkpoints/{text}/{_MANIFEST}"):
-            found.append(text)
-    return sorted(found)
 
 
 def tensors_to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:

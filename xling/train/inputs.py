@@ -24,13 +24,13 @@ from xling.batching.sources import SetShare
 from xling.config.schema import CellConfig, ModelConfig
 from xling.data.records import TrainingSet
 from xling.data.training_tokens import TrainingRows, TrainingTokens, open_training, tokenize_training
-from xling.errors import CheckpointError
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest, tokenizer_path
 from xling.storage import Storage
 from xling.train.optim import steps_of_budget
-
-MODEL_MARKER = "model/trained.json"
+from xling.train.trained import MODEL_MARKER
+from xling.train.trained import about_model as about_model
+from xling.train.trained import trained_languages as trained_languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,24 +135,6 @@ def publish_model(job: Storage, loaded: LoadedModel, about: dict[str, Any]) -> N
         save_folder(Path(scratch), loaded)
         job.upload(Path(scratch), "model")
     job.write_json(MODEL_MARKER, about)
-
-
-def about_model(job: Storage) -> dict[str, Any]:
-    """What :func:`publish_model` was told. Raises CheckpointError when the job is not trained."""
-    try:
-        about: dict[str, Any] = job.read_json(MODEL_MARKER)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{job.url} holds no trained model") from error
-    return about
-
-
-def trained_languages(folder: Storage) -> tuple[str, ...] | None:
-    """The languages that a published model's folder says it was trained on; None where it says nothing."""
-    try:
-        languages = folder.read_json(MODEL_MARKER.rpartition("/")[2]).get("languages")
-    except FileNotFoundError:
-        return None
-    return None if languages is None else tuple(languages)
 
 
 def _items_path(fingerprint: str) -> str:

@@ -1,4 +1,4 @@
-"""The most memory this process, or its accelerator, held."""
+"""The device that a process trains on, and the most memory it held."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the accelerator's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def reset_peak(device: torch.device) -> None:

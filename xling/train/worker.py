@@ -31,7 +31,7 @@ from xling.train.checkpoint import (
 from xling.train.dev import DevScorer
 from xling.train.inputs import load_inputs, load_start_model, publish_model
 from xling.train.loop import LoopState, early_end, ending, train
-from xling.train.memory import peak_bytes, reset_peak
+from xling.train.memory import device_name, peak_bytes, reset_peak
 from xling.train.metrics import write_segment
 from xling.train.rungs import Rungs, RungSpec
 from xling.train.step import StepRecord
@@ -292,8 +292,10 @@ class _Job:
             "ended_by": ending(self._task, state),
             "steps_to_target": state.target_step,
             "parameters": self._task.encoder.parameters_total,
+            "parameters_non_embedding": self._task.encoder.parameters_non_embedding,
             "languages": composition.languages,
         }
         # Apart from the model's own file, which is the same however often it is trained. Of this attempt, of rank 0.
-        self._cell.write_json("used.json", {"peak_bytes": peak_bytes(self._task.device)})
+        used = {"peak_bytes": peak_bytes(self._task.device), "device": device_name(self._task.device)}
+        self._cell.write_json("used.json", used)
         publish_model(self._cell, self._start, about)

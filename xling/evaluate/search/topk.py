@@ -22,15 +22,18 @@ Keys = NDArray[np.uint64]
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _SIGN = np.uint32(0x80000000)
+_ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
 _FIRST_LOOK = 4096
-_ROWS = 2048  # queries multiplied at once: the more, the less often a shard's passages are read
+_ROWS = 2048  # queries multiplied at once: the more, the less often a shard's passages are read; below 2 ** 16
 
 
 def keys_of(scores: Scores, places: Indices) -> Keys:
     """Keys of finite scores (any shape) and places below 2**32 - 1."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # + 0: a negative zero equals a positive one
-    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    keys: Keys = (ordered.astype(np.uint64) << _SHIFT) | (_LOW - places.astype(np.uint64))
+    bits = (scores + np.float32(0)).view(np.int32)  # + 0: a negative zero equals a positive one
+    bits ^= (bits >> 31) & _ALL_BUT_SIGN  # of negative numbers the larger has the smaller bits
+    keys: Keys = (bits.view(np.uint32) ^ _SIGN).astype(np.uint64)
+    keys <<= _SHIFT
+    keys |= _LOW - places.astype(np.uint64)
     return keys
 
 
@@ -106,15 +109,22 @@ class _Lists:
         self._depth = depth
         self._keys_BK: Keys = np.zeros((len(floor_B), depth), np.uint64)
         self._above_B = np.nextafter(floor_B, np.float32(-np.inf))  # what equals the floor may enter
-        self._waiting: list[tuple[Indices, Keys]] = []  # rows and keys
+        self._waiting: list[tuple[NDArray[np.uint16], Keys]] = []  # rows and keys
         self._entries = 0
 
     def enter(self, scores_BC: Scores, first: int) -> None:
         """Take what is above each query's threshold."""
-        chunk = scores_BC.shape[1]
-        entering = np.flatnonzero(scores_BC > self._above_B[:, None])
-        row_E, column_E = np.divmod(entering, chunk)
-        self._waiting.append((row_E, keys_of(scores_BC.ravel()[entering], first + column_E)))
+        count, chunk = scores_BC.shape
+        above_BC = scores_BC > self._above_B[:, None]
+        entering = np.flatnonzero(above_BC)
+        if chunk > self._depth and len(entering) > count * self._depth:  # of the first passages nearly all enter
+            best_B = np.partition(scores_BC, chunk - self._depth, axis=1)[:, chunk - self._depth]
+            above_BC &= scores_BC >= best_B[:, None]
+            entering = np.flatnonzero(above_BC)
+        count_B = np.diff(np.searchsorted(entering, chunk * np.arange(count + 1)))
+        row_E = np.repeat(np.arange(count, dtype=np.uint16), count_B)  # so short it sorts by digits
+        place_E = entering + np.repeat(first - chunk * np.arange(count), count_B)
+        self._waiting.append((row_E, keys_of(scores_BC.ravel()[entering], place_E)))
         self._entries += len(entering)
         if 4 * self._entries >= self._keys_BK.size:
             self._cut()

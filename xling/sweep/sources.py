@@ -1,0 +1,95 @@
+"""Models as a user names them on the command line: a folder, a cell, all cells of a sweep, an id on the hub."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from xling.config import presets
+from xling.config.schema import ModelConfig
+from xling.errors import ConfigError
+from xling.model.source import LoadedModel, load_start, save_folder
+from xling.storage import Storage
+from xling.sweep.jobs import Job
+from xling.sweep.selection import find_job
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """One model; ``folder()`` is a local folder of it while that is open."""
+
+    folder: Callable[[], AbstractContextManager[Path]]
+    job: Job | None = None  # of a sweep's cell, whose own folder on storage is ``cell``
+    cell: Storage | None = None
+
+
+def model_sources(model: str, root: Storage, trust_remote_code: bool = False) -> Mapping[str, ModelSource]:
+    """What the user named, by name: a path, a sweep of the storage (all its trained cells), SWEEP/CELL, else an id
+    on the hub.
+
+    Raises:
+        ConfigError: there is no such folder or cell.
+    """
+    if Path(model).is_dir():
+        return {Path(model).resolve().name: ModelSource(lambda: nullcontext(Path(model).resolve()))}
+    sweep, _, cell = model.partition("/")
+    if "sweep.yaml" in root.list(sweep):
+        jobs = _trained(root, sweep)
+        chosen = [find_job(jobs, cell)] if cell else jobs
+        return {job.label: _of_cell(root, job.folder(sweep), job) for job in chosen}
+    if model.startswith((".", "/", "~")):
+        raise ConfigError(f"model folder {model} does not exist")
+    return {model: ModelSource(partial(_hub_folder, model, trust_remote_code))}
+
+
+def single_source(
+    model: str, root: Storage, trust_remote_code: bool = False, *, argument: str
+) -> tuple[str, ModelSource]:
+    """The one model that the user named, and its name.
+
+    Args: argument: what the command line calls it, for messages.
+
+    Raises:
+        ConfigError: it is a preset without weights, several cells, or there is none such.
+    """
+    if model in presets.names() and isinstance(presets.get(model), presets.BuiltPreset):
+        raise ConfigError(
+            f"{argument} is {model!r}, a preset without weights, must be a trained encoder: SWEEP/CELL, a model folder "
+            "or a hub id"
+        )
+    sources = model_sources(model, root, trust_remote_code)
+    if len(sources) > 1:
+        cells = ", ".join(list(sources)[:12])
+        raise ConfigError(f"{argument} {model!r} names {len(sources)} cells, must name one: {model}/CELL, of {cells}")
+    ((name, source),) = sources.items()
+    return name, source
+
+
+def _of_cell(root: Storage, path: str, job: Job) -> ModelSource:
+    return ModelSource(partial(root.local_copy, f"{path}/model"), job, root.child(path))
+
+
+def _trained(root: Storage, sweep: str) -> list[Job]:
+    jobs = []
+    for identity in root.list(f"{sweep}/cells"):
+        if root.exists(f"{sweep}/cells/{identity}/model/trained.json"):
+            jobs.append(Job.from_json(root.read(f"{sweep}/cells/{identity}/cell.json").decode()))
+    if not jobs:
+        raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
+    return sorted(jobs, key=lambda job: job.label)
+
+
+@contextmanager
+def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+        save_folder(Path(scratch), _from_hub(model, trust_remote_code))
+        yield Path(scratch)
+
+
+def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
+    limits = {"max_query_tokens": 96, "max_passage_tokens": 256}
+    return load_start(ModelConfig(hub=model, trust_remote_code=trust_remote_code, **limits), seed=0)
