@@ -22,7 +22,7 @@ from xling.evaluate.significance import CONFIDENCE, holm
 from xling.report.cell_values import DEV, Figure, Point, SweepValues
 from xling.report.questions import RESAMPLES, QuestionValues
 from xling.report.significance import LEVEL, p_value
-from xling.report.tables import number
+from xling.report.tables import number, signed_number
 
 FEWEST_SEEDS = 3
 

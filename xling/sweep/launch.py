@@ -177,8 +177,9 @@ def _track_and_run(
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
             record_sweep(tracker.run, root, sweep, study)
-            with root.local_copy(write_report(root, loaded, study)) as folder:
-                tracker.run.log_artifact(folder)
+            if not interrupted:  # who stopped it waits for the prompt
+                with root.local_copy(write_report(root, loaded, study)) as folder:
+                    tracker.run.log_artifact(folder)
         failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
