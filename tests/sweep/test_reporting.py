@@ -90,7 +90,18 @@ def test_further_sections_follow_the_curves_and_open_in_the_summary(gathered):
     more = Section("interaction", "Interaction", ("Size and alpha interact.", "More."))
     found = sections_of(gathered, analysis={"parallel-jsonl": [more]})
     assert found[3] is more
-    assert found[0].says[-1] == "Size and alpha interact."
+    assert found[0].says[-2:] == ("Size and alpha interact.", "More.")
+
+
+def test_further_sections_of_several_sets_are_named_after_theirs(gathered):
+    table = Table("cells", "Cells", (["size"], [["tiny"]]))
+    of_sets = {name: [Section("cells", "What was run", ("Two.",), (table,))] for name in ("one", "two")}
+    found = sections_of(gathered, analysis=of_sets)[3:5]
+    assert [(section.name, section.title) for section in found] == [
+        ("one-cells", "one: What was run"),
+        ("two-cells", "two: What was run"),
+    ]
+    assert [block.name for section in found for block in section.blocks] == ["one-cells", "two-cells"]
 
 
 def test_a_report_is_written_and_all_its_numbers_agree(copied, console):

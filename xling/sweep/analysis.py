@@ -171,7 +171,7 @@ def training_costs(cell: Storage, batch_size: int) -> Costs:
         "examples": made * batch_size,
     }
     counted = [step for step in steps if step["step"] < made]
-    if len(counted) == made and made and all(step["pairs_per_s"] > 0 for step in counted):
+    if len(counted) == made and made and all(step.get("pairs_per_s", 0) > 0 for step in counted):
         seconds = [batch_size / step["pairs_per_s"] for step in counted]
         tokens = sum(step["tokens_per_s"] * time for step, time in zip(counted, seconds, strict=True))
         costs |= {"tokens": tokens, "wall_seconds": sum(seconds)}
