@@ -43,6 +43,8 @@ from xling.sweep.pages import page_addresses
 from xling.sweep.selection import states_of
 from xling.train.inputs import about_model
 
+REPORT = "report"  # the report's folder, below the sweep's
+
 
 def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
     """The rows of all jobs that are done, cells and baselines, in the sweep's order.
@@ -275,8 +277,10 @@ def result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> Evaluat
 
 def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
     sweep = loaded.config.name
+    page = f"{sweep}/{REPORT}/index.html"
     for line in (
         f"Files:  {root.locate(sweep)}",
+        *([f"Report: {root.locate(page)}"] if root.exists(page) else []),
         f"MLflow: {tracking_store(loaded)[0]}",
         f"Compare the runs in the MLflow UI: xling ui {sweep} --storage {quote(loaded.config.storage)}",
     ):

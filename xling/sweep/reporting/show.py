@@ -30,8 +30,8 @@ from xling.sweep.reporting.runs import (
 )
 from xling.sweep.reporting.scores import bias_section, curve_section, map_section, summary_section, table_section
 from xling.sweep.reporting.verify import Verified, verify
+from xling.sweep.results import REPORT
 
-FOLDER = "report"  # below the sweep's
 _SHOWN = 20  # differing numbers that are named
 
 
@@ -50,7 +50,7 @@ def show_report(
     root, study = sweep_storage(loaded), build_study(loaded.cells)
     gathered = gather(root, loaded, study)
     sections = sections_of(gathered, examples=examples, analysis=_analysis(gathered))
-    place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{FOLDER}")
+    place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{REPORT}")
     names = _write(place, gathered, sections)
     verified = verify(gathered, sections) if check else None
     if as_json:
@@ -64,7 +64,7 @@ def show_report(
 
 def write_report(root: Storage, loaded: LoadedSweep, study: Study) -> str:
     """Write the report beside the sweep, as after a launch; its folder below the storage."""
-    folder = f"{loaded.config.name}/{FOLDER}"
+    folder = f"{loaded.config.name}/{REPORT}"
     gathered = gather(root, loaded, study)
     root.delete(folder)  # an earlier one may show what is no longer there
     _write(root.child(folder), gathered, sections_of(gathered, analysis=_analysis(gathered)))
