@@ -211,7 +211,7 @@ def test_all_problems_come_at_once_each_with_its_line(sweeps):
         "s.yaml:15: train.lr is true, must be a number",
         "s.yaml:16: train.decay is empty, must be one of 'linear', 'cosine', 'constant'",
         "s.yaml:17: train.budget.steps is 10.0, must be a whole number; write 10",
-        "s.yaml:18: tracking is empty, must be a section with keys such as uri, experiment, system_metrics",
+        "s.yaml:18: tracking is empty, must be a section with keys such as uri, experiment, system_metrics, log_models",
         "s.yaml:20: grid: train.warmup is -1, must be within 0..1",
         "s.yaml:21: grid: train.sede is not a known setting; did you mean seed?",
     ]
