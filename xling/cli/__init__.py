@@ -17,7 +17,7 @@ from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
 from xling.cli.named import load as _load
 from xling.cli.named import load_named as _load_named
-from xling.cli.options import Csv, Json, StorageOption, require_one_format
+from xling.cli.options import Csv, Json, StorageOption, Trust, require_one_format
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
 
@@ -176,9 +176,7 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", help="A field of a sweep's evaluation section: index.kind=ivf. Repeatable."),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")
-    ] = False,
+    trust_remote_code: Trust = False,
     workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
     storage: StorageOption = "runs",
     address: Address = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from xling.cli.data_sets import refuse_options
-from xling.cli.options import Json, StorageOption, console
+from xling.cli.options import Json, StorageOption, Trust, console
 from xling.errors import ConfigError
 
 _RANKS = re.compile(r"(\d+)-(\d+)", re.ASCII)
@@ -51,9 +51,7 @@ def mine(
     storage: StorageOption = "runs",
     address: Annotated[Optional[str], typer.Option(help="Ray cluster; one on this machine by default.")] = None,  # noqa: UP045
     json: Json = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")
-    ] = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Find hard negatives for training data with a trained encoder; `data.train.mined` trains with them."""
     from xling.config.load import load_evaluation, load_sweep

@@ -11,6 +11,7 @@ from xling.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 Csv = Annotated[bool, typer.Option("--csv", help="CSV for programs: a line of names, then the rows.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")]
 StorageOption = Annotated[str, typer.Option(help="Folder or URL that holds the results.")]
 
 

@@ -7,11 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from xling.cli.options import Json, StorageOption, console
+from xling.cli.options import Csv, Json, StorageOption, Trust, console, require_one_format
 from xling.errors import ConfigError
 
 Model = Annotated[str, typer.Argument(help="SWEEP/CELL, a model folder or a hub id.")]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run the modelling code that comes with the model.")]
 
 
 def export(
@@ -40,14 +39,13 @@ def search(
     bad_rows: Annotated[str, typer.Option(help="stop at a wrong row, or skip and count.")] = "stop",
     storage: StorageOption = "runs",
     json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="CSV for spreadsheets.")] = False,
+    csv: Csv = False,
     trust_remote_code: Trust = False,
 ) -> None:
     """Find the passages of a file that are nearest to questions, whatever language either is in."""
     if bad_rows not in ("stop", "skip"):
         raise ConfigError(f"--bad-rows is {bad_rows!r}, must be stop or skip")
-    if json and csv:
-        raise ConfigError("--json and --csv exclude each other: give one of them")
+    require_one_format(json, csv)
     from xling.data.files import BadRows
     from xling.data.passage_file import PassageFile
     from xling.sweep.search import search_corpus

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xling.errors import ConfigError
-from xling.evaluate.result import PER_QUERY, SUMMARY, EvaluationResult
+from xling.evaluate.result import PER_QUERY, EvaluationResult
 from xling.languages import LangPair
 from xling.report.analysis import analyse
 from xling.report.blocks import Section
@@ -76,7 +76,7 @@ def sweep_values(
     few = _with_few_seeds(of_set)
     with ThreadPoolExecutor(16) as pool:  # an object store is far
         cells = list(pool.map(lambda row: reader.cell(row, by_query=row.label in few), of_set))
-    expected = [(f"{job.size} {job.variant}".rstrip(), Ratio(job.alpha, job.schedule)) for job in study.cells]
+    expected = [(job.row_size, Ratio(job.alpha, job.schedule)) for job in study.cells]
     return SweepValues(cells, stopped, expected)
 
 
@@ -115,8 +115,7 @@ class _Reader:
         )
 
     def _more(self, folder: Storage, job: Job, evaluation: Evaluation) -> dict[str, float]:
-        summary = folder.read_json(f"eval/{evaluation.id}/{SUMMARY}")
-        result = EvaluationResult.from_json(summary, pa.table({}))
+        result = EvaluationResult.load_means(folder.child(f"eval/{evaluation.id}"))
         measure = self.figures[0].measure if self.figures else ""
         seen = result.trained_languages
         if seen is None:  # stored before results told

@@ -91,7 +91,7 @@ def card_facts(name: str, loaded: LoadedModel, source: ModelSource, languages: t
         base_model=_hub_id(job),
         training=_training(job, cell, loaded),
         results=[
-            EvaluationResult.load(cell.child(f"eval/{evaluation.id}"))
+            EvaluationResult.load_means(cell.child(f"eval/{evaluation.id}"))
             for evaluation in job.evaluations
             if cell.exists(f"eval/{evaluation.id}/{SUMMARY}")
         ],

@@ -22,6 +22,7 @@ from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
+from xling.train.attempts import local_time
 from xling.train.metrics import stored_steps
 
 LINES_SHOWN = 10
@@ -110,7 +111,7 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
     console.print(f"{job.label}  {job.id}  {folder.storage.url}", soft_wrap=True)
     for attempt in folder.attempts():
         end = attempt["end"]
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"]))
+        began = local_time(attempt["started"])
         how = f"{end['outcome']} at step {end['step']}" if end else "its process was killed, or is still running"
         console.print(f"attempt {attempt['number']}: {began} on {attempt['host']}: {how}", soft_wrap=True)
         if end and end["message"]:

@@ -65,6 +65,11 @@ class Job:
     group: str = ""  # of the cells that early stopping compares it with; empty without
     schedule: str = ""  # of alpha, as tables spell it; empty where it is constant
 
+    @property
+    def row_size(self) -> str:
+        """Its size as rows of tables have it: with what else the grid varies."""
+        return f"{self.size} {self.variant}".rstrip()
+
     def folder(self, sweep: str) -> str:
         """Where its files are, below the storage's root."""
         return f"warm/{self.id}" if self.kind == "warm" else f"{sweep}/cells/{self.id}"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from xling.errors import ResourceError, XlingError
 from xling.storage import Storage
+from xling.train.attempts import local_time
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,7 @@ class Holder:
         return now - self.heartbeat < EXPIRY_S
 
     def describe(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
-        return f"process {self.pid} on host {self.host}, since {since}"
+        return f"process {self.pid} on host {self.host}, since {local_time(self.since)}"
 
 
 class Lease:

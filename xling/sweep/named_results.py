@@ -9,8 +9,7 @@ from pathlib import Path
 from xling.errors import ConfigError, DataError
 from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.storage import Storage
-from xling.sweep.jobs import Job
-from xling.sweep.selection import find_job
+from xling.sweep.selection import find_job, stored_jobs
 
 Results = Mapping[str, Callable[[], EvaluationResult]]  # by data set, each read when it is asked for
 
@@ -79,12 +78,7 @@ def _listed(datasets: set[str]) -> str:
 
 
 def _of_cell(root: Storage, sweep: str, cell: str) -> Results:
-    jobs = [
-        Job.from_json(root.read(path).decode())
-        for path in (f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells"))
-        if root.exists(path)
-    ]
-    job = find_job(jobs, cell)
+    job = find_job(stored_jobs(root, sweep), cell)
     folders = {evaluation.dataset: f"{job.folder(sweep)}/eval/{evaluation.id}" for evaluation in job.evaluations}
     there = {name: folder for name, folder in folders.items() if root.exists(f"{folder}/{SUMMARY}")}
     if not there:

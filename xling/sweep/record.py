@@ -22,6 +22,7 @@ from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
 from xling.track.system import SystemMetrics
+from xling.train.attempts import local_time
 from xling.train.inputs import about_model
 from xling.train.metrics import stored_steps
 
@@ -95,7 +96,7 @@ class CellRecord:
                 outcome = error.outcome if isinstance(error, Stopped) else Outcome.FAILED if error else Outcome.DONE
                 message = error.reason if isinstance(error, Stopped) else told(error) if error else ""
                 end = {"ended": time.time(), "outcome": outcome, "step": None, "message": message}
-            times = [_clock(attempt["started"]), _clock(end["ended"])]
+            times = [local_time(attempt["started"]), local_time(end["ended"]) if end["ended"] is not None else ""]
             rows.append([attempt["number"], *times, attempt["host"], end["outcome"], end["step"], end["message"]])
         columns = ["attempt", "started", "ended", "host", "outcome", "step", "message"]
         self._tracker.log_table(columns, rows, "attempts.json")
@@ -216,10 +217,6 @@ class CellRecord:
 
 def _is_logged(which: str, parameters: int) -> bool:
     return which == "all" or (which == "small" and parameters <= SMALL_MODEL)
-
-
-def _clock(seconds: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds is not None else ""
 
 
 def _alpha(job: Job) -> str:

@@ -21,6 +21,8 @@ from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job
 from xling.sweep.selection import states_of
 from xling.track.spool import newest_operations
+from xling.train.attempts import CheckpointName
+from xling.train.trained import MODEL_MARKER
 
 # What does not change what a step costs.
 _NO_COST = {
@@ -96,7 +98,7 @@ def look(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[Stand]:
         checkpoints = [] if states[job.id] is CellState.DONE else _checkpoints(folder)  # which a done one has no more
         ends = [attempt["end"]["step"] for attempt in attempts if attempt["end"]]
         recent = _recent_steps(folder, attempts) if states[job.id] is CellState.RUNNING and attempts else []
-        steps = [*ends, *(int(name[5:13]) for name in checkpoints), *(step + 1 for step, _ in recent)]
+        steps = [*ends, *(name.step for name in checkpoints), *(step + 1 for step, _ in recent)]
         total = _total(job, folder, states[job.id], checkpoints)
         return Stand(job, folder, states[job.id], attempts, max(steps, default=0), total, tuple(recent))
 
@@ -120,11 +122,11 @@ def remaining(stands: Sequence[Stand], now: float) -> Remaining:
     return Remaining(cells, tuple(unknown), sum(stand.state is CellState.RUNNING for stand in stands))
 
 
-def _checkpoints(folder: CellFolder) -> list[str]:
-    return [name for name in folder.storage.list("checkpoints") if name.startswith("step-")]
+def _checkpoints(folder: CellFolder) -> list[CheckpointName]:
+    return [name for text in folder.storage.list("checkpoints") if (name := CheckpointName.parse(text)) is not None]
 
 
-def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence[str]) -> int | None:
+def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence[CheckpointName]) -> int | None:
     """Steps of the whole budget; one in FLOPs is known once it was counted, at the first checkpoint."""
     budget = job.config.train.budget
     if budget.steps is not None:
@@ -132,7 +134,7 @@ def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence
     if budget.examples is not None:
         return budget.examples // job.config.train.batch_size
     paths = [f"checkpoints/{name}/state.json" for name in checkpoints[-1:]]
-    for path in ["model/trained.json"] if state is CellState.DONE else paths:
+    for path in [MODEL_MARKER] if state is CellState.DONE else paths:
         try:
             return int(folder.storage.read_json(path)["total_steps"])
         except FileNotFoundError:  # dropped meanwhile

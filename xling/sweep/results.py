@@ -99,7 +99,7 @@ def _stopped(root: Storage, sweep: str, jobs: Sequence[Job], states: Mapping[str
         if states[job.id] is not CellState.STOPPED:
             continue
         if reason := CellFolder(root.child(job.folder(sweep))).stopped_early():
-            size = f"{job.size} {job.variant}".rstrip()
+            size = job.row_size
             rows.append(StoppedRow(job.label, size, job.alpha, reason, job.schedule))
     return rows
 

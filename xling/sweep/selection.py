@@ -33,6 +33,12 @@ def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellS
         return dict(zip((job.id for job in jobs), pool.map(state, jobs), strict=True))
 
 
+def stored_jobs(root: Storage, sweep: str) -> list[Job]:
+    """The jobs that were launched in a sweep, as their folders tell; none where there is no such sweep."""
+    paths = [f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells")]
+    return [Job.from_json(root.read(path).decode()) for path in paths if root.exists(path)]
+
+
 def find_job(jobs: Sequence[Job], name: str) -> Job:
     """The job of a label, or of the beginning of an id. Raises ConfigError when it is not one."""
     found = [job for job in jobs if job.label == name] or [job for job in jobs if job.id.startswith(name)]

@@ -15,7 +15,8 @@ from xling.errors import ConfigError
 from xling.model.source import LoadedModel, load_start, save_folder
 from xling.storage import Storage
 from xling.sweep.jobs import Job
-from xling.sweep.selection import find_job
+from xling.sweep.selection import find_job, stored_jobs
+from xling.train.trained import MODEL_MARKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,7 @@ def _of_cell(root: Storage, path: str, job: Job) -> ModelSource:
 
 
 def _trained(root: Storage, sweep: str) -> list[Job]:
-    jobs = []
-    for identity in root.list(f"{sweep}/cells"):
-        if root.exists(f"{sweep}/cells/{identity}/model/trained.json"):
-            jobs.append(Job.from_json(root.read(f"{sweep}/cells/{identity}/cell.json").decode()))
+    jobs = [job for job in stored_jobs(root, sweep) if root.exists(f"{job.folder(sweep)}/{MODEL_MARKER}")]
     if not jobs:
         raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
     return sorted(jobs, key=lambda job: job.label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 from xling.storage import Storage
@@ -25,6 +26,11 @@ class CheckpointName:
     def parse(cls, text: str) -> CheckpointName | None:
         match = _NAME.fullmatch(text)
         return cls(int(match[1]), int(match[2])) if match else None
+
+
+def local_time(seconds: float) -> str:
+    """A time, in Unix seconds, as people are told when an attempt began or ended: local, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def newest_attempt(cell: Storage) -> int:

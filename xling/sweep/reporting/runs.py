@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -16,6 +15,7 @@ from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.launch import resume_command
 from xling.sweep.reporting.gather import Gathered
+from xling.train.attempts import local_time
 from xling.train.metrics import sampled_steps
 
 _STEPS_READ = 2000  # of a cell's; a curve has far fewer points
@@ -29,7 +29,7 @@ def training_section(gathered: Gathered) -> Section:
         steps = [one for one in sampled_steps(gathered.folder(job).storage, _STEPS_READ) if "loss" in one]
         if steps:
             x, y = thinned([one["step"] for one in steps], [one["loss"] for one in steps])
-            size = f"{job.size} {job.variant}".rstrip()
+            size = job.row_size
             curves.append(Curve(job.label, size, Ratio(job.alpha, job.schedule), tuple(x), tuple(y)))
     if not curves:
         return Section("training", "Training", ("No cell has made a step that was kept.",))
@@ -48,7 +48,7 @@ def attempt_section(gathered: Gathered) -> Section:
         seconds = sum(one["end"]["ended"] - one["started"] for one in attempts if one["end"])
         hosts = " ".join(dict.fromkeys(one["host"] for one in attempts))
         state = str(gathered.states[job.id]) if job.id in gathered.states else "warm start"
-        first = _clock(attempts[0]["started"]) if attempts else "–"
+        first = local_time(attempts[0]["started"]) if attempts else "–"
         body.append([job.label, state, str(len(attempts)), first, f"{seconds:.0f}" if attempts else "–", hosts])
         ended += [[job.label, *_how_it_ended(one)] for one in attempts if _how_it_ended(one)]
     headings = ["cell", "state", "attempts", "first begun", "seconds\nin all", "hosts"]
@@ -153,14 +153,10 @@ def _launched(gathered: Gathered) -> tuple[str, str, list[str]]:
 def _how_it_ended(attempt: dict[str, Any]) -> list[str]:
     """Number, time, outcome, step and message of an attempt; nothing of one that was done."""
     end = attempt["end"]
-    lead = [str(attempt["number"]), _clock(attempt["started"])]
+    lead = [str(attempt["number"]), local_time(attempt["started"])]
     if end is None:
         return [*lead, "killed, or still running", "–", ""]
     return [] if end["outcome"] == "done" else [*lead, end["outcome"], str(end["step"]), end["message"]]
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _codes(languages: Sequence[str]) -> str:

@@ -140,7 +140,7 @@ def _own_share(gathered: Gathered, dataset: str) -> tuple[list[Curve], float]:
         expected = float(one.result.pool.own_language_share_expected[one.result.pool.queries > 0].mean())
         ratio = Ratio(one.job.alpha, one.job.schedule) if one.job.kind == "cell" else None
         ranks = tuple(map(float, range(1, len(shares_K) + 1)))
-        size = f"{one.job.size} {one.job.variant}".rstrip()
+        size = one.job.row_size
         curves.append(Curve(one.job.label, size, ratio, ranks, tuple(shares_K.tolist())))
     return mean_curves(curves), expected
 
