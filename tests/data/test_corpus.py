@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -147,6 +148,20 @@ def test_several_may_build_it_at_once(tmp_path: Path) -> None:
     assert {corpus.file for corpus in corpora} == {corpora[0].file}
     assert all(list(corpus) == sorted_passages(as_passages(rows)) for corpus in corpora)
     assert len(list((cache_folder() / "corpora").iterdir())) == 1
+
+
+def test_who_finishes_later_takes_nothing_from_who_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, together = corpus_build._publish, Barrier(4)
+
+    def publish_together(finished: Path, folder: Path) -> None:
+        together.wait(60)
+        publish(finished, folder)
+
+    monkeypatch.setattr(corpus_build, "_publish", publish_together)
+    with ThreadPoolExecutor(4) as pool:
+        for count in range(1, 41):  # a race that is lost now and then only
+            file = write(tmp_path / "a.gz", some_rows(count))
+            assert [len(corpus) for corpus in pool.map(lambda _: build(file), range(4))] == [count] * 4  # noqa: B023
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

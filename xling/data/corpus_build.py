@@ -10,7 +10,6 @@ import heapq
 import json
 import logging
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -109,15 +108,14 @@ def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: Ba
 
 
 def _publish(finished: Path, folder: Path) -> None:
-    """Move a built corpus to its place, unless another process was first: its own is as good."""
-    if _about(folder) is not None:
-        return
-    shutil.rmtree(folder, ignore_errors=True)  # one that was cut since
-    try:
-        os.rename(finished, folder)
-    except OSError:
-        if _about(folder) is None:
-            raise
+    """Move a built corpus to its place, file by file.
+
+    Another process may do so at this moment, or may already read: a build of the same files gives
+    the same bytes, so replacing its files takes nothing from anyone, while removing a folder would.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in ("passages.arrow", "corpus.json"):  # what is noted last says that the other is whole
+        os.replace(finished / name, folder / name)
 
 
 def _runs(scratch: Path, files: Sequence[Path], read: Reader, bad: BadRows, meter: _Meter) -> Iterator[Path]:
