@@ -257,24 +257,32 @@ def at_once(nodes: Sequence[Node], need: Need, most: int) -> int:
     return most
 
 
-def makespan(nodes: Sequence[Node], work: Sequence[tuple[Need, float]], limit: int | None = None) -> float:
-    """When the last of several trials ends, each with its need and its seconds, started in this order.
+def timetable(
+    nodes: Sequence[Node], work: Sequence[tuple[Need, float]], limit: int | None = None
+) -> list[tuple[float, float] | None]:
+    """When each of several trials starts and ends, with its need and its seconds, if they are started in this order.
+
+    None for one that fits nowhere: it waits for a node that is not there.
 
     Args:
         limit: trials at once, if there is one.
-
-    A trial that fits nowhere is left out: it waits for a node that is not there.
     """
-    waiting = [(need, seconds) for need, seconds in work if at_once(nodes, need, 1)]
+    times: list[tuple[float, float] | None] = [None] * len(work)
+    waiting = [number for number, (need, _) in enumerate(work) if at_once(nodes, need, 1)]
     running: list[tuple[float, int, Running]] = []
-    now, number = 0.0, 0
+    now = 0.0
     while waiting or running:
         free = len(waiting) if limit is None else limit - len(running)
-        chosen = starts(nodes, [one for *_, one in running], [need for need, _ in waiting])[:free] if free else []
-        for index, places in chosen:
-            number += 1
-            heapq.heappush(running, (now + waiting[index][1], number, Running(waiting[index][0], places)))
-        gone = {index for index, _ in chosen}
-        waiting = [one for index, one in enumerate(waiting) if index not in gone]
+        found = starts(nodes, [one for *_, one in running], [work[number][0] for number in waiting])[:free]
+        for number, places in [(waiting[index], places) for index, places in found]:
+            need, seconds = work[number]
+            times[number] = now, now + seconds
+            heapq.heappush(running, (now + seconds, number, Running(need, places)))
+        waiting = [number for number in waiting if times[number] is None]
         now = heapq.heappop(running)[0]
-    return now
+    return times
+
+
+def makespan(nodes: Sequence[Node], work: Sequence[tuple[Need, float]], limit: int | None = None) -> float:
+    """When the last of the trials ends that fit somewhere; else as :func:`timetable`."""
+    return max((times[1] for times in timetable(nodes, work, limit) if times is not None), default=0.0)
