@@ -3,7 +3,6 @@
 import pytest
 
 from xling.config.identity import training_key
-from xling.config.resources import memory_bytes
 
 BY_MODEL = """\
 resources:
@@ -53,7 +52,10 @@ def test_resources_are_no_part_of_what_is_trained(sweeps):
             "gpus_per_worker: 2.5",
             "gpus_per_worker is 2.5, must be whole above 1: Ray gives shares of one GPU, or whole",
         ),
-        ("memory_per_worker: 4 gigs", "memory_per_worker is '4 gigs', must be a number and a unit (MB, GB, TB, MiB, "),
+        (
+            "memory_per_worker: 4GB",
+            "memory_per_worker is '4GB', must be a size above 0 in KiB, MiB, GiB or TiB, as in ",
+        ),
         ("memory_per_worker: 4", "memory_per_worker is 4, must be text"),
         ("labels: {accelerator: A 100}", "labels has accelerator: 'A 100', must be a value, or as '!A100', 'in("),
         ("labels: {-a: b}", "labels has the name '-a', must be a label as in accelerator or ray.io/accelerator-type"),
@@ -95,6 +97,7 @@ def test_the_grid_may_set_a_models_own(sweeps):
     assert any("names no model of this sweep, must be one of tiny" in problem for problem in sweeps.problems(text))
 
 
-@pytest.mark.parametrize(("text", "amount"), [("4GiB", 2**32), ("1.5 GB", 1_500_000_000), ("512MiB", 2**29)])
-def test_memory_has_units(text, amount):
-    assert memory_bytes(text) == amount
+def test_memory_has_one_spelling_and_none_is_not_counted(one_cell, sweeps):
+    found = one_cell(sweeps.base + "resources: {memory_per_worker: 1.50 GiB}\n").resources
+    assert (found.memory_per_worker, found.memory_bytes) == ("1.5GiB", 3 * 2**29)
+    assert one_cell(sweeps.base).resources.memory_bytes == 0

@@ -39,8 +39,8 @@ def on(name, which, workers=1):
         ([node(gpus=3)], {"gpus_per_worker": 2}, 1),
         ([node("a", gpus=8), node("b", gpus=8)], {"workers": 4, "gpus_per_worker": 1}, 4),
         ([node("a", gpus=2), node("b", gpus=3)], {"workers": 5, "gpus_per_worker": 1}, 1),  # over several nodes
-        ([node(memory=18 * GB)], {"memory_per_worker": "8GB"}, 1),  # its driver needs memory too
-        ([node(memory=18 * GB)], {"memory_per_worker": "7 GB"}, 2),
+        ([node(memory=18 * GB)], {"memory_per_worker": "8GiB"}, 1),  # its driver needs memory too
+        ([node(memory=18 * GB)], {"memory_per_worker": "7 GiB"}, 2),
         ([node("a", gpus=4, labels=A100), node("b", gpus=4, labels=T4)], {"gpus_per_worker": 1, "labels": T4}, 4),
         ([node("a", labels=A100), node("b", labels=T4), node("c")], {"labels": {"accelerator": "!A100"}}, 128),
         ([node("a", labels=A100), node("b", labels=T4)], {"labels": {"accelerator": "in(A100, H100)"}}, 64),

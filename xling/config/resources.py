@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from xling.config import sizes
 from xling.config.encoder import ModelConfig
 from xling.config.section import Section
 
-_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_AMOUNT = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})")
 # As Ray takes them: docs.ray.io, "Use labels to control scheduling".
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL_NAME = re.compile(rf"(?:[a-z0-9.-]+/)?{_LABEL}")
 _LABEL_VALUE = re.compile(rf"(!?){_LABEL}|(!?)in\({_LABEL}(?:, ?{_LABEL})*\)")
 
 
-def memory_bytes(text: str) -> int:
-    """``4GiB``, ``512 MB`` in bytes."""
-    match = _AMOUNT.fullmatch(text)
-    assert match is not None, "the schema lets no other text through"
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
-def _memory(text: str | None) -> str | None:
-    if text is not None and (_AMOUNT.fullmatch(text) is None or memory_bytes(text) < 2**20):
-        raise ValueError(f"is {text!r}, must be a number and a unit ({', '.join(_UNITS)}), at least 1MiB, as in 4GiB")
-    return text
+def _memory(size: str | None) -> str | None:
+    return None if size is None else sizes.one_spelling(size, above_0=True)
 
 
 def _gpus(share: float | None) -> float | None:
@@ -46,6 +36,18 @@ def _labels(labels: dict[str, str] | None) -> dict[str, str] | None:
         if _LABEL_VALUE.fullmatch(value) is None:
             raise ValueError(f"has {name}: {value!r}, must be a value, or as '!A100', 'in(A100, H100)', '!in(T4)'")
     return labels
+
+
+def accepts(selectors: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a node of these labels is what the selectors ask for, as Ray reads them.
+
+    A node without a label has no value that ``!`` could exclude.
+    """
+    for name, selector in selectors.items():
+        values = {value.strip() for value in selector.removeprefix("!").removeprefix("in(").rstrip(")").split(",")}
+        if (labels.get(name) in values) == selector.startswith("!"):
+            return False
+    return True
 
 
 Memory = Annotated[str | None, AfterValidator(_memory)]
@@ -89,6 +91,11 @@ class ResourcesConfig(Section):
         gt=0,
         description="Seconds of silence after which a trial's workers are ended, to go on from the last checkpoint.",
     )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of a worker; 0 where it is not counted."""
+        return 0 if self.memory_per_worker is None else sizes.in_bytes(self.memory_per_worker)
 
     def of(self, model: ModelConfig) -> ResourcesConfig:
         """What a trial of this model needs, said once."""

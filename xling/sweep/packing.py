@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xling.config.resources import memory_bytes
+from xling.config.resources import accepts
 from xling.config.schema import ResourcesConfig
 
 # Measured with `benchmarks/fixed_cost.py`: the trial's driver with Train's controller, cleaner
@@ -22,7 +21,6 @@ from xling.config.schema import ResourcesConfig
 DRIVER_BYTES = 1_200_000_000
 
 _EPS = 1e-6  # shares such as .1 are no binary fractions; Ray counts in units of 1e-4
-_IN = re.compile(r"(!?)(?:in\()?([^()]*)\)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +44,19 @@ class Need:
     """What a trial's workers ask for, each of them alike; its driver needs DRIVER_BYTES beside."""
 
     workers: int
-    cpus: float
+    cpus: int
     gpus: float
     memory: int  # bytes
     labels: tuple[tuple[str, str], ...]  # name and value, as Ray's label selectors have them
 
     @classmethod
     def of(cls, config: ResourcesConfig) -> Need:
-        memory = memory_bytes(config.memory_per_worker) if config.memory_per_worker is not None else 0
         labels = tuple(sorted(config.labels.items()))
-        return cls(config.workers, config.cpus_per_worker, config.gpus_per_worker, memory, labels)
+        return cls(config.workers, config.cpus_per_worker, config.gpus_per_worker, config.memory_bytes, labels)
 
     def accepts(self, labels: Mapping[str, str]) -> bool:
-        """Whether a node of these labels will do. One without a label has no value that ``!`` could exclude."""
-        for name, selector in self.labels:
-            match = _IN.fullmatch(selector)
-            assert match is not None, "the schema lets no other selector through"
-            values = [value.strip() for value in match[2].split(",")]
-            if (labels.get(name) in values) == bool(match[1]):
-                return False
-        return True
+        """Whether a node of these labels will do."""
+        return accepts(dict(self.labels), labels)
 
 
 @dataclass(frozen=True, slots=True)
