@@ -69,10 +69,14 @@ def main() -> int:
 
 
 def node_shapes(count: int) -> list[dict[str, Any]]:
-    """Two nodes of four labelled GPUs, one without any, and the rest with one each."""
+    """Two nodes of four labelled GPUs, a third of the nodes with one, the rest without any.
+
+    Few enough GPUs for the drivers, a process each: two cores start one in some seconds.
+    """
     labelled = {"num_cpus": 16, "num_gpus": 4, "labels": LABEL}
-    other = {"num_cpus": 4, "num_gpus": 1, "labels": {"accelerator": "T4"}}
-    return [{"num_cpus": 4, "num_gpus": 0}, labelled, labelled, *[other] * (count - 3)]
+    single = {"num_cpus": 4, "num_gpus": 1, "labels": {"accelerator": "T4"}}
+    plain = {"num_cpus": 4, "num_gpus": 0}
+    return [plain, labelled, labelled, *[single] * (count // 3), *[plain] * (count - 3 - count // 3)]
 
 
 def make_jobs(
@@ -189,6 +193,14 @@ class Watching:
         """Nothing was opened."""
 
 
+def use_own_token() -> None:
+    """Have this process's clusters ask for the user's own token, as those of `ray start` and a local `ray.init` do."""
+    from ray._private.authentication import authentication_token_setup as setup
+
+    setup.enable_token_auth_by_default()
+    setup.ensure_token_if_auth_enabled(None, create_token_if_missing=True)
+
+
 class RayNodes:
     """Ray nodes with made-up resources on this machine, which start no process before one is asked for."""
 
@@ -196,16 +208,11 @@ class RayNodes:
         self._shapes = shapes
 
     def __enter__(self) -> str:
-        from ray._private.authentication.authentication_token_setup import (
-            enable_token_auth_by_default,
-            ensure_token_if_auth_enabled,
-        )
         from ray.cluster_utils import Cluster
 
         began = time.monotonic()
         os.environ.update(RAY_ENVIRONMENT)
-        enable_token_auth_by_default()  # with the user's own token, as `ray start` and a local `ray.init` have it
-        ensure_token_if_auth_enabled(None, create_token_if_missing=True)
+        use_own_token()
         alike = {"memory": MEMORY, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}  # Ray replaces .1
         lazy = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
         head = {**self._shapes[0], **alike, "include_dashboard": False, "_system_config": lazy}

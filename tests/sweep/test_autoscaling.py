@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chaos_processes import Processes, free_port
+from planner import use_own_token
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.util import placement_group_table
 from sleeping import run
@@ -38,7 +39,9 @@ class Autoscaling:
             "cluster_name": "fake",
             "max_workers": 2,
             "provider": {
-                "type": "fake_multinode",
+                # Not its own name, "fake_multinode": that wants a file of defaults which wheels of Ray lack.
+                "type": "external",
+                "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
                 "gcs_address": self.address,
                 "launch_multiple": True,
                 "head_node_id": FAKE_HEAD_NODE_ID,
@@ -81,6 +84,7 @@ class Autoscaling:
 def test_a_cell_waits_for_a_node_that_the_autoscaler_brings(tmp_path):
     large = {"workers": 4, "gpus_per_worker": 1, "labels": A100, "autoscaling": True}
     small = {"gpus_per_worker": 0}
+    use_own_token()
     with Processes() as processes:
         autoscaling = Autoscaling(processes, tmp_path)
         autoscaling.wait()
