@@ -29,7 +29,7 @@ class Autoscaling:
         port = free_port()
         self.address = f"127.0.0.2:{port}"  # Ray replaces .1
         worker = {
-            "resources": {"CPU": 4, "GPU": 4, "memory": 2**33},
+            "resources": {"CPU": 4, "GPU": 4, "object_store_memory": 10**8},
             "labels": A100,
             "node_config": {},
             "max_workers": 2,
@@ -54,6 +54,9 @@ class Autoscaling:
             "upscaling_speed": 1.0,
             "idle_timeout_minutes": 5,
             "auth": {"ssh_user": "nobody"},
+            **{f"{name}_commands": [] for name in ("setup", "head_setup", "worker_setup", "initialization")},
+            **{f"{name}_start_ray_commands": [] for name in ("head", "worker")},
+            **{"file_mounts": {}, "cluster_synced_files": []},
         }
         (folder / "autoscaler.yaml").write_text(json.dumps(config))
         environment = {
