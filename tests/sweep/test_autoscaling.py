@@ -56,7 +56,8 @@ class Autoscaling:
             "auth": {"ssh_user": "nobody"},
             **{f"{name}_commands": [] for name in ("setup", "head_setup", "worker_setup", "initialization")},
             **{f"{name}_start_ray_commands": [] for name in ("head", "worker")},
-            **{"file_mounts": {}, "cluster_synced_files": []},
+            "file_mounts": {},
+            "cluster_synced_files": [],
         }
         (folder / "autoscaler.yaml").write_text(json.dumps(config))
         environment = {
