@@ -12,13 +12,11 @@ from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
 from xling.storage import Storage
+from xling.sweep.gather import Gathered
 from xling.sweep.jobs import Job
 from xling.sweep.launch import resume_command
-from xling.sweep.reporting.gather import Gathered
 from xling.train.attempts import local_time
-from xling.train.metrics import sampled_steps
 
-_STEPS_READ = 2000  # of a cell's; a curve has far fewer points
 _ELSEWHERE = "again"  # where the commands store: what is done in the sweep's own storage is not done again
 
 
@@ -26,7 +24,7 @@ def training_section(gathered: Gathered) -> Section:
     """The loss of every cell."""
     curves = []
     for job in gathered.study.cells:
-        steps = [one for one in sampled_steps(gathered.folder(job).storage, _STEPS_READ) if "loss" in one]
+        steps = [one for one in gathered.traces[job.label].steps if "loss" in one]
         if steps:
             x, y = thinned([one["step"] for one in steps], [one["loss"] for one in steps])
             size = job.row_size

@@ -15,8 +15,8 @@ from xling.report.blocks import Block, PairMaps, Picture, Section, Table
 from xling.report.composition import score_by_pairs
 from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 from xling.report.tables import Grid
-from xling.sweep.reporting.gather import Gathered, Scored
-from xling.sweep.results import composition_of, tables_of_set
+from xling.sweep.gather import Gathered, Scored
+from xling.sweep.results import tables_of_set
 
 _DECIMAL = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 _PARTLY = "dev measures, and of language bias what is not rank distance or the share of the query's own language"
@@ -97,9 +97,7 @@ def _of_row(again: _All, row: ScoreRow) -> _Again:
 def _row_again(gathered: Gathered, row: ScoreRow, again: _Again) -> ScoreRow:
     by_pairs: Mapping[str, float] = {}
     if row.by_pairs:
-        composition = composition_of(gathered.folder(again.scored.job).storage)
-        assert composition is not None, "the row's groups come from it"
-        by_pairs = score_by_pairs(again.result, composition)
+        by_pairs = score_by_pairs(again.result, gathered.compositions[row.label])
     kept = {name: row.headline[name] for name in row.headline if name not in again.overall.headline}
     strata = {label: of.headline for label, of in again.groups.items()}
     return replace(row, headline={**again.overall.headline, **kept}, strata=strata, by_pairs=by_pairs)
