@@ -76,6 +76,7 @@ class _Reader:
             row,
             per_query=self._per_query(one) if by_query else None,
             variant=one.job.variant,
+            trained=frozenset(self.gathered.languages_of(one)),
             more=self._more(one),
             **self.traces[row.label].costs,
         )
@@ -91,7 +92,7 @@ class _Reader:
     def _per_query(self, one: Scored) -> pa.Table:
         data = io.BytesIO(self.gathered.folder(one.job).storage.read(f"{one.folder}/{PER_QUERY}"))
         there = pq.read_schema(data).names
-        wanted = dict.fromkeys((*_KEY, *(figure.measure for figure in self.figures)))
+        wanted = dict.fromkeys((*_KEY, *(figure.measure for figure in self.figures), *one.result.published))
         return pq.read_table(data, columns=[name for name in wanted if name in there])
 
 
