@@ -90,6 +90,14 @@ class Gathered:
         return BatchStudy(self.root, self.sweep, self.study.cells)
 
     @cached_property
+    def attempts(self) -> dict[str, list[dict[str, Any]]]:
+        """Those of every job, warm starts too, by id."""
+        jobs = (*self.study.scored, *self.study.warm)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = pool.map(lambda job: self.folder(job).attempts(), jobs)
+            return dict(zip((job.id for job in jobs), found, strict=True))
+
+    @cached_property
     def traces(self) -> dict[str, Trace]:
         """What the steps of every cell tell, by label: their losses, and what a done one cost."""
         about = {of.job.id: of.about for of in self.finished}

@@ -42,7 +42,7 @@ def attempt_section(gathered: Gathered) -> Section:
     """Attempts of each job, and what ended those that did not come to an end by themselves."""
     body, ended = [], []
     for job in (*gathered.study.scored, *gathered.study.warm):
-        attempts = gathered.folder(job).attempts()
+        attempts = gathered.attempts[job.id]
         seconds = sum(one["end"]["ended"] - one["started"] for one in attempts if one["end"])
         hosts = " ".join(dict.fromkeys(one["host"] for one in attempts))
         state = str(gathered.states[job.id]) if job.id in gathered.states else "warm start"
@@ -90,7 +90,7 @@ def environment_section(gathered: Gathered) -> Section:
     for job in gathered.study.scored:
         folder = gathered.folder(job)
         device = _used(folder.storage).get("device", "–")
-        for attempt in folder.attempts():
+        for attempt in gathered.attempts[job.id]:
             found.append((attempt["versions"], attempt["machine"], attempt["host"], device, job))
             packages |= dict.fromkeys(attempt["versions"])
     for versions, machine, host, device, job in found:
