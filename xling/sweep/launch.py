@@ -12,6 +12,7 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
@@ -24,6 +25,9 @@ from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+
+if TYPE_CHECKING:
+    from xling.sweep.gather import Gathered  # heavy: `xling status` has no use for it
 
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
@@ -39,6 +43,7 @@ class Launched:
     states: dict[str, CellState] = field(default_factory=dict)  # of cells and baselines, by id
     ran: tuple[Job, ...] = ()
     interrupted: bool = False
+    gathered: Gathered | None = None  # what the sweep came to, where it was read
 
     @property
     def exit_status(self) -> int:
@@ -98,10 +103,16 @@ def launch(
             seen = sorted({job.config.train.negatives for job in jobs if job.kind == "cell"})
             if seen:
                 display.message(f"Negatives a query sees, at most: {', '.join(f'{count:,}' for count in seen)}")
-            interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
+            interrupted, gathered = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()
-        return Launched(study, states_of(root, sweep, study.scored), tuple(jobs), interrupted)
+        return Launched(study, _states_now(root, sweep, study, gathered), tuple(jobs), interrupted, gathered)
+
+
+def _states_now(root: Storage, sweep: str, study: Study, gathered: Gathered | None) -> dict[str, CellState]:
+    """The states of cells and baselines; what was done as they were gathered is not looked at again."""
+    known = {} if gathered is None else {key: of for key, of in gathered.states.items() if of is CellState.DONE}
+    return known | states_of(root, sweep, [job for job in study.scored if job.id not in known])
 
 
 @contextmanager
@@ -127,12 +138,13 @@ def _track_and_run(
     display: Display,
     address: str | None,
     with_tune: bool,
-) -> bool:
-    """Prepare, open the parent run, run the jobs, close it; whether the user interrupted.
+) -> tuple[bool, Gathered | None]:
+    """Prepare, open the parent run, run the jobs, close it; whether the user interrupted, and what the sweep came to.
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.gather import gather
     from xling.sweep.prepare import prepare
     from xling.sweep.record_sweep import record_sweep
     from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
@@ -162,7 +174,7 @@ def _track_and_run(
         prepare(root, sweep, study, jobs, display.message)
         tracker.open(sweep, tags={"xling.resume": settings.command, "xling.cells": str(len(study.cells)), **overlaps})
 
-    interrupted, failed = False, True
+    interrupted, failed, gathered = False, True, None
     try:
         try:
             ready = _Background(make_ready)
@@ -173,19 +185,21 @@ def _track_and_run(
         except UserInterrupt:
             interrupted = True
         if tracker.run is not None:
-            for path in write_tables(root, sweep, study):
+            gathered = gather(root, loaded, study)
+            for path in write_tables(gathered):
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
-            record_sweep(tracker.run, root, sweep, study)
+            record_sweep(tracker.run, gathered)
             if not interrupted:  # who stopped it waits for the prompt
-                with root.local_copy(write_report(root, loaded, study)) as folder:
+                with root.local_copy(write_report(gathered)) as folder:
                     tracker.run.log_artifact(folder)
-        failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
+        states = states_of(root, sweep, study.scored) if gathered is None else gathered.states
+        failed = CellState.FAILED in states.values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     if root.is_local:
         _send_rest(Path(root.url) / sweep, display)
-    return interrupted
+    return interrupted, gathered
 
 
 def _send_rest(folder: Path, display: Display) -> None:

@@ -12,9 +12,9 @@ from xling.report.csv_text import to_csv
 from xling.report.ranking import criterion, place_of_chosen, ranked, ranking_grid, ranking_note, ranking_records
 from xling.report.rows import in_order
 from xling.report.tables import as_rich
+from xling.sweep.gather import collect
 from xling.sweep.jobs import build_study
 from xling.sweep.launch import resume_command, sweep_storage
-from xling.sweep.results import collect
 
 
 def show_top(
