@@ -159,6 +159,10 @@ def other_value(annotation: Any, value: Any) -> Any:
         if get_args(annotation)[-1] is not Ellipsis:
             return tuple(other_value(part, old) for part, old in zip(get_args(annotation), value, strict=True))
         return tuple(value or ()) + (value[0],) if value else ("xx",)
+    if get_origin(annotation) is dict:
+        return {**value, "xx": other_value(get_args(annotation)[1], None)}
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation()
     if annotation is bool:
         return not value
     if annotation is str:

@@ -6,8 +6,10 @@ import pytest
 from small_sweeps import load
 from test_show_plan import planned
 
-from xling.sweep.forecast import JOB_S, SWEEP_S, Forecast, forecast, total_seconds
+from xling.sweep.forecast import JOB_S, SWEEP_S, forecast, total_seconds
+from xling.sweep.packing import Node
 
+ONE_CORE = [Node("here", 1, 0, 8e9)]
 ONE_SIZE = "grid=[{'mix.monolingual': [0, 0.5, 1]}, {'train.budget.steps': [12, 48]}]"
 
 
@@ -15,7 +17,7 @@ ONE_SIZE = "grid=[{'mix.monolingual': [0, 0.5, 1]}, {'train.budget.steps': [12, 
 def measured(tmp_path_factory):
     loaded, study, root = load(tmp_path_factory.mktemp("forecast"), ONE_SIZE, "model.preset=tiny")
     told = []
-    return loaded, study, root, forecast(root, study, 1, told.append), told
+    return loaded, study, root, forecast(root, study, ONE_CORE, told.append), told
 
 
 def test_jobs_whose_steps_cost_the_same_share_a_measurement(measured):
@@ -41,11 +43,13 @@ def test_nothing_is_left_behind_that_looks_like_a_launched_sweep(measured):
     assert root.list("tokens"), "the sweep will find its tokens there"
 
 
-def test_jobs_take_the_place_that_comes_free_first():
-    jobs = [Forecast(seconds - JOB_S, 0.0, 0) for seconds in (10, 10, 30, 5)]
-    assert total_seconds(jobs, 1) == SWEEP_S + 55
-    assert total_seconds(jobs, 2) == SWEEP_S + 40
-    assert total_seconds([], 2) == SWEEP_S
+def test_the_longest_job_starts_first_and_each_takes_the_room_that_comes_free(measured):
+    _, study, *_ = measured
+    jobs = study.cells[:4]
+    seconds = dict(zip((job.id for job in jobs), (10, 10, 30, 5), strict=True))
+    assert total_seconds(ONE_CORE, jobs, seconds) == SWEEP_S + 55
+    assert total_seconds([*ONE_CORE, Node("other", 1, 0, 8e9)], jobs, seconds) == SWEEP_S + 30
+    assert total_seconds(ONE_CORE, [], {}) == SWEEP_S
 
 
 def test_the_plan_shows_what_was_measured(tmp_path):

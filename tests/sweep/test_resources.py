@@ -1,3 +1,5 @@
+from itertools import count
+
 import pytest
 
 from xling.config.schema import ResourcesConfig
@@ -7,8 +9,11 @@ from xling.sweep.resources import Node, require_fit, this_machine, what_fits
 GB = 1e9
 
 
+NUMBERS = count()
+
+
 def node(cpus, gpus=0, memory=64 * GB):
-    return Node("n", cpus, gpus, memory)
+    return Node(f"n{next(NUMBERS)}", cpus, gpus, memory)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,22 @@ def test_the_impossible_is_refused_with_the_arithmetic():
 def test_why_not_more_is_said():
     assert "has room for 2 such workers" in what_fits([node(2)], ResourcesConfig()).why_not_more
     assert "memory" in what_fits([node(9, memory=2.5 * GB)], ResourcesConfig()).why_not_more
+
+
+def test_a_label_that_no_node_has_is_told_with_those_there_are():
+    nodes = [Node(name, 8, 1, 64 * GB, {"accelerator": "T4", "ray.io/node-id": "abc"}) for name in "ab"]
+    with pytest.raises(ResourceError) as caught:
+        require_fit(nodes, ResourcesConfig(labels={"accelerator": "A100"}))
+    text = str(caught.value)
+    assert (
+        "not one trial fits: no node is labelled accelerator=A100; labels there are: accelerator=T4 (2 nodes)." in text
+    )
+    assert "abc" not in text
+    assert "nodes have no labels" in what_fits([node(2)], ResourcesConfig(labels={"a": "b"})).why_not_more
+
+
+def test_a_cluster_that_adds_nodes_may_have_none_yet():
+    assert require_fit([node(2)], ResourcesConfig(gpus_per_worker=1, autoscaling=True)).trials == 0
 
 
 def test_this_machine_has_something():

@@ -73,6 +73,36 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(tmp_path):
         planned(loaded)
 
 
+BY_MODEL = "resources={max_concurrent: 3, by_model: {mini: {workers: 2}}}"
+
+
+def test_the_plan_shows_each_kind_of_cell(tmp_path):
+    loaded, *_ = load(tmp_path, BY_MODEL)
+    text = planned(loaded)
+    for model in ("tiny", "mini"):
+        assert f"At once on this machine, {model} alone: " in text
+    kinds = {kind["models"][0]: kind for kind in planned(loaded, as_json=True)["kinds"]}
+    assert [(kinds[name]["workers"], kinds[name]["cells"]) for name in ("tiny", "mini")] == [(1, 3), (2, 3)]
+    assert kinds["tiny"]["at_once"] >= kinds["mini"]["at_once"] >= 1
+
+
+def test_what_waits_for_nodes_is_said(tmp_path):
+    loaded, *_ = load(tmp_path, "resources={autoscaling: true, by_model: {mini: {gpus_per_worker: 8}}}")
+    text = planned(loaded)
+    assert "At once on this machine, mini alone: 0 (waits for nodes that the cluster adds, as a trial needs " in text
+    kinds = {kind["models"][0]: kind for kind in planned(loaded, as_json=True)["kinds"]}
+    assert (kinds["mini"]["waits_for_nodes"], kinds["mini"]["at_once"]) == (True, 0)
+    assert (kinds["tiny"]["waits_for_nodes"], kinds["tiny"]["gpus_per_worker"]) == (False, 0)
+
+
+def test_every_kind_that_cannot_fit_is_named(tmp_path):
+    loaded, *_ = load(tmp_path, "resources={by_model: {mini: {cpus_per_worker: 9000}, tiny: {gpus_per_worker: 8}}}")
+    with pytest.raises(ResourceError) as caught:
+        planned(loaded)
+    assert "not one trial of tiny fits: a trial needs 1 worker x 1 CPU + 8 GPUs" in str(caught.value)
+    assert "not one trial of mini fits: a trial needs 1 worker x 9000 CPUs" in str(caught.value)
+
+
 def test_the_plan_fits_a_terminal_and_cuts_nothing(tmp_path):
     axes = "{model.max_query_tokens: [48]}, {train.weight_decay: [0.1]}, {train.budget: [{flops: 1.5e12}]}"
     loaded, study, _ = load(tmp_path, f"grid=[{axes}, {{train.temperature: [0.01, 0.05]}}]", "model.preset=tiny")

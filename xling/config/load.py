@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from xling.config import dotted
+from xling.config.by_model import refuse_unknown_models
 from xling.config.document import Document, read_document
 from xling.config.dotted import Parts
 from xling.config.early_stopping import refuse_other_scales, tuned_paths
@@ -73,6 +74,7 @@ def load_sweep(
     before = len(document.problems)
     grid = read_grid(document)
     tuned = tuned_paths(document, grid, _early_stopping(document), grid_is_whole=len(document.problems) == before)
+    refuse_unknown_models(document, grid)
     findings = Findings()
     validated = [
         _validate(document.data, grid, position, checks, findings, places=places) for position in grid.positions()
@@ -190,7 +192,8 @@ def _early_stopping(document: Document) -> EarlyStoppingConfig | None:
 
 
 def _cell_config(sweep: SweepConfig) -> CellConfig:
-    return CellConfig.model_validate({name: getattr(sweep, name) for name in CellConfig.model_fields})
+    fields = {name: getattr(sweep, name) for name in CellConfig.model_fields}
+    return CellConfig.model_validate({**fields, "resources": sweep.resources.of(sweep.model)})
 
 
 def _frozen(value: Any) -> Any:

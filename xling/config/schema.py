@@ -20,25 +20,12 @@ from xling.config.evaluation import EvaluationConfig as EvaluationConfig
 from xling.config.evaluation import IndexConfig as IndexConfig
 from xling.config.mix import MixConfig as MixConfig
 from xling.config.mix import PairsConfig as PairsConfig
+from xling.config.resources import ResourcesConfig as ResourcesConfig
 from xling.config.schedule import ShareSchedule as ShareSchedule
 from xling.config.section import Section as Section
 from xling.config.section import identity as identity
 from xling.config.training import BudgetConfig as BudgetConfig
 from xling.config.training import TrainConfig as TrainConfig
-
-
-class ResourcesConfig(Section):
-    """What one trial needs of the cluster."""
-
-    workers: int = Field(1, ge=1, description="Ray Train workers a trial.")
-    cpus_per_worker: int = Field(1, ge=1, description="CPU cores a worker.")
-    gpus_per_worker: float = Field(0, ge=0, description="GPUs a worker.")
-    max_concurrent: int | None = Field(None, ge=1, description="Trials at once; what fits by default.")
-    hang_timeout: float = Field(
-        600,
-        gt=0,
-        description="Seconds of silence after which a trial's workers are ended, to go on from the last checkpoint.",
-    )
 
 
 class TrackingConfig(Section):
@@ -93,16 +80,17 @@ class CellConfig(Section):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
-        workers = self.resources.workers
+        need = self.resources.of(self.model)
         sizes = {"train.batch_size": self.train.batch_size}
         if self.model.warm_start is not None:
             sizes["model.warm_start.batch_size"] = self.model.warm_start.batch_size
         for name, size in sizes.items():
-            if size % workers:
-                raise ValueError(f"{name} is {size}, must divide by resources.workers ({workers})")
-        if workers > 1 and self.resources.gpus_per_worker % 1:
-            share = self.resources.gpus_per_worker
-            raise ValueError(f"resources.gpus_per_worker is {share:g}, must be whole with {workers} workers: NCCL")
+            if size % need.workers:
+                where = self.resources.where(self.model, "workers")
+                raise ValueError(f"{name} is {size}, must divide by {where} ({need.workers})")
+        if need.workers > 1 and need.gpus_per_worker % 1:
+            where = self.resources.where(self.model, "gpus_per_worker")
+            raise ValueError(f"{where} is {need.gpus_per_worker:g}, must be whole with {need.workers} workers: NCCL")
         return self
 
 

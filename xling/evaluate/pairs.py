@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -150,6 +150,8 @@ def evaluate_model(
     max_tasks: int,
     cpus_per_task: int = 1,
     gpus_per_task: float = 0,
+    memory_per_task: int = 0,
+    labels: Mapping[str, str] | None = None,
     held: Sequence[str] = (),
     home: EmbeddingHome | None = None,
     run_folder: Storage | None = None,
@@ -164,6 +166,8 @@ def evaluate_model(
         model_url: model folder that every node reaches: a path on a shared file system, or a URL.
         cpus_per_task: CPUs, and threads, of a task.
         gpus_per_task: GPUs of an encoding task; it runs on the GPU when it gets one.
+        memory_per_task: bytes that a task holds on its node.
+        labels: that a task's node must have, as Ray's label selectors.
         held: ids of nodes where the caller holds a task's cores each and leaves them idle: the tasks
             run there, and ask Ray for none.
         home: where embeddings are kept and found again; on a storage that every node reaches. Without
@@ -175,7 +179,7 @@ def evaluate_model(
         DataError, NonFiniteError, CheckpointError: as :func:`evaluate_local` and loading a model do.
     """
     tell = progress or _silent
-    place = Cluster(cpus_per_task, gpus_per_task, tuple(held))
+    place = Cluster(cpus_per_task, gpus_per_task, tuple(held), memory_per_task, labels or {})
     tasks = task_count(token_total(tokens), max_tasks, place.room())
     runs = _runs(settings, run_folder)
     # A folder's content can change between calls; a process keeps its model within one call only.

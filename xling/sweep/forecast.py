@@ -7,7 +7,7 @@ trials will run at once here, so that they get in each other's way as the trials
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -18,8 +18,11 @@ import torch
 from xling.errors import ResourceError
 from xling.storage import Storage
 from xling.sweep.jobs import Job, Study
+from xling.sweep.order import longest_first
+from xling.sweep.packing import Need, Node, makespan
 from xling.sweep.prepare import prepare_inputs
-from xling.sweep.remaining import cost_key, longest
+from xling.sweep.remaining import cost_key
+from xling.sweep.resources import limit_of, what_fits
 from xling.sweep.workers import worker_spec
 from xling.train.calibrate import Calibration, calibrate
 from xling.train.optim import steps_of_budget
@@ -43,8 +46,11 @@ class Forecast:
         return JOB_S + self.train_s + self.score_s
 
 
-def forecast(root: Storage, study: Study, at_once: int, tell: Callable[[str], None]) -> dict[str, Forecast]:
+def forecast(root: Storage, study: Study, nodes: Sequence[Node], tell: Callable[[str], None]) -> dict[str, Forecast]:
     """Each job's forecast by its id; tokens are written to the storage, as a sweep would.
+
+    Args:
+        nodes: those that trials will run on.
 
     Raises:
         ResourceError: a kind of cell does not fit into this machine's memory.
@@ -58,14 +64,15 @@ def forecast(root: Storage, study: Study, at_once: int, tell: Callable[[str], No
         key = cost_key(like)
         if key not in measured:
             tell(f"Measuring steps like those of {like.label}")
-            measured[key] = _measure(root, like, at_once)
+            measured[key] = _measure(root, like, max(1, what_fits(nodes, like.config.resources).trials))
         found[job.id] = _of_job(job, measured[key])
     return found
 
 
-def total_seconds(forecasts: Sequence[Forecast], at_once: int) -> float:
-    """Of a sweep: the jobs in turn, each where a place comes free first."""
-    return SWEEP_S + longest((one.seconds for one in forecasts), at_once)
+def total_seconds(nodes: Sequence[Node], jobs: Sequence[Job], seconds: Mapping[str, float]) -> float:
+    """Of a sweep whose jobs, by id, take so long each: they start and wait for room as in one."""
+    work = [(Need.of(job.config.resources), seconds[job.id]) for job in longest_first(jobs, seconds)]
+    return SWEEP_S + makespan(nodes, work, limit_of(jobs))
 
 
 def _middle_first(job: Job) -> tuple[bool, float]:

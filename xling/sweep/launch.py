@@ -145,6 +145,7 @@ def _track_and_run(
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
     from xling.sweep.gather import gather
+    from xling.sweep.order import in_order
     from xling.sweep.prepare import prepare
     from xling.sweep.record_sweep import record_sweep
     from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
@@ -181,7 +182,7 @@ def _track_and_run(
             with ray_cluster(address):
                 ready.result()
                 run = run_jobs if with_tune else run_here
-                run(root, jobs, study.warm_by_id, settings, display)
+                run(root, in_order(root, sweep, jobs, study), study.warm_by_id, settings, display)
         except UserInterrupt:
             interrupted = True
         if tracker.run is not None:

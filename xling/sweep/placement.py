@@ -3,9 +3,9 @@
 Ray removes a placement group with the actor that made it, but not when that actor's whole node is
 lost, and Ray Train's own cleaner knows a group only once all its workers have started. So cores on
 other nodes would stay taken for as long as the sweep runs. Here each group of workers carries a
-number, as that many bytes of memory in its bundles (the one thing that its table shows and that
-every node has), and is wanted for as long as the mailbox actor of that number lives, which goes
-with its driver.
+number, as so many bytes more in the memory of its bundles (the one thing that its table shows and
+that every node has), and is wanted for as long as the mailbox actor of that number lives, which
+goes with its driver.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from ray.exceptions import RayError
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
-_NUMBERS = 2**20  # bytes: nothing beside what a node has
+_NUMBERS = 2**20  # bytes: nothing beside what a node has; memory that is asked for is whole multiples
 _REMOVED = "REMOVED"
 
 
 def new_number() -> int:
-    """A number for a group of workers, 1 to 2^20."""
-    return 1 + secrets.randbelow(_NUMBERS)
+    """A number for a group of workers, 1 to 2^20 - 1."""
+    return 1 + secrets.randbelow(_NUMBERS - 1)
+
+
+def marked_memory(wanted: int, number: int) -> int:
+    """Bytes of memory for each of a group's bundles: as wanted, or a MiB or two less, and with the number in it."""
+    return max(0, wanted // _NUMBERS - 1) * _NUMBERS + number
 
 
 def mailbox_name(number: int) -> str:
@@ -52,9 +57,9 @@ def _number_of(group: dict[str, object]) -> int | None:
     """The number that a group carries; None for a placement group of another kind."""
     bundles = group["bundles"]
     assert isinstance(bundles, dict)
-    amounts = {bundle.get("memory", 0) for bundle in bundles.values()}
-    number = amounts.pop() if len(amounts) == 1 else 0
-    return int(number) if 1 <= number <= _NUMBERS else None
+    # A driver's own group has memory and no cores.
+    amounts = {int(bundle.get("memory", 0)) if bundle.get("CPU") else 0 for bundle in bundles.values()}
+    return (amounts.pop() % _NUMBERS if len(amounts) == 1 else 0) or None
 
 
 def _is_there(number: int) -> bool:

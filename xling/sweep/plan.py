@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from xling.config.load import LoadedSweep
-from xling.config.schema import CellConfig
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
-from xling.sweep.resources import Fit, Node, require_fit, this_machine
+from xling.sweep.order import weights_bytes
+from xling.sweep.packing import Need, Node
+from xling.sweep.resources import Kind, as_json, per_worker, require_kinds, this_machine
 from xling.sweep.selection import states_of, warm_to_run
 from xling.train.rungs import as_percent, best_share
 
@@ -40,8 +41,8 @@ def show_plan(
     root, sweep = sweep_storage(loaded), loaded.config.name
     states = states_of(root, sweep, study.scored)
     nodes, where = _nodes(address)
-    fit = min((require_fit(nodes, need) for need in {job.config.resources for job in study.cells}), key=_trials)
-    need = {job.id: _weights(job.config) for job in study.scored}
+    kinds = require_kinds(nodes, study.cells)
+    need = {job.id: weights_bytes(job.config) for job in study.scored}
     left = [need[job.id] for job in study.scored if states[job.id] != "done"]
     early = _early_stopping(loaded, study)
     expected: dict[str, Forecast] = {}
@@ -50,11 +51,12 @@ def show_plan(
         # Imported here: it brings Ray Train, which a plan that measures nothing need not wait for.
         from xling.sweep.forecast import forecast, total_seconds
 
-        expected = forecast(root, study, fit.trials, (lambda text: None) if as_json else console.print)
+        expected = forecast(root, study, nodes, (lambda text: None) if as_json else console.print)
         todo = [job for job in study.scored if states[job.id] != "done"]
         left_jobs = [*warm_to_run(root, sweep, study, todo), *todo]
-        left_s = total_seconds([expected[job.id] for job in left_jobs], fit.trials)
-    with_checkpoints = len(left) if early else fit.trials  # a cell that was stopped keeps its own
+        left_s = total_seconds(nodes, left_jobs, {job.id: expected[job.id].seconds for job in left_jobs})
+    # A cell that was stopped keeps its own.
+    with_checkpoints = len(left) if early else sum(kind.fit.trials for kind in kinds)
     disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
     free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
     if as_json:
@@ -67,8 +69,9 @@ def show_plan(
             "storage": root.url,
             "cells": cells,
             "warm_starts": [{**_as_json(job), **_foretold(expected.get(job.id))} for job in study.warm],
-            "at_once": fit.trials,
-            "why_not_more": fit.why_not_more,
+            "at_once": kinds[-1].fit.trials,  # of the kind that fewest can run of
+            "why_not_more": kinds[-1].fit.why_not_more,
+            "kinds": [_kind_as_json(kind) for kind in kinds],
             "disk_bytes": disk,
             "disk_free_bytes": free,
             "early_stopping": early,
@@ -94,11 +97,10 @@ def show_plan(
         f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
     )
     console.print(table)
-    _print_rest(console, study.warm, fit, where, disk, free)
+    _print_rest(console, study.warm, kinds, where, disk, free)
     if measure:
         console.print(
-            f"Expected: {_time(left_s)} for what is not done, {fit.trials} at once, from steps measured here. "
-            "Memory is a worker's.",
+            f"Expected: {_time(left_s)} for what is not done, from steps measured here. Memory is a worker's.",
             soft_wrap=True,
         )
     if early:
@@ -136,8 +138,11 @@ def _compared(early: dict[str, Any]) -> str:
     )
 
 
-def _print_rest(console: Console, warm: Sequence[Job], fit: Fit, where: str, disk: float, free: float | None) -> None:
-    lines = [f"At once on {where}: {fit.trials} ({fit.why_not_more})."]
+def _print_rest(
+    console: Console, warm: Sequence[Job], kinds: Sequence[Kind], where: str, disk: float, free: float | None
+) -> None:
+    alone = [f", {', '.join(kind.models)} alone" if len(kinds) > 1 else "" for kind in kinds]
+    lines = [f"At once on {where}{of}: {kind.text}." for kind, of in zip(kinds, alone, strict=True)]
     if warm:
         lines.append(f"Warm starts first: {', '.join(job.label for job in warm)}.")
     left = f", {_bytes(free)} are free" if free is not None else ""
@@ -158,17 +163,6 @@ def _nodes(address: str | None) -> tuple[list[Node], str]:
         return ray_nodes(), f"the cluster at {address}"
 
 
-def _weights(config: CellConfig) -> float:
-    """Bytes of the model's weights in float32, as far as they are known without loading them."""
-    if config.model.path is not None:
-        folder = Path(config.model.path)
-        files = list(folder.rglob("*.safetensors")) or list(folder.rglob("*.bin"))
-        return float(sum(file.stat().st_size for file in files))
-    if config.model.architecture is not None:
-        return 4.0 * config.model.architecture.parameters
-    return 4.0 * 278e6  # a hub model of unknown size is taken to be as large as XLM-R base
-
-
 def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
@@ -181,9 +175,14 @@ def _budget(job: Job) -> str:
 
 
 def _needs(job: Job) -> str:
-    need = job.config.resources
-    gpus = f" + {need.gpus_per_worker:g} GPU" if need.gpus_per_worker else ""
-    return f"{need.workers} x {need.cpus_per_worker} CPU{gpus}" if job.kind == "cell" else "scoring"
+    need = Need.of(job.config.resources)
+    labels = "".join(f", {name}={value}" for name, value in need.labels)
+    return f"{need.workers} x {per_worker(need)}{labels}" if job.kind == "cell" else "scoring"
+
+
+def _kind_as_json(kind: Kind) -> dict[str, Any]:
+    about = {"models": list(kind.models), "cells": kind.jobs, **as_json(kind.need), "at_once": kind.fit.trials}
+    return {**about, "waits_for_nodes": kind.waits, "why_not_more": kind.fit.why_not_more}
 
 
 def _as_json(job: Job) -> dict[str, Any]:
@@ -195,10 +194,6 @@ def _time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def _trials(fit: Fit) -> int:
-    return fit.trials
 
 
 def _bytes(value: float) -> str:

@@ -18,22 +18,23 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 import ray
-from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xling.errors import ResourceError, UserInterrupt
+from xling.errors import ResourceError, StorageAway, UserInterrupt
 from xling.storage import Storage
 from xling.sweep.cells import Outcome
+from xling.sweep.demand import Demand
+from xling.sweep.job_queue import JobQueue
 from xling.sweep.jobs import Job
 from xling.sweep.live import Display
-from xling.sweep.resources import DRIVER_BYTES, ray_nodes, require_fit
+from xling.sweep.resources import limit_of, ray_nodes, require_kinds
 from xling.sweep.settings import TrialSettings
 from xling.sweep.trial import Trial, tune_trial
+from xling.sweep.tuner import Events, Trainable, build_tuner, show, shown, trial_config
 
 # Read by Ray when it starts; each quiets or quickens something measured in docs/ray.md.
 RAY_ENVIRONMENT = {
@@ -49,7 +50,6 @@ RAY_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 CONNECT_S = 10.0
-DRIVER_RESTARTS = 20  # a driver itself gives up after three deaths without a new step
 FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
 
 
@@ -132,35 +132,55 @@ def _sees(url: str, path: str) -> bool:
 
 
 def run_jobs(
-    root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
+    root: Storage,
+    jobs: Sequence[Job],
+    warm: Mapping[str, Job],
+    settings: TrialSettings,
+    display: Display,
+    *,
+    trainable: Trainable = tune_trial,
 ) -> None:
     """Run the jobs on the connected cluster until each has ended; how they ended is on storage.
 
+    Args:
+        jobs: in the order in which they start, as far as there is room.
+
     Raises:
-        ResourceError: not one trial fits on the cluster.
+        ResourceError: of some kind of job not one trial fits on the cluster.
         UserInterrupt: Ctrl-C; the workers finished their step and saved.
     """
-    fit = min(
-        (require_fit(ray_nodes(), need) for need in {job.config.resources for job in jobs}), key=lambda f: f.trials
-    )
+    kinds = require_kinds(ray_nodes(), jobs)
     require_shared_storage(root, settings.sweep)
-    display.message(f"{len(jobs)} jobs, {fit.trials} at once: {fit.why_not_more}")
-    events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    for kind in kinds:
+        of = f" of {', '.join(kind.models)}" if len(kinds) > 1 else ""
+        display.message(f"{kind.jobs} jobs{of}, at once: {kind.text}")
+    demand = Demand()
+    job_queue = JobQueue(
+        jobs,
+        lambda job: trial_config(job, warm, settings),
+        ray_nodes,
+        limit=limit_of(jobs),
+        demand=demand.show if any(job.config.resources.autoscaling for job in jobs) else None,
+        should_leave=lambda: is_stopping(root, settings.sweep),
+    )
+    events: Events = queue.SimpleQueue()
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="xling-tune-") as scratch:
-                _tuner(jobs, warm, settings, fit.trials, scratch, events).fit()
+                build_tuner(trainable, jobs, job_queue, settings.sweep, scratch, events).fit()
         except BaseException as error:
             errors.append(error)
+        finally:
+            demand.clear()
 
     thread = threading.Thread(target=work, name="tune", daemon=True)
     with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
         thread.start()
         while thread.is_alive():
-            _show(events, display)
-        _show(events, display)
+            show(events, display)
+        show(events, display)
     if errors:
         raise errors[0]
     if interrupted.is_set():
@@ -171,12 +191,11 @@ def run_here(
     root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
 ) -> None:
     """Run jobs one after another, their driver in this process: no Ray Tune. Raises as :func:`run_jobs`."""
-    for need in {job.config.resources for job in jobs}:
-        require_fit(ray_nodes(), need)
+    require_kinds(ray_nodes(), jobs)
     with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
         for job in jobs:
             start = warm.get(job.warm or "") if job.kind != "warm" else None
-            Trial(job, start, settings, display.event).run()
+            Trial(job, start, settings, lambda result: display.event(shown(result))).run()
     if interrupted.is_set():
         raise UserInterrupt
 
@@ -186,82 +205,11 @@ def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
     root.write_json(f"{sweep}/stop.json", {"outcome": Outcome.INTERRUPTED})
 
 
-def _tuner(
-    jobs: Sequence[Job],
-    warm: Mapping[str, Job],
-    settings: TrialSettings,
-    at_once: int,
-    scratch: str,
-    events: queue.SimpleQueue[dict[str, Any]],
-) -> tune.Tuner:
-    names = {job.id: job.label.replace("/", "_") for job in jobs}
-
-    def name_of(trial: Any) -> str:
-        return f"{names[Job.from_json(trial.config['trial']['job']).id]}_{trial.trial_id}"
-
-    return tune.Tuner(
-        tune.with_resources(tune_trial, {"memory": DRIVER_BYTES}),
-        param_space={
-            "trial": tune.grid_search(
-                [
-                    {
-                        "job": job.to_json(),
-                        "warm": warm[job.warm].to_json() if job.kind != "warm" and job.warm else "",
-                        "settings": asdict(settings),
-                    }
-                    for job in jobs
-                ]
-            ),
-        },
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once,
-            trial_name_creator=name_of,
-            trial_dirname_creator=name_of,
-            reuse_actors=True,  # the next job's driver need not start a process and import everything again
-        ),
-        run_config=tune.RunConfig(
-            name=settings.sweep,
-            storage_path=scratch,
-            verbose=0,
-            callbacks=[_Forward(events)],
-            # A driver returns whatever its job does; only its own death makes Tune start it again.
-            failure_config=tune.FailureConfig(max_failures=DRIVER_RESTARTS),
-        ),
-    )
-
-
-class _Forward(tune.Callback):
-    """Passes what the drivers report to the display's thread."""
-
-    def __init__(self, events: queue.SimpleQueue[dict[str, Any]]) -> None:
-        self._events = events
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune writes its callbacks down; a queue cannot be, and nothing is ever restored from there
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        known = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended", "evaluation")
-        self._events.put({name: result[name] for name in known if name in result})
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        job = Job.from_json(trial.config["trial"]["job"])
-        self._events.put({"job": job.id, "phase": "interrupted", "note": "its driver died; another one takes over"})
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        job = Job.from_json(trial.config["trial"]["job"])
-        error = trial.get_pickled_error()
-        reason = str(error).strip().splitlines()[-1] if error is not None and str(error).strip() else "its process died"
-        self._events.put({"job": job.id, "phase": "interrupted", "note": f"the driver ended: {reason}"})
-
-
-def _show(events: queue.SimpleQueue[dict[str, Any]], display: Display) -> None:
-    """Show what has come, after waiting a moment for the first of it."""
-    with suppress(queue.Empty):
-        display.event(events.get(timeout=0.2))
-        while True:
-            display.event(events.get_nowait())
+def is_stopping(root: Storage, sweep: str) -> bool:
+    """Whether there is such word, as far as the storage answers now."""
+    with suppress(StorageAway):
+        return root.exists(f"{sweep}/stop.json")
+    return False
 
 
 @contextmanager

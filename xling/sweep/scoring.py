@@ -13,6 +13,7 @@ from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.storage import Storage
 from xling.sweep.jobs import Evaluation, Job
+from xling.sweep.packing import Need
 from xling.train.inputs import trained_languages
 
 
@@ -36,15 +37,17 @@ def score(
         home = EmbeddingHome.of(root, folder, model)
     tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
     folder_of_result = root.child(f"{path}/eval/{evaluation.id}")
-    need = job.config.resources
+    need = Need.of(job.config.resources)
     result = evaluate_model(
         root.locate(f"{path}/model"),
         retrieval,
         tokens,
         job.config.evaluation,
         max_tasks=need.workers,
-        cpus_per_task=need.cpus_per_worker,
-        gpus_per_task=need.gpus_per_worker,
+        cpus_per_task=need.cpus,
+        gpus_per_task=need.gpus,
+        memory_per_task=need.memory,
+        labels=dict(need.labels),
         held=held,
         home=home,
         run_folder=folder_of_result.child("run"),

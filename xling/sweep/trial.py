@@ -231,7 +231,7 @@ class Trial:
             self._step, self._total = message["step"], message["total"]
             if self._record is not None:
                 self._record.started(message)
-            self._tell(phase="training")
+            self._tell(phase="training", **_pool.where(self._job.config.resources))
         elif message["event"] == "checkpoint" and self._record is not None:
             self._record.save_spool()
         elif message["event"] == "stopped early":

@@ -30,7 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from xling.config.schema import ResourcesConfig
 from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
 from xling.sweep.jobs import Job
-from xling.sweep.placement import free_abandoned, mailbox_name, new_number
+from xling.sweep.packing import Need
+from xling.sweep.placement import free_abandoned, mailbox_name, marked_memory, new_number
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -194,16 +195,19 @@ class Workers:
             self._error = error
 
     def _trainer(self) -> TorchTrainer:
-        need = self.resources
-        per_worker: dict[str, float] = {"CPU": need.cpus_per_worker, "memory": self._number}
-        if need.gpus_per_worker:
-            per_worker["GPU"] = need.gpus_per_worker
+        need = Need.of(self.resources)
+        per_worker: dict[str, float] = {"CPU": need.cpus, "memory": marked_memory(need.memory, self._number)}
+        if need.gpus:
+            per_worker["GPU"] = need.gpus
         return TorchTrainer(
             worker_loop,
             train_loop_config={"mailbox": self._mailbox},
-            torch_config=TorchConfig(timeout_s=max(60, int(2 * need.hang_timeout))),
+            torch_config=TorchConfig(timeout_s=max(60, int(2 * self.resources.hang_timeout))),
             scaling_config=ScalingConfig(
-                num_workers=need.workers, use_gpu=need.gpus_per_worker > 0, resources_per_worker=per_worker
+                num_workers=need.workers,
+                use_gpu=need.gpus > 0,
+                resources_per_worker=per_worker,
+                label_selector=dict(need.labels) or None,
             ),
             run_config=RunConfig(
                 name="workers",
@@ -271,6 +275,10 @@ class Pool:
         """The node of each worker, where a group that serves is there."""
         group = self._group
         return group.nodes if group is not None and group.fits(resources) else []
+
+    def where(self, resources: ResourcesConfig) -> dict[str, Any]:
+        """For the sweep's queue: the nodes of the workers, and this process's own."""
+        return {"nodes": self.held(resources), "driver_node": ray.get_runtime_context().get_node_id()}
 
     def _end(self) -> None:
         if self._group is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from xling.config.resources import accepts
 from xling.errors import ResourceError, XlingError
 
 Call = tuple[Any, ...]  # a task's arguments
@@ -67,15 +67,19 @@ class Cluster:
         gpus: GPUs of a task that is run ``on_gpu``.
         held: ids of nodes where the caller holds a task's cores each and leaves them idle: the tasks
             run there, and ask Ray for none.
+        memory: bytes of a task.
+        labels: that a task's node must have, as Ray's label selectors.
     """
 
     threads: int
     gpus: float = 0
     held: tuple[str, ...] = ()
+    memory: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def room(self) -> int:
         """Raises ResourceError: no cluster is connected, or no node has room for a task."""
-        return len(self.held) or _room(self.threads, self.gpus)
+        return len(self.held) or _room(self)
 
     def share(self, value: Any) -> Any:
         return ray.put(value)
@@ -117,7 +121,8 @@ class Cluster:
         # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
         gpus = self.gpus if on_gpu else 0
         on_gpus = ray.remote(num_cpus=self.threads, num_gpus=gpus) if gpus else ray.remote(num_cpus=self.threads)
-        return on_gpus(function).options(scheduling_strategy="DEFAULT")
+        where = {"label_selector": dict(self.labels)} if self.labels else {}
+        return on_gpus(function).options(scheduling_strategy="DEFAULT", memory=self.memory or None, **where)
 
 
 def set_threads(threads: int) -> None:
@@ -131,18 +136,20 @@ def set_threads(threads: int) -> None:
     threadpool_limits(threads, user_api="blas")
 
 
-def _room(cpus: int, gpus: float) -> int:
+def _room(task: Cluster) -> int:
     """How many tasks the cluster's nodes can hold at once."""
     if not ray.is_initialized():
         raise ResourceError("no Ray cluster is connected: connect to one, or evaluate in this process")
     rooms = []
     for node in ray.nodes():
-        if node["Alive"]:
+        if node["Alive"] and accepts(task.labels, node.get("Labels") or {}):
             has = node["Resources"]
-            by_gpu = math.inf if gpus == 0 else has.get("GPU", 0) / gpus
-            rooms.append(int(min(has.get("CPU", 0) / cpus, by_gpu)))
+            asked = {"CPU": task.threads, "GPU": task.gpus, "memory": task.memory}
+            rooms.append(int(min(has.get(name, 0) / amount for name, amount in asked.items() if amount)))
     if not any(rooms):
+        labelled = f" labelled {dict(task.labels)}" if task.labels else ""
         raise ResourceError(
-            f"an evaluation task needs {cpus} CPUs and {gpus:g} GPUs, which no node of the cluster has: ask for less"
+            f"an evaluation task needs {task.threads} CPUs and {task.gpus:g} GPUs, which no node{labelled} of the "
+            "cluster has: ask for less"
         )
     return sum(rooms)
