@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from xling.config import sizes
 from xling.config.section import Section, identity
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]iB)", re.ASCII)
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 class IndexConfig(Section):
@@ -90,12 +87,9 @@ class EvaluationConfig(Section):
     @property
     def memory_bytes(self) -> int:
         """The budget in bytes."""
-        number, unit = _SIZE.fullmatch(self.memory_budget).groups()  # type: ignore[union-attr]
-        return int(float(number) * 1024 ** (_UNITS.index(unit) + 1))
+        return sizes.in_bytes(self.memory_budget)
 
     @field_validator("memory_budget")
     @classmethod
     def _a_size(cls, value: str) -> str:
-        if not (match := _SIZE.fullmatch(value)) or float(match[1]) == 0:
-            raise ValueError(f"is {value!r}, must be a size above 0 in KiB, MiB, GiB or TiB, as in 4GiB or 0.5GiB")
-        return f"{float(match[1]):g}{match[2]}"
+        return sizes.one_spelling(value, above_0=True)

@@ -89,6 +89,8 @@ def launch(
         jobs = to_run(root, sweep, study, selection or Selection())
         if not jobs:
             return Launched(study, states_of(root, sweep, study.scored))
+        if lack := root.lack_of_room(loaded.config.min_free_bytes):
+            raise ResourceError(lack)
         if not known:
             remember(root, loaded)
         display = make_display(jobs)
@@ -133,6 +135,7 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.doctor.before_launch import look_before_launch
     from xling.sweep.prepare import prepare
     from xling.sweep.record_sweep import record_sweep
     from xling.sweep.reporting.show import write_report  # these show what a launch did, and so import this module
@@ -153,6 +156,7 @@ def _track_and_run(
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
         system_metrics=loaded.config.tracking.system_metrics,
         log_models=loaded.config.tracking.log_models,
+        min_free=loaded.config.min_free_bytes,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -167,6 +171,7 @@ def _track_and_run(
         try:
             ready = _Background(make_ready)
             with ray_cluster(address):
+                look_before_launch(settings, address, display.message)
                 ready.result()
                 run = run_jobs if with_tune else run_here
                 run(root, jobs, study.warm_by_id, settings, display)

@@ -15,7 +15,6 @@ import socket
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -24,7 +23,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.errors import ResourceError, UserInterrupt
 from xling.storage import Storage
@@ -105,32 +103,6 @@ def _runtime_env(where: str) -> dict[str, Any] | None:
     return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
 
 
-def require_shared_storage(root: Storage, sweep: str) -> None:
-    """Raise ResourceError when a node of the cluster does not see the storage that this process writes to."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not root.is_local:
-        return
-    token = f"{sweep}/seen-{uuid.uuid4().hex}"
-    root.write(token, b"")
-    looking = {
-        node["NodeManagerAddress"]: ray.remote(num_cpus=0)(_sees)
-        .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-        .remote(root.url, token)
-        for node in nodes
-    }
-    blind = [name for name, seen in looking.items() if not ray.get(seen)]
-    root.delete(token)
-    if blind:
-        raise ResourceError(
-            f"storage {root.url} is not the same folder on {', '.join(blind)}; "
-            "set `storage:` to a folder that all nodes share, or to s3:// or gs://"
-        )
-
-
-def _sees(url: str, path: str) -> bool:
-    return Storage(url).exists(path)
-
-
 def run_jobs(
     root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
 ) -> None:
@@ -143,7 +115,6 @@ def run_jobs(
     fit = min(
         (require_fit(ray_nodes(), need) for need in {job.config.resources for job in jobs}), key=lambda f: f.trials
     )
-    require_shared_storage(root, settings.sweep)
     display.message(f"{len(jobs)} jobs, {fit.trials} at once: {fit.why_not_more}")
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     errors: list[BaseException] = []
