@@ -20,6 +20,7 @@ def doctor(
         Optional[str],  # noqa: UP045
         typer.Option(help="Ray cluster, asked on every node; this machine alone by default."),
     ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a node may take to answer.")] = 60,
     json: Json = False,
 ) -> None:
     """Check this machine, or every node of a cluster, before a sweep runs there; exit 1 when something is wrong."""
@@ -31,4 +32,4 @@ def doctor(
     loaded = None
     if file is not None:
         loaded = load(file, [*(set_ or ()), *([storage_override(storage)] if storage is not None else [])])
-    raise typer.Exit(examine(loaded, storage, address, console(), as_json=json))
+    raise typer.Exit(examine(loaded, storage, address, console(), timeout_s=timeout, as_json=json))

@@ -12,8 +12,7 @@ from xling.sweep.doctor.checks import CALLER, Answers, Check, Clock, Finding, No
 from xling.sweep.doctor.subject import Subject
 from xling.sweep.resources import this_machine
 
-ANSWER_S = 60.0  # a cold node imports torch for its GPUs
-QUICK_ANSWER_S = 30.0
+QUICK_ANSWER_S = 30.0  # a process starts in seconds, and nothing that takes long is imported
 
 
 def run_probes(probes: Mapping[str, Probe], order: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,9 +29,13 @@ def run_probes(probes: Mapping[str, Probe], order: Mapping[str, Any]) -> dict[st
     return {"values": values, "errors": errors, "begun": begun, "ended": time.time()}
 
 
-def examine(checks: Sequence[Check], subject: Subject) -> list[Finding]:
-    """The findings of some checks, asked of this machine or of every node of the connected cluster."""
-    return judge_all(checks, ask_cluster(checks, subject) if subject.on_cluster else ask_here(checks, subject))
+def examine(checks: Sequence[Check], subject: Subject, timeout_s: float = QUICK_ANSWER_S) -> list[Finding]:
+    """The findings of some checks, asked of this machine or of every node of the connected cluster.
+
+    Args: timeout_s: how long a node may take for a round of probes.
+    """
+    answers = ask_cluster(checks, subject, timeout_s) if subject.on_cluster else ask_here(checks, subject)
+    return judge_all(checks, answers)
 
 
 def ask_here(checks: Sequence[Check], subject: Subject) -> Answers:
@@ -46,12 +49,8 @@ def ask_here(checks: Sequence[Check], subject: Subject) -> Answers:
     return Answers(subject, (node,), said.values, said.errors)
 
 
-def ask_cluster(checks: Sequence[Check], subject: Subject, timeout_s: float | None = None) -> Answers:
-    """Every node that Ray takes for alive, and the caller.
-
-    Args: timeout_s: how long a node may take for a round of probes; by default as the subject is quick or not.
-    """
-    timeout_s = timeout_s or (QUICK_ANSWER_S if subject.quick else ANSWER_S)
+def ask_cluster(checks: Sequence[Check], subject: Subject, timeout_s: float) -> Answers:
+    """Every node that Ray takes for alive, and the caller."""
     nodes, caller, said = cluster_nodes(), Node(CALLER), _Said()
     everyone = (caller, *nodes)
     own = rounds_of(checks, by_caller=True)

@@ -23,7 +23,13 @@ _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", Stat
 
 
 def doctor(
-    loaded: LoadedSweep | None, storage: str | None, address: str | None, console: Console, *, as_json: bool
+    loaded: LoadedSweep | None,
+    storage: str | None,
+    address: str | None,
+    console: Console,
+    *,
+    timeout_s: float,
+    as_json: bool,
 ) -> int:
     """Check a cluster, or this machine, for a sweep; print what was found.
 
@@ -31,6 +37,7 @@ def doctor(
         loaded: the sweep; without it only what needs none is checked.
         storage: where results shall lie, when there is no sweep.
         address: of the cluster; RAY_ADDRESS, else this machine alone, by default.
+        timeout_s: how long a node may take to answer.
 
     Returns:
         The exit status: 1 when something failed.
@@ -46,7 +53,7 @@ def doctor(
     else:
         subject = Subject(on_cluster=on_cluster, storage=Storage(storage).url if storage is not None else None)
     with _connected(where) if on_cluster else nullcontext():
-        findings = examine(all_checks(), subject)
+        findings = examine(all_checks(), subject, timeout_s)
     show_findings(findings, where if on_cluster else None, console, as_json=as_json)
     return int(any(finding.state is State.FAILED for finding in findings))
 

@@ -48,7 +48,7 @@ def see_marks(order: Order) -> dict[str, list[str]]:
             try:
                 if root.read(f"{order['marks']}/{node}") == node.encode():
                     found[place].append(node)
-            except FileNotFoundError:
+            except OSError:  # it is not there; that nothing can be written there was said before
                 continue
     return found
 
