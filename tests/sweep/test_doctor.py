@@ -14,7 +14,7 @@ from small_sweeps import write_sweep
 from xling.config.load import load_sweep
 from xling.errors import ResourceError
 from xling.storage import Storage
-from xling.sweep.doctor import before_launch, packages
+from xling.sweep.doctor import before_launch, gpus, packages
 from xling.sweep.doctor.asking import _Said, ask_here, run_probes
 from xling.sweep.doctor.checks import (
     CALLER,
@@ -296,6 +296,31 @@ def test_gpus_are_what_torch_can_use_of_what_ray_gives(offered, seen, state, tex
     found = next(one for one in judge_all(all_checks(), Answers(SUBJECT, nodes, values)) if one.group == "gpus")
     assert found.state is state
     assert text in found.seen
+
+
+STAND_IN_FOR_TORCH = """
+import os
+from types import SimpleNamespace as N
+def broken(*_, **__): raise RuntimeError("the driver is too old\\nfor this")
+shown = 0 if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else 1
+ok = dict(mem_get_info=lambda n: (3, 4), get_device_name=lambda n: "GPU", init=broken)
+cuda = N(device_count=lambda: shown, **ok)
+version = N(cuda="12.8")
+ones = broken if os.environ.get("BROKEN") else lambda n, device: N(sum=lambda: N(item=lambda: 2.0))
+"""
+
+
+def test_torch_is_asked_in_a_process_that_ray_hides_no_gpu_from(tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text(STAND_IN_FOR_TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as Ray sets it for a task without a GPU
+    seen = gpus.usable_gpus({"gpus": 1.0})
+    assert (seen["cuda"], seen["gpus"], seen["problem"]) == ("12.8", [{"name": "GPU", "free": 3, "total": 4}], "")
+    monkeypatch.setenv("BROKEN", "1")
+    seen = gpus.usable_gpus({"gpus": 1.0})
+    assert (seen["gpus"], seen["problem"]) == ([], "the driver is too old")
+    monkeypatch.setattr(gpus, "LOOK", "raise SystemExit('no torch')")
+    assert gpus.usable_gpus({"gpus": 1.0})["problem"] == "no torch"
 
 
 def test_gpus_that_are_asked_for_and_nowhere_to_be_found():

@@ -25,9 +25,10 @@ def reach_tracking(order: Order) -> str | None:
         return None
     try:
         if not order["quick"]:
-            from xling.track.store import connect
+            from xling.track.store import connect, translated
 
-            connect(uri).search_experiments(max_results=1)
+            with translated(uri):
+                connect(uri).search_experiments(max_results=1)
         elif uri.startswith("http"):
             with suppress(HTTPError):  # something answers, and lets nobody in who has no password
                 urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
