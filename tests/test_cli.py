@@ -24,7 +24,7 @@ SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
     *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search"),
-    *("ui", "data", "models", "track"),
+    *("ui", "data", "models", "track", "doctor"),
 ]
 GOOD = """\
 name: small

@@ -167,6 +167,26 @@ class Storage:
             with self._asking():
                 self._fs.rm(full, recursive=True)
 
+    def free_bytes(self) -> int | None:
+        """Room for this user where the storage lies; None where nobody can tell, as of an object store."""
+        if not self.is_local:
+            return None
+        place = Path(self._root)
+        while not place.exists():  # it may not have been made yet
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def lack_of_room(self, floor: int, more: int = 0) -> str:
+        """Why not to write now, in words: less than ``floor`` bytes would stay free after ``more``; else empty."""
+        free = self.free_bytes()
+        if free is None or free - more >= floor:
+            return ""
+        what = f", and {more / 2**20:,.0f} MiB are to be written" if more else ""
+        return (
+            f"storage {self.url} has {free / 2**20:,.0f} MiB free{what}; {floor / 2**20:,.0f} MiB must stay free "
+            "(min_free_space): make room there, then resume the sweep"
+        )
+
     def write_json(self, path: str, value: Any) -> None:
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining, reporting, use
+from xling.cli import health, measured, mining, reporting, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
@@ -41,6 +41,7 @@ app.command()(measured.compare)
 app.command()(measured.top)
 app.command()(measured.matrix)
 app.command()(reporting.report)
+app.command()(health.doctor)
 app.command()(mining.mine)
 app.command()(use.export)
 app.command()(use.search)

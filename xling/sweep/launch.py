@@ -94,6 +94,8 @@ def launch(
         jobs = to_run(root, sweep, study, selection or Selection())
         if not jobs:
             return Launched(study, states_of(root, sweep, study.scored))
+        if lack := root.lack_of_room(loaded.config.min_free_bytes):
+            raise ResourceError(lack)
         if not known:
             remember(root, loaded)
         display = make_display(jobs)
@@ -144,6 +146,7 @@ def _track_and_run(
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.doctor.before_launch import look_before_launch
     from xling.sweep.gather import gather
     from xling.sweep.order import in_order
     from xling.sweep.prepare import prepare
@@ -166,6 +169,7 @@ def _track_and_run(
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
         system_metrics=loaded.config.tracking.system_metrics,
         log_models=loaded.config.tracking.log_models,
+        min_free=loaded.config.min_free_bytes,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -180,6 +184,7 @@ def _track_and_run(
         try:
             ready = _Background(make_ready)
             with ray_cluster(address):
+                look_before_launch(settings, address, display.message)
                 ready.result()
                 run = run_jobs if with_tune else run_here
                 run(root, in_order(root, sweep, jobs, study), study.warm_by_id, settings, display)

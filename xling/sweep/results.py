@@ -33,9 +33,9 @@ from xling.report.tables import (
     stratum_keys,
 )
 from xling.storage import Storage
-from xling.sweep.cells import CellState
+from xling.sweep.cells import CellState, Outcome
 from xling.sweep.gather import Gathered, collect, gather
-from xling.sweep.inspect import failures
+from xling.sweep.inspect import ended_as, failures
 from xling.sweep.jobs import Study, build_study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
 from xling.sweep.pages import page_addresses
@@ -57,6 +57,9 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
         console.print(f"failed: {job.label}: {message}", style="red", soft_wrap=True)
         if trace:
             console.print(f"  traceback: {trace}", soft_wrap=True)
+    for job, message, _ in ended_as(Outcome.INTERRUPTED, root, sweep, list(done.study.scored)):
+        if message:  # the storage had no room left
+            console.print(f"interrupted: {job.label}: {message}", style="red", soft_wrap=True)
     if done.interrupted:
         console.print("Interrupted; everything is saved.")
     for line in how_to_go_on(loaded, done.states.values()):

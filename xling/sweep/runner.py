@@ -15,14 +15,12 @@ import socket
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.errors import ResourceError, StorageAway, UserInterrupt
 from xling.storage import Storage
@@ -105,32 +103,6 @@ def _runtime_env(where: str) -> dict[str, Any] | None:
     return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
 
 
-def require_shared_storage(root: Storage, sweep: str) -> None:
-    """Raise ResourceError when a node of the cluster does not see the storage that this process writes to."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not root.is_local:
-        return
-    token = f"{sweep}/seen-{uuid.uuid4().hex}"
-    root.write(token, b"")
-    looking = {
-        node["NodeManagerAddress"]: ray.remote(num_cpus=0)(_sees)
-        .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-        .remote(root.url, token)
-        for node in nodes
-    }
-    blind = [name for name, seen in looking.items() if not ray.get(seen)]
-    root.delete(token)
-    if blind:
-        raise ResourceError(
-            f"storage {root.url} is not the same folder on {', '.join(blind)}; "
-            "set `storage:` to a folder that all nodes share, or to s3:// or gs://"
-        )
-
-
-def _sees(url: str, path: str) -> bool:
-    return Storage(url).exists(path)
-
-
 def run_jobs(
     root: Storage,
     jobs: Sequence[Job],
@@ -150,7 +122,6 @@ def run_jobs(
         UserInterrupt: Ctrl-C; the workers finished their step and saved.
     """
     kinds = require_kinds(ray_nodes(), jobs)
-    require_shared_storage(root, settings.sweep)
     for kind in kinds:
         of = f" of {', '.join(kind.models)}" if len(kinds) > 1 else ""
         display.message(f"{kind.jobs} jobs{of}, at once: {kind.text}")
