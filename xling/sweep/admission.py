@@ -1,16 +1,59 @@
-"""Ray's token, which a cluster asks every client for: a refusal told at once, in one message."""
+"""Ray's token, which a cluster asks every client for: a refusal is told at once, in one message."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 from xling.errors import ResourceError
+
+ANSWER_S = 5.0
+
+
+def require_admission(address: str) -> None:
+    """Ask a cluster whether it lets us in, before Ray does, which would ask again for 20 s.
+
+    Args:
+        address: host:port of its head. What else may be wrong with it, Ray says itself.
+
+    Raises:
+        ResourceError: it wants a token that we have not.
+    """
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel  # with Ray's token, and TLS if that is on
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+    from ray.exceptions import AuthenticationError
+
+    channel = None
+    try:
+        channel = init_grpc_channel(address)
+        alive = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel).CheckAlive
+        alive(gcs_service_pb2.CheckAliveRequest(), timeout=ANSWER_S)
+    except AuthenticationError as error:
+        raise refused(address) from error
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            raise refused(address) from error
+    finally:
+        if channel is not None:
+            channel.close()
+
+
+def ensure_token_here() -> None:
+    """See that a cluster of our own has a token: Ray keeps one in the home folder, which may not be writable.
+
+    Then it is one of this process alone.
+    """
+    folder = Path.home() / ".ray"
+    if not _token() and not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def refused(where: str) -> ResourceError:
     """The error for a cluster that does not let us in."""
     token, mode = _token(), os.environ.get("RAY_AUTH_MODE", "")
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     give = "put its head's token in ~/.ray/auth_token, or name the file that holds it by RAY_AUTH_TOKEN_PATH"
     turn_on = "" if mode.lower() == "token" else "export RAY_AUTH_MODE=token"
     if token and not turn_on:
@@ -19,7 +62,8 @@ def refused(where: str) -> ResourceError:
         setting = f"is {mode!r}" if mode else "is not set"
         why, fix = f"RAY_AUTH_MODE {setting}, so that {token} was not sent, must be 'token'", turn_on
     else:
-        why, fix = "this machine has no token, must send its", f"{give}{turn_on and f' and {turn_on}'}"
+        missing = f"RAY_AUTH_TOKEN_PATH is {named}, which is no file" if named else "this machine has no token"
+        why, fix = f"{missing}, must give its own", give + (turn_on and f", and {turn_on}")
     return ResourceError(f"the Ray cluster at {where} refuses us: {why}; {fix} (docs/cluster.md)")
 
 

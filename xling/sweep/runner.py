@@ -7,6 +7,7 @@ again is how a sweep is resumed.
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shlex
@@ -24,10 +25,12 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.errors import ResourceError, UserInterrupt
 from xling.storage import Storage
+from xling.sweep.admission import ensure_token_here, refused, require_admission
 from xling.sweep.cells import Outcome
 from xling.sweep.jobs import Job
 from xling.sweep.live import Display
@@ -58,7 +61,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine; it goes with the block when it was started here.
 
     Raises:
-        ResourceError: there is no cluster at the address.
+        ResourceError: there is no cluster at the address, or it refuses us.
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -67,11 +70,15 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     if where.startswith("ray://"):
         raise ResourceError(
             f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
-            "machines, or submit it with `ray job submit`"
+            "machines, or submit the sweep with `xling submit`"
         )
+    if where == "local":
+        ensure_token_here()
     _require_answer(where)
     try:
         ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
+    except AuthenticationError as error:
+        raise refused(where) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(f"cannot connect to the Ray cluster at {where}: {error}") from error
     try:
@@ -93,6 +100,7 @@ def _require_answer(where: str) -> None:
             f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
             "or correct --address"
         ) from error
+    require_admission(where)
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:
@@ -102,7 +110,10 @@ def _runtime_env(where: str) -> dict[str, Any] | None:
         quoted = shlex.quote(sys.executable)
         return None if quoted == sys.executable else {"py_executable": quoted}
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-    return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
+    # A job was submitted with variables of its own, which Ray would not have twice.
+    of_job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {}).get("env_vars", {})
+    told = {**RAY_ENVIRONMENT, **forwarded}
+    return {"env_vars": {name: value for name, value in told.items() if name not in of_job}}
 
 
 def require_shared_storage(root: Storage, sweep: str) -> None:
