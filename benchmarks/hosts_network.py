@@ -35,6 +35,10 @@ class Namespaces:
 
     kind = "network namespaces"
 
+    def __init__(self, *, named: bool = True) -> None:
+        """Args: named: each has a host name of its own, by which leases tell machines apart."""
+        self._named = named
+
     def __enter__(self) -> Namespaces:
         """Raises OSError or subprocess.CalledProcessError where that is not allowed."""
         self._tag = f"xl{os.getpid()}"
@@ -67,7 +71,8 @@ class Namespaces:
 
     def on(self, name: str) -> list[str]:
         """What comes before a command that is to run on a host."""
-        return [*("ip", "netns", "exec", self._space(name)), *("unshare", "--uts", "sh", "-c"), _NAMED, name]
+        own_name = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name] if self._named else []
+        return ["ip", "netns", "exec", self._space(name), *own_name]
 
     def cut(self, name: str) -> None:
         _ip("link", "set", self._wire(name), "down")
@@ -83,9 +88,6 @@ class Namespaces:
 
     def _wire(self, name: str) -> str:
         return f"{self._tag}{name[0]}"
-
-
-_NAMED = 'hostname "$0" && exec "$@"'  # a host name of its own: leases tell machines apart by it
 
 
 class OneMachine:
@@ -124,10 +126,12 @@ class Hosts:
     """A Ray cluster over the hosts, with token authentication, and a client beside it."""
 
     def __init__(self, processes: Processes, wiring: Wiring, folder: Path) -> None:
-        """Args: folder: short, since Ray keeps sockets in it; the hosts share it."""
+        """Args: folder: made here; short, since Ray keeps sockets in it; the hosts share it."""
+        self.kind = wiring.kind
         self._processes, self._wiring, self._folder = processes, wiring, folder
         self._nodes: dict[str, Node] = {}
         self._starts = 0
+        folder.mkdir()
         # Ray's client server cannot start from an environment in a folder with a space in its name.
         (folder / "env").symlink_to(sys.prefix)
         self._python = folder / "env" / "bin" / Path(sys.executable).name
@@ -182,9 +186,10 @@ class Hosts:
             time.sleep(0.2)
         self._end(WORKERS)
 
-    def command(self, arguments: Sequence[str], *, name: str = USER) -> list[str]:
-        """An ``xling`` command as it is started on a host."""
-        return [*self._wiring.on(name), sys.executable, "-m", "xling", *arguments]
+    @property
+    def xling(self) -> list[str]:
+        """How ``xling`` is started on the user's host."""
+        return [*self._wiring.on(USER), sys.executable, "-m", "xling"]
 
     def _start(self, name: str) -> Node:
         self._starts += 1
@@ -221,11 +226,11 @@ class Hosts:
 
 
 @contextmanager
-def network(*, namespaces: bool | None = None) -> Iterator[Wiring]:
+def network(*, namespaces: bool | None = None, named: bool = True) -> Iterator[Wiring]:
     """Four hosts; namespaces where they are allowed, unless it was said."""
     if namespaces is not False:
         try:
-            spaces = Namespaces().__enter__()
+            spaces = Namespaces(named=named).__enter__()
         except (OSError, subprocess.CalledProcessError) as error:
             if namespaces:
                 raise

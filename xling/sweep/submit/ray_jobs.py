@@ -78,19 +78,14 @@ class RayJobs:
             return _submission(self._client.get_job_info(name))
 
     def log(self, name: str) -> Iterator[str]:
-        loop = asyncio.new_event_loop()
         lines = self._client.tail_job_logs(name)
-        try:
+        with asyncio.Runner() as runner:
             while True:
                 with self._asking(name):
-                    text = loop.run_until_complete(_next(lines))
+                    text = runner.run(_next(lines))
                 if text is None:
                     return
                 yield text
-        finally:
-            with suppress(Exception):  # of a connection that is lost already
-                loop.run_until_complete(lines.aclose())
-            loop.close()
 
     def whole_log(self, name: str) -> str:
         with self._asking(name):
