@@ -37,7 +37,7 @@ class FakeJobs:
     def get(self, name: str) -> Submission:
         if self.away:
             self.away -= 1
-            raise ConnectionLost("no connection")
+            raise ConnectionLost(self.address, "no connection")
         if self.ends is None:
             raise NoSuchJob(f"knows no job {name}")
         return self.ends if not self.log_ else replace(self.ends, status="RUNNING", exit_code=None)
@@ -48,7 +48,7 @@ class FakeJobs:
         while self.log_:
             piece = self.log_.pop(0)
             if piece is LOST:
-                raise ConnectionLost("no connection")
+                raise ConnectionLost(self.address, "no connection")
             if piece is QUIET:
                 return
             self._written.append(str(piece))

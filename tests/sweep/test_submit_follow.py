@@ -48,7 +48,7 @@ def test_waiting_grows_and_starts_anew_with_an_answer():
 
 def test_a_cluster_that_stays_away_is_given_up():
     api = FakeJobs(["one\n"], DONE, away=10_000)
-    with pytest.raises(ResourceError, match=r"has not answered for 10 minutes .*submit the sweep again"):
+    with pytest.raises(ResourceError, match=r"has not answered for 10 minutes .*submit again"):
         run(api)
     assert 10_000 - api.away < GIVE_UP_S
 
@@ -61,7 +61,7 @@ def test_a_cluster_that_was_started_anew_knows_no_job():
 def test_the_log_of_an_ended_job_may_be_gone_with_its_machine():
     class Gone(FakeJobs):
         def whole_log(self, name):
-            raise ConnectionLost("no connection")
+            raise ConnectionLost(self.address, "no connection")
 
     shown, said, job, _ = run(Gone([], DONE))
     assert (shown, job) == ("", DONE)

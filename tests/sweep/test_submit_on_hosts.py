@@ -12,7 +12,7 @@ import torch
 from chaos import new_folder
 from chaos_processes import Processes
 from commands import reference_weights
-from hosts import Client, Sweep, outcome, refusals, settings, table_of
+from hosts import AWAY_S, Client, Sweep, after, outcome, refusals, settings, table_of
 from hosts_network import WORKERS, Hosts, network
 
 from xling.storage import Storage
@@ -72,6 +72,7 @@ def test_a_submitted_sweep_outlives_a_host_a_stop_and_the_head(monkeypatch):
         status, _, said = xling(hosts, "submit", str(sweep.file), *settings(folder / "b" / "runs"))
         assert (status, "runs already, as job xling-chaos-1" in said) == (2, True)
         hosts.cut_off(WORKERS[1])
+        client.until(after(AWAY_S), "host")
         hosts.come_back(WORKERS[1])
         client.until(lambda: client.progress.completed >= 0.6 * sweep.steps, "stop")
         status, log, said = xling(hosts, "attach", sweep.name, "--stop")

@@ -49,14 +49,14 @@ def follow(
         except ConnectionLost as error:
             if lost is None:
                 lost = now()
-                tell(f"No answer from {api.address} ({error}); the job may well go on. Trying again.")
+                tell(f"No answer from {api.address} ({error.reason}); the job may well go on. Trying again.")
             elif job is not None and not job.is_live and now() - lost > LOG_OF_ENDED_S:
                 tell("The rest of its log cannot be read.")
                 return job
             elif now() - lost > GIVE_UP_S:
                 raise ResourceError(
-                    f"{api.address} has not answered for {GIVE_UP_S / 60:.0f} minutes ({error}): attach again when "
-                    "it does; if the head was lost, start a cluster and submit the sweep again: it goes on from storage"
+                    f"{api.address} has not answered for {GIVE_UP_S / 60:.0f} minutes ({error.reason}): attach again "
+                    "when it does; if the head was lost, start a cluster and submit again, it goes on from storage"
                 ) from error
             pause = min(2 * pause, LONGEST_PAUSE_S)
         sleep(pause)

@@ -17,8 +17,12 @@ SOME_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130  # of the command's exit status
 _NOT_FOUND = 127  # a shell's, of a command that is not there
 
 
-class ConnectionLost(Exception):
+class ConnectionLost(ResourceError):
     """The cluster does not answer now; its jobs may well go on."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"no answer from {address} ({reason}): check the network, then give the same command again")
 
 
 class NoSuchJob(ResourceError):

@@ -44,8 +44,9 @@ class RayJobs:
             with self._asking():
                 self._client = _Client(address)
         except (ConnectionLost, KeyError) as error:
+            reason = error.reason if isinstance(error, ConnectionLost) else "something else does"
             raise ResourceError(
-                f"no Ray cluster answers at {self.address} ({error}): the address must be that of its dashboard, "
+                f"no Ray cluster answers at {self.address} ({reason}): the address must be that of its dashboard, "
                 "http://HEAD:8265 by default (`ray start --head --dashboard-host=…`), reachable from here; "
                 "correct --address, or open a tunnel to it (docs/cluster.md)"
             ) from error
@@ -103,14 +104,14 @@ class RayJobs:
         except AuthenticationError as error:
             raise refused(self.address) from error
         except (OSError, aiohttp.ClientError) as error:  # requests' errors are the former
-            raise ConnectionLost(_reason(error)) from error
+            raise ConnectionLost(self.address, _reason(error)) from error
         except RuntimeError as error:
             if "status code 404" in str(error):
                 raise NoSuchJob(
                     f"the cluster at {self.address} knows no job {name}, or no longer: it may have been started anew; "
                     "submit the sweep again, it goes on from its storage"
                 ) from error
-            raise ConnectionLost(_reason(error)) from error
+            raise ConnectionLost(self.address, _reason(error)) from error
 
 
 async def _next(lines: Any) -> str | None:
