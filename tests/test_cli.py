@@ -406,3 +406,5 @@ def test_an_address_where_nobody_listens_is_said_at_once(xling):
         message = refused(xling("plan", write(GOOD), "--address", address))
     assert f"no Ray cluster answers at {address}" in message
     assert "correct --address" in message
+    for url in ("ray://head:10001", "http://head:8265"):
+        assert f"--address is {url}, must be a cluster's own" in refused(xling("sweep", "small.yaml", "--address", url))

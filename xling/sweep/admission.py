@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from pathlib import Path
 
 from xling.errors import ResourceError
 
-ANSWER_S = 5.0
+CONNECT_S, ANSWER_S = 10.0, 5.0
 
 
-def require_admission(address: str) -> None:
-    """Ask a cluster whether it lets us in, before Ray does, which would ask again for 20 s.
+def require_answer(where: str) -> None:
+    """Ask at an address before Ray does, which would try for minutes where nobody listens, and for 20 s when refused.
 
     Args:
-        address: host:port of its head. What else may be wrong with it, Ray says itself.
+        where: host:port of a cluster's head; ``auto`` and ``local`` are left to Ray.
 
     Raises:
-        ResourceError: it wants a token that we have not.
+        ResourceError: it is a URL, nobody answers, or a cluster does that wants a token which we have not.
     """
+    if "://" in where:
+        raise ResourceError(
+            f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
+            "machines, or submit the sweep with `xling submit`"
+        )
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
+            "or correct --address"
+        ) from error
+    _require_admission(where)
+
+
+def _require_admission(address: str) -> None:
+    """Raise ResourceError when a cluster refuses us. What else may be wrong with it, Ray says itself."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel  # with Ray's token, and TLS if that is on
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc

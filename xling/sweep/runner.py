@@ -12,7 +12,6 @@ import os
 import queue
 import shlex
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -30,7 +29,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.errors import ResourceError, UserInterrupt
 from xling.storage import Storage
-from xling.sweep.admission import ensure_token_here, refused, require_admission
+from xling.sweep.admission import ensure_token_here, refused, require_answer
 from xling.sweep.cells import Outcome
 from xling.sweep.jobs import Job
 from xling.sweep.live import Display
@@ -51,7 +50,6 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
-CONNECT_S = 10.0
 DRIVER_RESTARTS = 20  # a driver itself gives up after three deaths without a new step
 FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
 
@@ -67,14 +65,9 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         os.environ.setdefault(name, value)
     # "local", not None: that would join whatever `ray start` left running on this machine.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    if where.startswith("ray://"):
-        raise ResourceError(
-            f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
-            "machines, or submit the sweep with `xling submit`"
-        )
     if where == "local":
         ensure_token_here()
-    _require_answer(where)
+    require_answer(where)
     try:
         ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
     except AuthenticationError as error:
@@ -85,22 +78,6 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _require_answer(where: str) -> None:
-    """Raise ResourceError when nobody listens at an address: Ray itself would try for minutes."""
-    host, _, port = where.rpartition(":")
-    if not host or not port.isdigit():  # local, auto
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
-            "or correct --address"
-        ) from error
-    require_admission(where)
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:

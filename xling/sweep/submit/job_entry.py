@@ -6,6 +6,7 @@ It travels in the job's package and is run as a script there, so nothing of xlin
 from __future__ import annotations
 
 import json
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -17,14 +18,14 @@ def main(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     fix = "start the cluster from an image or environment of that version, or submit with --working-tree"
     try:
-        from xling import __version__, cli
+        from xling import __version__
     except ImportError as error:
         _refuse(f"{sys.executable} on the cluster cannot import xling ({error}), must have {job['version']}: {fix}")
     if __version__ != job["version"]:
         _refuse(f"the cluster has xling {__version__}, must be {job['version']}, which submitted the job: {fix}")
     signal.signal(signal.SIGTERM, _as_interrupt)  # by it Ray ends a job, giving it time
     sys.argv = ["xling", *job["arguments"]]
-    cli.main()
+    runpy.run_module("xling", run_name="__main__")
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
