@@ -281,10 +281,11 @@ class Command:
         environment: Mapping[str, str],
         log: Path,
         events: queue.SimpleQueue[dict[str, Any]],
+        xling: Sequence[str] = (sys.executable, "-m", "xling"),
     ) -> None:
         """Starts it. log: everything it prints goes there, behind what the ones before have printed."""
         self.process = processes.start(
-            [sys.executable, "-m", "xling", *arguments],
+            [*xling, *arguments],
             environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import health, measured, mining, reporting, use
+from xling.cli import cluster, health, measured, mining, options, reporting, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
 from xling.cli.named import load as _load
 from xling.cli.named import load_named as _load_named
-from xling.cli.options import Csv, Json, StorageOption, Trust, require_one_format
+from xling.cli.options import Csv, Json, Sets, StorageOption, Trust, require_one_format
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
 
@@ -43,13 +43,14 @@ app.command()(measured.matrix)
 app.command()(reporting.report)
 app.command()(health.doctor)
 app.command()(mining.mine)
+app.command()(cluster.submit)
+app.command()(cluster.attach)
 app.command()(use.export)
 app.command()(use.search)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
-Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
-Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
+Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045 - typer reads it
 
 
 @app.command()
@@ -79,12 +80,11 @@ def sweep(
 @app.command()
 def resume(
     name: Name,
-    failed: Annotated[bool, typer.Option("--failed", help="Only cells that failed.")] = False,
-    stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped, by you or early.")] = False,
-    cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell: its label or id. Repeatable.")] = None,  # noqa: UP045
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Forget what they reached; also of done ones.")
-    ] = False,
+    set_: Sets = None,
+    failed: options.Failed = False,
+    stopped: options.Stopped = False,
+    cell: options.Cells = None,
+    from_scratch: options.FromScratch = False,
     storage: SweepStorage = None,
     address: Address = None,
     json: Json = False,
@@ -93,7 +93,7 @@ def resume(
     from xling.sweep.selection import Selection
 
     selection = Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()), from_scratch=from_scratch)
-    _launch(_load_named(name, storage), selection, address, json, known=not _is_file(name))
+    _launch(_load_named(name, storage, set_), selection, address, json, known=not _is_file(name))
 
 
 @app.command()

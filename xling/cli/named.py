@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from xling.errors import ConfigError
+
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
 
@@ -25,11 +27,13 @@ def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def load_named(name: str, storage: str | None) -> LoadedSweep:
-    """A sweep by its file, or by its name in a storage."""
+def load_named(name: str, storage: str | None, overrides: list[str] | None = None) -> LoadedSweep:
+    """A sweep by its file and overrides, or by its name in a storage, which has kept both."""
     from xling.sweep.launch import remembered, storage_override
 
     if is_file(name):
-        return load(Path(name), [storage_override(storage)] if storage is not None else None)
+        return load(Path(name), [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())])
+    if overrides:
+        raise ConfigError(f"--set goes with a sweep's file, {name} is a name: what it was launched with stands")
     with remembered(storage or "runs", name) as (file, overrides):
         return load(file, overrides)

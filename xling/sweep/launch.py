@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.storage import Storage
+from xling.sweep.admission import require_answer
 from xling.sweep.cells import CellState
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
@@ -87,6 +88,9 @@ def launch(
         HeldError: another process runs this sweep.
         ConfigError, DataError, ResourceError, TrackingError, CheckpointError: see their texts.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    if address is not None:
+        require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
     with _held(root, sweep):
         root.delete(f"{sweep}/stop.json")
@@ -145,7 +149,6 @@ def _track_and_run(
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
     from xling.sweep.doctor.before_launch import look_before_launch
     from xling.sweep.gather import gather
     from xling.sweep.order import in_order

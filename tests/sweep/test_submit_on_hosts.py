@@ -1,0 +1,101 @@
+"""A sweep submitted to three hosts: `benchmarks/hosts.py` in short, on a real cluster through Ray's own Job API."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from chaos import new_folder
+from chaos_processes import Processes
+from commands import reference_weights
+from hosts import AWAY_S, Client, Sweep, after, outcome, refusals, settings, table_of
+from hosts_network import WORKERS, Hosts, network
+
+from xling.storage import Storage
+from xling.sweep.selection import stored_jobs
+from xling.train.checkpoint import tensors_from_bytes
+
+STEPS = 150
+SECRET = "do-not-show-this"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc"),
+]
+
+
+def xling(hosts, *arguments):
+    """A command on the user's host: exit status, and what it printed where."""
+    command = [*hosts.xling, *arguments, "--address", hosts.dashboard]
+    done = subprocess.run(command, env=hosts.environment, capture_output=True, text=True, check=False, timeout=240)
+    return done.returncode, done.stdout, done.stderr
+
+
+def assert_as_undisturbed(sweep: Sweep, folder: Path) -> None:
+    """Weights of every cell as trained in this process, every step once in MLflow, all cells in the table."""
+    root = Storage(str(folder / "b" / "runs"))
+    cells = [job for job in stored_jobs(root, sweep.name) if job.kind == "cell"]
+    assert len(cells) == 2
+    table = table_of(sweep, folder / "b")
+    found = outcome(sweep, folder / "b", table)
+    for job in cells:
+        expected = reference_weights(root, sweep.file, job.label)
+        trained = tensors_from_bytes(root.read(f"{job.folder(sweep.name)}/model/model.safetensors"))
+        assert all(torch.equal(expected[name], trained[name]) for name in expected)
+        assert [step for step, _ in found.histories[job.label]["train/loss"]] == list(range(STEPS))
+        root.delete("reference")
+    assert {job.label for job in cells} <= {row["label"] for row in table}
+
+
+def test_a_submitted_sweep_outlives_a_host_a_stop_and_the_head(monkeypatch):
+    folder = new_folder()
+    sweep = Sweep.small(folder, STEPS)
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    with ExitStack() as stack:
+        wiring = stack.enter_context(network(named=False))
+        processes = stack.enter_context(Processes())
+        hosts = Hosts(processes, wiring, folder / "ray")
+        hosts.start()
+        client = Client(sweep, hosts, processes, folder, "--env", "HF_TOKEN")
+        for what, (status, seconds, said) in refusals(sweep, hosts, folder).items():  # while the job starts
+            assert (what, status) == (what, 2)
+            assert said.startswith("error: the Ray cluster at ")
+            assert len(said.splitlines()) == 1
+            assert seconds < 30
+        client.until(lambda: client.progress.completed >= 0.3 * sweep.steps, "host")
+        hosts.cut_off(WORKERS[1])
+        away = after(AWAY_S)
+        status, _, said = xling(hosts, "submit", str(sweep.file), *settings(folder / "b" / "runs"))
+        assert (status, "runs already, as job xling-chaos-1" in said) == (2, True)
+        client.until(away, "host")
+        hosts.come_back(WORKERS[1])
+        status, log, said = xling(hosts, "attach", sweep.name, "--stop")
+        assert status == 130, said
+        assert "was stopped; submit the sweep again" in said
+        client.until(lambda: False, "end")
+        assert client.command.ended() == 130
+        shown = client.log.read_text()
+        assert [line for line in log.splitlines() if line not in shown.splitlines()] == []  # the same, from its start
+        assert SECRET not in shown + log + said
+        assert not any(SECRET.encode() in file.read_bytes() for file in (folder / "b").rglob("*") if file.is_file())
+
+        client.submit()
+        client.until(lambda: client.progress.completed >= 0.8 * sweep.steps, "head")
+        hosts.lose_head()
+        hosts.start()
+        client.until(lambda: False, "end")
+        assert client.command.ended() == 2
+        assert "knows no job xling-chaos-2, or no longer" in client.log.read_text()
+        client.submit()
+        client.until(lambda: False, "end")
+        assert client.command.ended() == 0, client.log.read_text()[-3000:]
+        status, listed, _ = xling(hosts, "attach", "--json")
+        (job,) = json.loads(listed)
+        assert (job["job"], job["status"], job["exit_status"]) == ("xling-chaos-1", "SUCCEEDED", 0)
+    assert_as_undisturbed(sweep, folder)
+    shutil.rmtree(folder)  # a failed test leaves it
