@@ -15,6 +15,7 @@ from shlex import quote
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
+from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
 from xling.sweep.cells import CellState
 from xling.sweep.jobs import Job, Study, build_study
@@ -237,10 +238,14 @@ def how_to_go_on(loaded: LoadedSweep, states: Iterable[CellState]) -> list[str]:
 
 
 def remember(root: Storage, loaded: LoadedSweep) -> None:
-    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again."""
+    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again.
+
+    No value that counts holds a secret, or the file would have been refused; one in a comment or in a value that an
+    override replaces is left out.
+    """
     sweep = loaded.config.name
-    root.write(f"{sweep}/sweep.yaml", loaded.text.encode())
-    about = {"overrides": list(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
+    root.write(f"{sweep}/sweep.yaml", redacted(loaded.text).encode())
+    about = {"overrides": redacted_values(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
     root.write_json(f"{sweep}/launch.json", about)
 
 
