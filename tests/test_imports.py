@@ -15,6 +15,7 @@ ROOMS = [
     "errors",
     "redaction",
     "languages",
+    "listing",
     "storage",
     "config",
     "data",

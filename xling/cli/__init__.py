@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining, reporting, use
+from xling.cli import measured, mining, reporting, upkeep, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
@@ -46,6 +46,8 @@ app.command()(reporting.report)
 app.command()(mining.mine)
 app.command()(use.export)
 app.command()(use.search)
+app.command()(upkeep.gc)
+app.command()(upkeep.pull)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]

@@ -27,9 +27,14 @@ def is_file(name: str) -> bool:
 
 def load_named(name: str, storage: str | None) -> LoadedSweep:
     """A sweep by its file, or by its name in a storage."""
+    from xling.config.load import load_sweep
+    from xling.storage import Storage
+    from xling.sweep.copied import is_copy
     from xling.sweep.launch import remembered, storage_override
 
     if is_file(name):
         return load(Path(name), [storage_override(storage)] if storage is not None else None)
     with remembered(storage or "runs", name) as (file, overrides):
+        if is_copy(Storage(storage or "runs"), name):  # its data may not be on this machine
+            return load_sweep(file, overrides, places=False)
         return load(file, overrides)

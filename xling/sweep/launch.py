@@ -18,11 +18,13 @@ from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
 from xling.sweep.cells import CellState
+from xling.sweep.copied import refuse_copy
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
 
@@ -84,7 +86,9 @@ def launch(
         ConfigError, DataError, ResourceError, TrackingError, CheckpointError: see their texts.
     """
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    with _held(root, sweep):
+    refuse_copy(root, sweep)
+    require_usable(root, sweep)
+    with held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = to_run(root, sweep, study, selection or Selection())
@@ -106,8 +110,8 @@ def launch(
 
 
 @contextmanager
-def _held(root: Storage, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lease: the first thing that is written."""
+def held(root: Storage, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lease."""
     lease = Lease(root.child(sweep), f"sweep {sweep}")
     try:
         lease.acquire()
@@ -257,6 +261,8 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
         ConfigError: there was none.
     """
     root = Storage(storage)
+    if sweep in (".", "..") or "/" in sweep:
+        raise ConfigError(f"the sweep's name is {sweep!r}, must be that of a folder of the storage {root.url}")
     try:
         about = root.read_json(f"{sweep}/launch.json")
     except FileNotFoundError as error:

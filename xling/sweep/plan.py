@@ -16,6 +16,7 @@ from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
+from xling.sweep.live import size_text
 from xling.sweep.resources import Fit, Node, require_fit, this_machine
 from xling.sweep.selection import states_of, warm_to_run
 from xling.train.rungs import as_percent, best_share
@@ -86,9 +87,9 @@ def show_plan(
     for name in ("time", "memory") if measure else ():
         table.add_column(name, justify="right", no_wrap=True)
     for job in study.scored:
-        row = [job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id])]
+        row = [job.label, states[job.id], _budget(job), _needs(job), size_text(need[job.id])]
         if measure:
-            row += [_time(expected[job.id].seconds), _bytes(expected[job.id].worker_bytes)]
+            row += [_time(expected[job.id].seconds), size_text(expected[job.id].worker_bytes)]
         table.add_row(*row)
     console.print(
         f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
@@ -140,8 +141,8 @@ def _print_rest(console: Console, warm: Sequence[Job], fit: Fit, where: str, dis
     lines = [f"At once on {where}: {fit.trials} ({fit.why_not_more})."]
     if warm:
         lines.append(f"Warm starts first: {', '.join(job.label for job in warm)}.")
-    left = f", {_bytes(free)} are free" if free is not None else ""
-    lines.append(f"Disk for what is not done: about {_bytes(disk)}{left}.")
+    left = f", {size_text(free)} are free" if free is not None else ""
+    lines.append(f"Disk for what is not done: about {size_text(disk)}{left}.")
     if free is not None and disk > free:
         lines.append("That is more than is free: storage will run full, choose another `storage:`.")
     for line in lines:
@@ -199,11 +200,3 @@ def _time(seconds: float) -> str:
 
 def _trials(fit: Fit) -> int:
     return fit.trials
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -36,8 +36,9 @@ from xling.report.tables import (
 from xling.storage import Storage
 from xling.sweep.batch_study import BatchStudy
 from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.copied import study_of
 from xling.sweep.inspect import failures
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
 from xling.sweep.pages import page_addresses
 from xling.sweep.selection import states_of
@@ -146,7 +147,7 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
 def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
     """The tables of a sweep again; as CSV a line a cell and data set, and one a stratum."""
     root, sweep = sweep_storage(loaded), loaded.config.name
-    study = build_study(loaded.cells)
+    study = study_of(root, loaded)
     if as_csv:
         console.file.write(to_csv(as_flat_records(collect(root, sweep, study.scored))))
         return

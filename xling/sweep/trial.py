@@ -278,4 +278,12 @@ class Trial:
         return self._root.exists(f"{self._settings.sweep}/stop.json")
 
     def _tell(self, phase: str, **values: Any) -> None:
-        self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **redacted_values(values)})
+        self._report(
+            {
+                "job": self._job.id,
+                "phase": str(phase),
+                "step": self._step,
+                "total": self._total,
+                **redacted_values(values),
+            }
+        )

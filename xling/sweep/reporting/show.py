@@ -17,7 +17,8 @@ from xling.report.blocks import Section
 from xling.report.page.files import Page, page_files
 from xling.storage import Storage
 from xling.sweep.analysis import analyse_sweep
-from xling.sweep.jobs import Study, build_study
+from xling.sweep.copied import study_of
+from xling.sweep.jobs import Study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.gather import Gathered, gather
@@ -47,7 +48,8 @@ def show_report(
     Raises:
         ConfigError, DataError: the sweep's data or results cannot be read.
     """
-    root, study = sweep_storage(loaded), build_study(loaded.cells)
+    root = sweep_storage(loaded)
+    study = study_of(root, loaded)
     gathered = gather(root, loaded, study)
     sections = sections_of(gathered, examples=examples, analysis=_analysis(gathered))
     place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{REPORT}")
