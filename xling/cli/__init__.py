@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import cluster, health, measured, mining, options, reporting, use
+from xling.cli import cluster, health, measured, mining, options, reporting, upkeep, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
@@ -20,6 +21,7 @@ from xling.cli.named import load_named as _load_named
 from xling.cli.options import Csv, Json, Sets, StorageOption, Trust, require_one_format
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
+from xling.redaction import redacted
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
@@ -47,6 +49,8 @@ app.command()(cluster.submit)
 app.command()(cluster.attach)
 app.command()(use.export)
 app.command()(use.search)
+app.command()(upkeep.gc)
+app.command()(upkeep.pull)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
@@ -260,6 +264,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     signal.signal(signal.SIGINT, _interrupt)
+    sys.excepthook = _show_traceback
     try:
         app()
     except UserInterrupt:
@@ -268,8 +273,13 @@ def main() -> None:
     except XlingError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}" if "\n" not in str(error) else f"errors:\n{error}", err=True)
+        text = redacted(str(error))
+        typer.echo(f"error: {text}" if "\n" not in text else f"errors:\n{text}", err=True)
         sys.exit(2)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    typer.echo(redacted("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

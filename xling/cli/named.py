@@ -29,6 +29,9 @@ def is_file(name: str) -> bool:
 
 def load_named(name: str, storage: str | None, overrides: list[str] | None = None) -> LoadedSweep:
     """A sweep by its file and overrides, or by its name in a storage, which has kept both."""
+    from xling.config.load import load_sweep
+    from xling.storage import Storage
+    from xling.sweep.copied import is_copy
     from xling.sweep.launch import remembered, storage_override
 
     if is_file(name):
@@ -36,4 +39,6 @@ def load_named(name: str, storage: str | None, overrides: list[str] | None = Non
     if overrides:
         raise ConfigError(f"--set goes with a sweep's file, {name} is a name: what it was launched with stands")
     with remembered(storage or "runs", name) as (file, overrides):
+        if is_copy(Storage(storage or "runs"), name):  # its data may not be on this machine
+            return load_sweep(file, overrides, places=False)
         return load(file, overrides)

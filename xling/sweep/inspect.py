@@ -17,7 +17,8 @@ from xling.errors import ConfigError
 from xling.report.csv_text import to_csv
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.copied import study_of
+from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
@@ -176,7 +177,8 @@ def sync_tracking(storage: str, console: Console) -> int:
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, Storage, str]:
-    return build_study(loaded.cells), sweep_storage(loaded), loaded.config.name
+    root = sweep_storage(loaded)
+    return study_of(root, loaded), root, loaded.config.name
 
 
 def failures(root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str, str]]:

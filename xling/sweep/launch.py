@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
+from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
 from xling.sweep.admission import require_answer
 from xling.sweep.cells import CellState
+from xling.sweep.copied import refuse_copy
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
 
@@ -92,7 +95,9 @@ def launch(
     if address is not None:
         require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    with _held(root, sweep):
+    refuse_copy(root, sweep)
+    require_usable(root, sweep)
+    with held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = to_run(root, sweep, study, selection or Selection())
@@ -122,8 +127,8 @@ def _states_now(root: Storage, sweep: str, study: Study, gathered: Gathered | No
 
 
 @contextmanager
-def _held(root: Storage, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lease: the first thing that is written."""
+def held(root: Storage, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lease."""
     lease = Lease(root.child(sweep), f"sweep {sweep}")
     try:
         lease.acquire()
@@ -260,10 +265,14 @@ def how_to_go_on(loaded: LoadedSweep, states: Iterable[CellState]) -> list[str]:
 
 
 def remember(root: Storage, loaded: LoadedSweep) -> None:
-    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again."""
+    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again.
+
+    No value that counts holds a secret, or the file would have been refused; one in a comment or in a value that an
+    override replaces is left out.
+    """
     sweep = loaded.config.name
-    root.write(f"{sweep}/sweep.yaml", loaded.text.encode())
-    about = {"overrides": list(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
+    root.write(f"{sweep}/sweep.yaml", redacted(loaded.text).encode())
+    about = {"overrides": redacted_values(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
     root.write_json(f"{sweep}/launch.json", about)
 
 
@@ -275,6 +284,8 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
         ConfigError: there was none.
     """
     root = Storage(storage)
+    if sweep in (".", "..") or "/" in sweep:
+        raise ConfigError(f"the sweep's name is {sweep!r}, must be that of a folder of the storage {root.url}")
     try:
         about = root.read_json(f"{sweep}/launch.json")
     except FileNotFoundError as error:

@@ -34,9 +34,10 @@ from xling.report.tables import (
 )
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.copied import study_of
 from xling.sweep.gather import Gathered, collect, gather
 from xling.sweep.inspect import ended_as, failures
-from xling.sweep.jobs import Study, build_study
+from xling.sweep.jobs import Study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
 from xling.sweep.pages import page_addresses
 
@@ -72,7 +73,8 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
 
 def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
     """The tables of a sweep again; as CSV a line a cell and data set, and one a stratum."""
-    root, study = sweep_storage(loaded), build_study(loaded.cells)
+    root = sweep_storage(loaded)
+    study = study_of(root, loaded)
     if as_csv:
         console.file.write(to_csv(as_flat_records(collect(root, loaded.config.name, study.scored))))
         return

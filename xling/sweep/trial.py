@@ -18,6 +18,7 @@ from typing import Any
 
 from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
+from xling.redaction import redacted_values
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, told, why
@@ -287,4 +288,12 @@ class Trial:
         return self._root.exists(f"{self._settings.sweep}/stop.json")
 
     def _tell(self, phase: str, **values: Any) -> None:
-        self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **values})
+        self._report(
+            {
+                "job": self._job.id,
+                "phase": str(phase),
+                "step": self._step,
+                "total": self._total,
+                **redacted_values(values),
+            }
+        )

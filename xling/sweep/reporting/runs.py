@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from xling.redaction import redacted, redacted_values
 from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
@@ -122,7 +123,7 @@ def command_section(gathered: Gathered) -> Section:
         Listing(
             "commands", "the sweep, what is left of it, and this report with its numbers recomputed", "\n".join(lines)
         ),
-        Listing("sweep-file", f"{Path(source).name}, as it was launched", loaded.text),
+        Listing("sweep-file", f"{Path(source).name}, as it was launched", redacted(loaded.text)),
     ]
     commands = [[job.label, job.id, cell_command(job, source, overrides)] for job in gathered.study.cells]
     blocks.append(Table("cell-commands", "each cell by itself", (["cell", "id", "command"], commands)))
@@ -144,7 +145,7 @@ def _launched(gathered: Gathered) -> tuple[str, str, list[str]]:
     try:
         about: dict[str, Any] = gathered.root.read_json(f"{gathered.sweep}/launch.json")
     except FileNotFoundError:
-        return str(gathered.loaded.source), str(Path.cwd()), list(gathered.loaded.overrides)
+        return str(gathered.loaded.source), str(Path.cwd()), redacted_values(gathered.loaded.overrides)
     return about["source"], about["folder"], about["overrides"]
 
 

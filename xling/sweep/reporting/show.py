@@ -17,8 +17,8 @@ from xling.report.blocks import Section
 from xling.report.page.files import Page, page_files
 from xling.storage import Storage
 from xling.sweep.analysis import analyse_sweep
+from xling.sweep.copied import study_of
 from xling.sweep.gather import Gathered, gather
-from xling.sweep.jobs import build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.runs import (
@@ -48,7 +48,7 @@ def show_report(
         ConfigError, DataError: the sweep's data or results cannot be read.
     """
     root = sweep_storage(loaded)
-    gathered = gather(root, loaded, build_study(loaded.cells))
+    gathered = gather(root, loaded, study_of(root, loaded))
     sections = sections_of(gathered, examples=examples, analysis=analyse_sweep(gathered))
     place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{REPORT}")
     names = _write(place, gathered, sections)
