@@ -141,7 +141,8 @@ def local_paths(settings: dict[str, str]) -> list[str]:
     """Files and folders of this machine that the settings name, for the build to see them at the same place."""
     words = (word.removeprefix("file://") for value in settings.values() for word in value.split())
     paths = {Path(word) for word in words if word.startswith("/")}
-    found = {path.parent if path.is_file() else path for path in paths if path.exists()}
+    # an index of files names those beside its folder `simple`
+    found = {path.parent if path.is_file() or path.name == "simple" else path for path in paths if path.exists()}
     roots = {path for path in found if not any(other in path.parents for other in found)}
     return sorted(str(path) for path in roots)
 
