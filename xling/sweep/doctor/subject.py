@@ -15,7 +15,7 @@ from xling.config.sizes import in_bytes
 from xling.data import registry
 from xling.storage import Storage
 from xling.sweep.doctor.checks import CALLER, Node
-from xling.sweep.resources import DRIVER_BYTES
+from xling.sweep.packing import DRIVER_BYTES
 from xling.sweep.settings import TrialSettings
 from xling.track.store import default_store, resolve_uri, sqlite_path
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from xling.redaction import without_password
 from xling.sweep.doctor.checks import Answers, Order, State, Verdict, check, listed, probe
 from xling.sweep.doctor.storage import apart_from_caller
-from xling.track.store import sqlite_path, without_password
+from xling.track.store import sqlite_path
 
 NONE_NAMED = "no tracking is named: give a sweep file"
 

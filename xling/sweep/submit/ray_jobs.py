@@ -14,10 +14,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from xling.errors import ConfigError, ResourceError
+from xling.redaction import without_password
 from xling.sweep.admission import refused
 from xling.sweep.submit.jobs import STORAGE_KEY, SWEEP_KEY, ConnectionLost, JobSpec, NoSuchJob, Submission
 from xling.sweep.submit.package import ENTRYPOINT
-from xling.track.store import without_password
 
 ANSWER_S = 30.0  # for an answer to begin
 QUIET_S = 60.0  # without a line: the connection may be a dead one, and is made anew
