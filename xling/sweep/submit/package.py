@@ -83,7 +83,7 @@ def pack(file: Path, overrides: Sequence[str]) -> Parcel:
         if model is not None and _is_relative(model):
             yield (
                 "model.path",
-                f"is {model!r}, must be an absolute path that is the same on all machines: workers read it",
+                f"is {model!r}, must be absolute, and the same on all machines: workers read it there",
             )
 
     try:
