@@ -15,7 +15,7 @@ from small_sweeps import write_rows
 
 from xling import __version__
 from xling.errors import ConfigError, UserInterrupt
-from xling.sweep.submit import commands, package
+from xling.sweep.submit import commands, follow, package
 from xling.sweep.submit.jobs import Submission
 from xling.sweep.submit.package import pack
 
@@ -100,6 +100,7 @@ def test_everything_wrong_is_told_at_once(folder):
         ("path: data/", "path: ../data/", "data.train.path is '../data/rows.jsonl', must be below the folder of this"),
         ("storage: /shared/runs", "storage: s3://bucket/runs", "tracking.uri is missing, must be an MLflow server's"),
         ("name: mine", "name: mine\ntracking: {uri: sqlite:///mlflow.db}", "mine.yaml:2: tracking.uri is 'sqlite:///"),
+        ("model.preset: [tiny, mini]", "model.path: [data]", "model.path is 'data', must be absolute, and the same on"),
         ("storage: /shared/runs\n", "", "mine.yaml: storage is 'runs', a folder of this machine"),
     ],
 )
@@ -185,7 +186,8 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(capsys):
     )
 
 
-def test_stopping_asks_a_live_job_and_watches_it_end(capsys):
+def test_stopping_asks_a_live_job_and_watches_it_end(capsys, monkeypatch):
+    monkeypatch.setattr(follow, "FIRST_PAUSE_S", 0)
     live = Submission("xling-mine-1", "mine", "/shared/runs", "RUNNING")
     api = FakeJobs(["saving\n"], Submission(live.id, "mine", "/shared/runs", "STOPPED"), jobs=[live])
     assert commands.attach(api, "mine", lambda text: None, stop=True) == 130

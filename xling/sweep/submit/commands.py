@@ -17,11 +17,10 @@ from rich.table import Table
 import xling
 from xling.errors import ConfigError, UserInterrupt
 from xling.sweep.submit.follow import follow
-from xling.sweep.submit.jobs import JobApi, JobSpec, Submission, find_job, next_id, refuse_running
+from xling.sweep.submit.jobs import INTERRUPTED, JobApi, JobSpec, Submission, find_job, next_id, refuse_running
 from xling.sweep.submit.package import Parcel
 from xling.train.attempts import local_time
 
-OK, INTERRUPTED = 0, 130
 SENDABLE = ("MLFLOW_", "AWS_", "GOOGLE_", "HF_")  # beginnings of the variables that may go with a job
 
 
@@ -89,7 +88,7 @@ def submit(
         api.submit(JobSpec(name, config.name, config.storage, package, modules, env))
     code = "this working tree" if working_tree else f"xling {xling.__version__} as installed there"
     also = f"; variables: {', '.join(sorted(env))}" if env else ""
-    tell(f"Job {name} on {api.address}: {code}; sent: {', '.join(sorted(parcel.files))}{also}.")
+    tell(f"Job {name} on {api.address}: {code}; sent: {parcel.describe()}{also}.")
     if "://" not in config.storage:
         tell(f"Results go to {config.storage}, as the cluster's machines see it.")
     return name

@@ -19,6 +19,7 @@ from xling.errors import ConfigError
 from xling.sweep.registered import check_registered
 
 MOST_BYTES = 100_000_000  # a package is held in the head's memory
+FILES_SHOWN = 5
 ENTRY = "job_entry.py"
 ENTRYPOINT = f"exec python {ENTRY}"
 _ABOUT = "job.json"
@@ -34,8 +35,15 @@ class Parcel:
     files: Mapping[str, Path]
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
+        """Bytes of all files."""
         return sum(file.stat().st_size for file in self.files.values())
+
+    def describe(self) -> str:
+        """What is sent, for people."""
+        names = sorted(self.files)
+        more = f" and {len(names) - FILES_SHOWN} more" if len(names) > FILES_SHOWN else ""
+        return f"{', '.join(names[:FILES_SHOWN])}{more} ({_megabytes(self.size)})"
 
     def write(self, target: Path, arguments: Sequence[str]) -> None:
         """Args: target: the zip to write. arguments: of ``xling``, to be run where the package lies unpacked."""
@@ -67,10 +75,16 @@ def pack(file: Path, overrides: Sequence[str]) -> Parcel:
 
     def check(config: CellConfig) -> Iterator[tuple[str, str]]:
         paths = list(_paths(config))
-        wrong = [(path, text) for path, value in paths if _is_sent(value) for text in _collect(value, found)]
-        judged = {path for path, value in paths if not _is_sent(value)} | {path for path, _ in wrong}
+        wrong = [(path, text) for path, value in paths if _is_relative(value) for text in _collect(value, found)]
+        judged = {path for path, value in paths if not _is_relative(value)} | {path for path, _ in wrong}
         yield from (problem for problem in check_registered(config) if problem[0] not in judged)
         yield from wrong
+        model = config.model.path
+        if model is not None and _is_relative(model):
+            yield (
+                "model.path",
+                f"is {model!r}, must be absolute, and the same on all machines: workers read it there",
+            )
 
     try:
         loaded = load_sweep(file, overrides, [check], places=False)
@@ -85,16 +99,16 @@ def pack(file: Path, overrides: Sequence[str]) -> Parcel:
     if taken:
         raise ConfigError(f"{taken[0]} is the name of a file of the job's own: rename yours")
     parcel = Parcel(loaded, name, found)
-    if parcel.bytes > MOST_BYTES:
+    if parcel.size > MOST_BYTES:
         raise ConfigError(
-            f"the sweep's local files have {_megabytes(parcel.bytes)} in all, at most {_megabytes(MOST_BYTES)} are "
+            f"the sweep's local files have {_megabytes(parcel.size)} in all, at most {_megabytes(MOST_BYTES)} are "
             "sent with a job: put some on storage that the cluster's machines share, and name them by absolute paths"
         )
     return parcel
 
 
 def _paths(config: CellConfig) -> Iterator[tuple[str, str]]:
-    """Dotted path and value of every file or folder that a cell names."""
+    """Dotted path and value of every file or folder with data; they are read by the job's own process alone."""
     several = isinstance(config.data.train, tuple)
     for number, entry in enumerate(config.data.training_sets):
         section = f"data.train.{number}" if several else "data.train"
@@ -102,11 +116,9 @@ def _paths(config: CellConfig) -> Iterator[tuple[str, str]]:
     for number, scored in enumerate(config.data.evaluate):
         if scored.path is not None:
             yield f"data.evaluate.{number}.path", scored.path
-    if config.model.path is not None:
-        yield "model.path", config.model.path
 
 
-def _is_sent(path: str) -> bool:
+def _is_relative(path: str) -> bool:
     return not path.startswith(("/", "~", "$"))
 
 
@@ -131,7 +143,7 @@ def _misplaced(data: Mapping[str, Any]) -> Iterator[tuple[Parts, str]]:
     storage, tracking = data.get("storage", "runs"), data.get("tracking")
     uri = tracking.get("uri") if isinstance(tracking, dict) else None
     is_url = isinstance(storage, str) and "://" in storage
-    if isinstance(storage, str) and storage and not is_url and _is_sent(storage):
+    if isinstance(storage, str) and storage and not is_url and _is_relative(storage):
         yield (
             ("storage",),
             f"storage is {storage!r}, a folder of this machine, must be one that all machines of the cluster share: "

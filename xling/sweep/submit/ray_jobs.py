@@ -139,8 +139,8 @@ def _reason(error: Exception) -> str:
     """Short: requests' own texts repeat the URL and name objects of its own."""
     if isinstance(error, requests.Timeout | TimeoutError):
         return "it takes too long"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"its certificate is not accepted: {error}"[:300]
+    if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.__context__, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
     if isinstance(error, requests.ConnectionError | ConnectionError | aiohttp.ClientConnectionError):
         return "no connection"
     return " ".join(str(error).split())[:300]
