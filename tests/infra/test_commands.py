@@ -1,4 +1,4 @@
-"""Every command in README.md, docs/ and infra/: known to the program it calls, with each of its options and arguments."""
+"""Every command in README.md, docs/ and infra/: the program that it calls takes it, with all options and arguments."""
 
 from __future__ import annotations
 

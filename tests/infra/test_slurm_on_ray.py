@@ -44,11 +44,18 @@ class Job:
     def __init__(self, folder: Path, restart: int) -> None:
         environment = {
             **os.environ,
-            **{"PATH": f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)},
-            **{"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "this-node", "SLURM_CPUS_PER_TASK": "2"},
-            **{"SLURM_RESTART_COUNT": str(restart), "REQUEUED": f"{folder}/requeued", "XLING_HEAD_IP": "127.0.0.1"},
-            **{"XLING_RAY_PORT": str(free_port()), "XLING_DASHBOARD_PORT": str(free_port())},
-            **{"HOME": str(folder), "RAY_TMPDIR": str(folder / "ray")},  # no token of the user's is found or touched
+            "PATH": f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "HOME": str(folder),  # no token of the user's is found or touched
+            "RAY_TMPDIR": str(folder / "ray"),
+            "SLURM_JOB_ID": "77",
+            "SLURM_JOB_NODELIST": "this-node",
+            "SLURM_CPUS_PER_TASK": "2",
+            "SLURM_RESTART_COUNT": str(restart),
+            "REQUEUED": str(folder / "requeued"),
+            "XLING_HEAD_IP": "127.0.0.1",
+            "XLING_RAY_PORT": str(free_port()),
+            "XLING_DASHBOARD_PORT": str(free_port()),
         }
         environment.pop("RAY_ADDRESS", None)
         self.process = subprocess.Popen(
