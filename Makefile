@@ -26,6 +26,8 @@ lint: .venv/installed-dev
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/shellcheck .ci/run infra/slurm/sweep.sbatch
 
 format: .venv/installed-dev
 	$(VENV_PYTHON) -m ruff check --fix .

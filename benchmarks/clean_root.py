@@ -154,7 +154,8 @@ def try_commands(buildah: Buildah) -> list[str]:
     for command in COMMANDS:
         began = time.monotonic()
         done = buildah.run("run", "--isolation", "chroot", container, "--", *shlex.split(command), check=False)
-        print(f"{'ok    ' if done.returncode == 0 else 'FAILED'} {time.monotonic() - began:5.1f} s  {command}", flush=True)
+        verdict = "ok    " if done.returncode == 0 else "FAILED"
+        print(f"{verdict} {time.monotonic() - began:5.1f} s  {command}", flush=True)
         if done.returncode:
             failed.append(command)
             print((done.stdout + done.stderr)[-1500:])

@@ -1,8 +1,8 @@
 """The fields of KubeRay's objects that infra/kuberay may use, with their types.
 
-KubeRay's own schemas (custom resource definitions) are in no package. These are the fields of RayCluster and RayJob in the
-API reference of KubeRay 1.7 (docs.ray.io, "KubeRay CRD API reference"). Pod templates and what else is Kubernetes' own
-stay untyped here: tests/infra/test_kubernetes.py holds them against Kubernetes' schemas.
+KubeRay's own schemas (custom resource definitions) are in no package. These are the fields of RayCluster and RayJob in
+the API reference of KubeRay 1.7 (docs.ray.io, "KubeRay CRD API reference"). Pod templates and what else is Kubernetes'
+own stay untyped here: test_kubernetes.py holds them against Kubernetes' schemas.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every command in README.md, docs/ and infra/: known to the program it calls, with each of its options and arguments."""
+"""Every command in README.md, docs/ and infra/: the program that it calls takes it, with all options and arguments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -121,16 +122,25 @@ COMMANDS = [command for page in PAGES for command in commands_of(page)] + [
 ]
 
 
+def called(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The command itself, and the one that it runs inside a container, a Slurm step or on a cluster's head."""
+    yield (words[0].rpartition("/")[2], *words[1:])
+    match words:
+        case ("docker", *_) if "exec" in words or "run" in words:
+            inside = iter(words[words.index("exec" if "exec" in words else "run") + 1 :])
+            next(word for word in inside if not word.startswith("-"))  # the service, or the image
+            yield from called(rest) if (rest := tuple(inside)) else ()
+        case ("srun", *arguments):
+            yield from called(tuple(word for word in arguments if not word.startswith("-")))
+        case ("ray", "exec", _, script, *_):
+            for inner in simple_commands(script):
+                yield from called(tuple(inner))
+
+
 def calls(program: str) -> list[Command]:
-    """The commands that call ``program``, by its name or path, also inside a container or a Slurm step."""
-    found = []
-    for command in COMMANDS:
-        names = [word.rpartition("/")[2] for word in command.words]
-        if program in names:
-            index = names.index(program)
-            if index == 0 or names[0] in ("docker", "srun", "kubectl", "watch", "env"):
-                found.append(Command(command.page, (program, *command.words[index + 1 :])))
-    return found
+    return [
+        Command(command.page, words) for command in COMMANDS for words in called(command.words) if words[0] == program
+    ]
 
 
 def refusal(command: Any, words: tuple[str, ...]) -> str | None:
@@ -161,15 +171,15 @@ def xling() -> Any:
 
 @cache
 def ray() -> Any:
-    from ray.scripts.scripts import cli
-
+    with warnings.catch_warnings(action="ignore"):  # of its own deprecated calls
+        from ray.scripts.scripts import cli
     return cli
 
 
 @cache
 def mlflow() -> Any:
-    from mlflow.cli import cli
-
+    with warnings.catch_warnings(action="ignore"):
+        from mlflow.cli import cli
     return cli
 
 

@@ -51,7 +51,7 @@ def test_the_parts_are_there(services):
 
 
 def test_with_gpus_one_worker_has_them_all():
-    done = compose("config", files=WITH_GPUS, **{name: "x" for name in SECRETS})
+    done = compose("config", files=WITH_GPUS, **dict.fromkeys(SECRETS, "x"))
     assert done.returncode == 0, done.stderr
     worker = yaml.safe_load(done.stdout)["services"]["worker"]
     assert worker["image"] == "xling:cuda"
@@ -62,14 +62,14 @@ def test_with_gpus_one_worker_has_them_all():
 def test_an_unknown_key_would_be_refused(tmp_path):
     path = tmp_path / "compose.yaml"
     path.write_text((FOLDER / "compose.yaml").read_text().replace("restart:", "restarts:"))
-    done = compose("config", "--quiet", files=["--file", str(path)], **{name: "x" for name in SECRETS})
+    done = compose("config", "--quiet", files=["--file", str(path)], **dict.fromkeys(SECRETS, "x"))
     assert done.returncode != 0
     assert "restarts" in done.stderr
 
 
 @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
 def test_nothing_starts_without_each_secret(value):
-    done = compose("config", "--quiet", **({} if value is None else {name: value for name in SECRETS}))
+    done = compose("config", "--quiet", **({} if value is None else dict.fromkeys(SECRETS, value)))
     assert done.returncode != 0
     assert set(re.findall(r"required variable (\w+) is missing a value", done.stderr)) == set(SECRETS)
 

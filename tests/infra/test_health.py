@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -21,7 +22,7 @@ SPEC.loader.exec_module(health)
 
 
 class Node(BaseHTTPRequestHandler):
-    answers: dict[str, tuple[int, str]] = {}
+    answers: ClassVar[dict[str, tuple[int, str]]] = {}
 
     def do_GET(self) -> None:
         status, text = self.answers[self.path]
@@ -76,6 +77,7 @@ def test_programs_are_found_by_their_names(tmp_path):
 
 
 def test_a_container_without_ray_is_well_at_once():
-    code = f"import runpy, pathlib; pathlib.Path.glob = lambda *a: iter(()); runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    no_processes = "import pathlib, runpy; pathlib.Path.glob = lambda *a: iter(())"
+    code = f"{no_processes}; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -119,7 +119,8 @@ def test_ray_asks_for_the_token_scales_and_is_the_tested_version(one):
 def test_the_cluster_has_a_group_for_each_model_size():
     groups = ray_spec(RAY[0])["workerGroupSpecs"]
     assert [group["labels"]["xling-size"] for group in groups] == ["small", "base", "large"]
-    gpus = [int(group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]) for group in groups]
+    containers = [group["template"]["spec"]["containers"][0] for group in groups]
+    gpus = [int(container["resources"]["limits"]["nvidia.com/gpu"]) for container in containers]
     assert gpus == sorted(gpus)
 
 
@@ -139,8 +140,8 @@ def test_no_pod_is_root_or_may_become_it(name):
         assert container["readinessProbe"]
         assert container["livenessProbe"]
         assert container["resources"]["limits"]["memory"]
-        tag = container["image"].rpartition(":")[2]
-        assert container["image"] == "xling" or re.match(r"\d+\.\d+", tag), container["image"]  # kustomization.yaml pins
+        tag = container["image"].rpartition(":")[2]  # that of xling is in kustomization.yaml
+        assert container["image"] == "xling" or re.match(r"\d+\.\d+", tag), container["image"]
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.endswith("head")])

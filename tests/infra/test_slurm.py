@@ -65,10 +65,16 @@ def start(tmp_path: Path, log: Path) -> Iterator[Run]:
 
     def run(*arguments: str, **settings: str) -> subprocess.Popen[str]:
         environment = {
-            **{"PATH": f"{programs}:{os.environ['PATH']}", "LOG": str(log), "PYTHON": sys.executable},
-            **{"NODES": "node-a node-b node-c", "ALIVE": "3"},
-            **{"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node-[a-c]", "SLURM_CPUS_PER_TASK": "16"},
-            **{"XLING_HEAD_IP": "10.9.8.7", **settings},
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "LOG": str(log),
+            "PYTHON": sys.executable,
+            "NODES": "node-a node-b node-c",
+            "ALIVE": "3",
+            "SLURM_JOB_ID": "77",
+            "SLURM_JOB_NODELIST": "node-[a-c]",
+            "SLURM_CPUS_PER_TASK": "16",
+            "XLING_HEAD_IP": "10.9.8.7",
+            **settings,
         }
         process = subprocess.Popen(
             ["bash", str(SCRIPT), *arguments],
