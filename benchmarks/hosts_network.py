@@ -20,13 +20,13 @@ from chaos_processes import NODE_BYTES, READY_S, STORE_BYTES, Node, Processes, b
 
 HEAD, WORKERS, USER = "head", ("one", "two"), "user"
 NAMES = (HEAD, *WORKERS, USER)
-# A host that is cut off is missed after some fifteen seconds, and gives itself up after ten (60 s by default).
+# A host that is cut off is missed after some fifteen seconds, and gives itself up after twenty (60 s by default).
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
 
 
@@ -195,7 +195,7 @@ class Hosts:
         self._starts += 1
         part = f"{name[0]}{self._starts}"
         if name == HEAD:
-            role = ["--head", "--num-cpus=0", "--memory=1", f"--ray-client-server-port={free_port()}"]
+            role = ["--head", "--num-cpus=0", "--memory=1", "--ray-client-server-port=0"]
         else:
             role = [f"--address={self.address}", "--num-cpus=1", f"--memory={NODE_BYTES}"]
         ours = [
