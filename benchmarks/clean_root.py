@@ -30,7 +30,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = "python3,python3-venv,ca-certificates"
 IMAGE = "localhost/xling:cpu"
 PYPI = "https://pypi.org/simple"
-MOST_S = 1200.0
+MOST_S = 1800.0
 COMMANDS = (  # what the image must be able to do, as its own user, with no cluster and no network of its own
     "xling --help",
     "xling plan /opt/xling/share/sweeps/demo.yaml",
@@ -39,7 +39,7 @@ COMMANDS = (  # what the image must be able to do, as its own user, with no clus
     "mlflow --version",
     "python -c 'import mlflow.server.auth.db.cli, flask_wtf, psycopg2, boto3, s3fs'",
     "python /opt/xling/share/health.py",
-    "bash --login -c 'xling --help'",
+    "bash --login -c 'xling --help'",  # as Ray's launcher and KubeRay call it
 )
 
 

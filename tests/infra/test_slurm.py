@@ -31,7 +31,7 @@ RECORDERS = {
         while true; do sleep 0.02; done
     """,
     "xling": """
-        trap 'sleep 0.2; echo "xling saved" >> "$LOG"; exit "${XLING_STATUS_WHEN_STOPPED:-130}"' TERM
+        trap 'sleep 0.05; echo "xling saved" >> "$LOG"; exit "${XLING_STATUS_WHEN_STOPPED:-130}"' TERM
         echo "xling $* token=$RAY_AUTH_TOKEN" >> "$LOG"
         [ -z "${XLING_STATUS:-}" ] || exit "$XLING_STATUS"
         while true; do sleep 0.02; done
@@ -151,10 +151,10 @@ def test_a_signal_stops_the_sweep_before_the_cluster(start, log, number, status,
 
 
 def test_nodes_that_do_not_come_end_it_with_a_reason(start, log):
-    process = start("sweeps/demo.yaml", ALIVE="2", XLING_NODES_WAIT_S="1")
+    process = start("sweeps/demo.yaml", ALIVE="2", XLING_NODES_WAIT_S="0")
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "not all of node-a node-b node-c joined 10.9.8.7:6379 within 1 s" in output
+    assert "not all of node-a node-b node-c joined 10.9.8.7:6379 within 0 s" in output
     assert "xling" not in log.read_text()
     assert log.read_text().count("ray stopped") == 2
 
