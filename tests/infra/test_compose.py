@@ -53,8 +53,9 @@ def test_the_parts_are_there(services):
 def test_with_gpus_one_worker_has_them_all():
     done = compose("config", files=WITH_GPUS, **dict.fromkeys(SECRETS, "x"))
     assert done.returncode == 0, done.stderr
-    worker = yaml.safe_load(done.stdout)["services"]["worker"]
-    assert worker["image"] == "xling:cuda"
+    services = yaml.safe_load(done.stdout)["services"]
+    worker = services["worker"]
+    assert worker["image"] == services["head"]["image"] == "xling:cuda"
     assert worker["deploy"]["replicas"] == 1
     assert worker["deploy"]["resources"]["reservations"]["devices"][0]["count"] == -1  # all
 
