@@ -50,9 +50,11 @@ class Postgres:
         self._run("pg_ctl", "restart", "--wait", "--mode=immediate", f"--log={self._folder}/log")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+        """End it, if it is still there, and take its data away."""
+        self._run("pg_ctl", "stop", "--wait", "--mode=immediate", must=False)
         shutil.rmtree(self._folder)
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str, must: bool = True) -> None:
         command = [str(self._programs / program), f"--pgdata={self._folder}/data", *options]
-        subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, **self._user)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, cwd="/", check=must, **quiet, **self._user)

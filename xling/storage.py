@@ -228,8 +228,11 @@ class Storage:
         return shutil.disk_usage(place).free
 
     def lack_of_room(self, floor: int, more: int = 0) -> str:
-        """Why not to write now, in words: less than ``floor`` bytes would stay free after ``more``; else empty."""
-        free = self.free_bytes()
+        """Why not to write now, in words: less than ``floor`` bytes would stay free after ``more``; else empty.
+
+        Without a floor nothing is asked: what does not fit is found out when it is written.
+        """
+        free = self.free_bytes() if floor else None
         if free is None or free - more >= floor:
             return ""
         what = f", and {more / 2**20:,.0f} MiB are to be written" if more else ""
