@@ -99,7 +99,7 @@ def test_every_kind_that_cannot_fit_is_named(tmp_path):
     loaded, *_ = load(tmp_path, "resources={by_model: {mini: {cpus_per_worker: 9000}, tiny: {gpus_per_worker: 8}}}")
     with pytest.raises(ResourceError) as caught:
         planned(loaded)
-    assert "not one trial of tiny fits: a trial needs 1 worker x 1 CPU + 8 GPUs" in str(caught.value)
+    assert "not one trial of tiny fits: a trial needs 1 worker x (1 CPU + 8 GPUs)" in str(caught.value)
     assert "not one trial of mini fits: a trial needs 1 worker x 9000 CPUs" in str(caught.value)
 
 

@@ -43,7 +43,9 @@ class Demand:
                 groups.append(_group(need))
 
     def clear(self) -> None:
-        self.show(())
+        for groups in self._groups.values():
+            while groups:
+                _remove(groups.pop())
 
 
 def _group(need: Need) -> PlacementGroup:

@@ -129,13 +129,13 @@ def describe(need: Need) -> str:
 
 
 def per_worker(need: Need) -> str:
-    """What one worker needs."""
+    """What one worker needs: ``1 CPU``, ``(1 CPU + 0.25 GPUs)``."""
     parts = [f"{need.cpus:g} {_plural('CPU', need.cpus)}"]
     if need.gpus:
         parts.append(f"{need.gpus:g} {_plural('GPU', need.gpus)}")
     if need.memory:
         parts.append(f"{need.memory / 1e9:.1f} GB")
-    return " + ".join(parts)
+    return parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
 
 
 def as_json(need: Need) -> dict[str, Any]:
