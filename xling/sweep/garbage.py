@@ -14,7 +14,6 @@ from xling.errors import ConfigError
 from xling.listing import StoredFile
 from xling.storage import HIDDEN, Storage
 from xling.sweep.cells import CellFolder, CellState
-from xling.sweep.jobs import Job
 from xling.sweep.lease import holder_of
 from xling.sweep.selection import find_job, states_of, stored_jobs
 from xling.train.attempts import accepted_checkpoints

@@ -8,9 +8,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from xling.redaction import redacted, redacted_values
 from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
-from xling.redaction import redacted, redacted_values
 from xling.report.rows import Ratio
 from xling.storage import Storage
 from xling.sweep.jobs import Job
