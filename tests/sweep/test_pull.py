@@ -118,8 +118,8 @@ def test_killed_at_any_file_it_goes_on_and_a_result_never_comes_before_what_it_s
 def test_results_or_models_alone(swept, tmp_path):
     _, study, root = swept
     cell = study.cells[0].folder("small")
-    pull(root, "small", tmp_path / "results", "results", silent)
-    names = copies(tmp_path / "results")
+    pull(root, "small", tmp_path / "only-results", "results", silent)
+    names = copies(tmp_path / "only-results")
     assert {name.rpartition("/")[2] for name in names if "/model/" in name} == {"trained.json"}
     assert any(name.endswith("per_query.parquet") for name in names)
     pull(root, "small", tmp_path / "models", "models", silent)
