@@ -10,7 +10,7 @@ VENV_PYTHON := .venv/bin/python
 INDEX := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check $(INDEX) --constraint constraints.txt
 
-.PHONY: demo test test-slow lint format check clean
+.PHONY: demo test test-slow lint format audit check clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -33,6 +33,10 @@ format: .venv/installed-dev
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
+# In an environment of its own, as pip-audit's dependencies are none of ours. SERVICE=osv asks osv.dev, not PyPI.
+audit: .venv/audit/installed
+	.venv/audit/bin/python .ci/audit.py $(if $(SERVICE),--vulnerability-service $(SERVICE))
+
 clean:
 	rm -rf .venv
 
@@ -48,6 +52,11 @@ check:
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing xling into .venv (minutes, the first time)"
 	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/audit/installed: | check
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -264,7 +264,6 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     signal.signal(signal.SIGINT, _interrupt)
-    sys.excepthook = _show_traceback
     try:
         app()
     except UserInterrupt:
@@ -276,6 +275,8 @@ def main() -> None:
         text = redacted(str(error))
         typer.echo(f"error: {text}" if "\n" not in text else f"errors:\n{text}", err=True)
         sys.exit(2)
+    finally:
+        sys.excepthook = _show_traceback  # typer has put its own there meanwhile
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

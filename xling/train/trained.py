@@ -22,7 +22,7 @@ def about_model(job: Storage) -> dict[str, Any]:
 
 
 def has_weights(job: Storage) -> bool:
-    """Whether a trained job has its weights (:func:`remove_weights`). Raises CheckpointError: it is not trained."""
+    """Whether a trained job's weights are there still. Raises CheckpointError when it is not trained."""
     return "removed" not in about_model(job) or job.exists(f"{_FOLDER}/config.json")
 
 
