@@ -43,7 +43,7 @@ def test_a_worker_that_wakes_after_its_cell_was_finished_changes_nothing(tmp_pat
     cell = config(steps=STEPS, checkpoint_every=INTERVAL)
     root = prepare(tmp_path, cell)
     folder = CellFolder(root.child("cell"))
-    sleeper = multiprocessing.get_context("spawn").Process(
+    sleeper = multiprocessing.get_context("forkserver").Process(
         target=slow_attempt, args=(str(tmp_path), cell.model_dump(mode="json"))
     )
     sleeper.start()
