@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from several_ranks import on_two_ranks
+from forked import on_two_ranks
 
 from xling.model.loss import info_nce
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from several_ranks import on_two_ranks
+from forked import on_two_ranks
 from small_jobs import LANGUAGES, Death, attempt, config, die_at, on_ranks, prepare, training_set
 
 from xling.data.fingerprint import fingerprint_items

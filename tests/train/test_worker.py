@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from several_ranks import on_two_ranks
+from forked import on_two_ranks
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
 from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
