@@ -2,11 +2,13 @@
 #
 #   make demo CPU=1       take torch's small CPU build, from PyTorch's own CPU index
 #   make demo PYTHON=python3.12
+#   make test WORKERS=4   so many files of tests side by side, a thread each
 #
 # All paths are relative and every tool runs as `python -m`, so a folder with a space in its name works.
 
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
+WORKERS ?= 2
 INDEX := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check $(INDEX) --constraint constraints.txt
 
@@ -17,7 +19,7 @@ demo: .venv/installed
 	$(VENV_PYTHON) -m xling sweep sweeps/demo.yaml
 
 test: .venv/installed-dev
-	$(VENV_PYTHON) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile
 
 test-slow: .venv/installed-dev
 	$(VENV_PYTHON) -m pytest -m slow

@@ -269,6 +269,12 @@ def test_a_preset_is_shown_whole(xling):
     assert status == 0
     expected = ("sentence-transformers/LaBSE", "Apache-2.0", "pooling cls", "501,153", "470,926,848", "preset: labse")
     assert all(part in out for part in expected)
+    about = json.loads(xling("models", "labse", "--json")[1])
+    assert (about["name"], about["hub"], about["parameters"]) == (
+        "labse",
+        "sentence-transformers/LaBSE",
+        470_926_848,
+    )
     status, _, err = xling("models", "labs")
     assert status == 2
     assert "did you mean 'labse'" in err

@@ -135,7 +135,7 @@ class Draws:
             else:
                 swapped_BC = rng.integers(0, 2, (size, self.questions), dtype=np.int8)
             done += size
-            yield 1.0 - 2.0 * swapped_BC
+            yield np.asarray(1.0 - 2.0 * swapped_BC, np.float64)
 
 
 def _blocks(total: int, width: int) -> Iterator[int]:

@@ -116,7 +116,7 @@ def _mean(sums: Array, counts: Array) -> Array:
     known = counts > 0
     values = np.divide(sums, counts, out=np.zeros_like(sums), where=known).sum(axis=1)
     number = known.sum(axis=1)
-    return np.divide(values, number, out=np.full(len(values), np.nan), where=number > 0)
+    return np.asarray(np.divide(values, number, out=np.full(len(values), np.nan), where=number > 0), np.float64)
 
 
 def _bca(value: float, drawn: Array, without: Array, tolerance: float) -> tuple[float, float]:
@@ -186,9 +186,9 @@ def two_way(seen: Sequence[Observation]) -> dict[str, Tested]:
             term, block = [level(one) for one in full], [one[2] for one in full]
             both = list(zip(term, block, strict=True))
             found[name] = _f_test(full, ([[0] * len(full)], [term]), ([term, block], [both]))
-    pairs = [[(_size(one), one[2]) for one in seen], [(_mix(one), one[2]) for one in seen]]
-    models = pairs, [*pairs, [_cell(one) for one in seen]]
-    found["size x alpha"] = _f_test(seen, models, (models[1], None))
+    pairs: Model = [[(_size(one), one[2]) for one in seen], [(_mix(one), one[2]) for one in seen]]
+    with_cells: Model = [*pairs, [_cell(one) for one in seen]]
+    found["size x alpha"] = _f_test(seen, (pairs, with_cells), (with_cells, None))
     return {name: test for name, test in found.items() if test is not None}
 
 

@@ -19,16 +19,17 @@ _PANELS = (
     ("Mul. (mAP)", "mAP/Mul"),
     ("rank distance", "rank_distance"),
 )
+_SHORT = 3  # characters of a language's code that the squares have room for
 
 
 def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title: str) -> Figure:
     """A figure's value for each language pair, written into its square; the query's language down."""
-    count = len(languages)
-    figure = Figure(figsize=(1.8 + 0.55 * count, 1.4 + 0.5 * count), layout="constrained")
+    count, longer = len(languages), 0.09 * max(0, max(map(len, languages)) - _SHORT)  # inches that labels need more
+    figure = Figure(figsize=(1.8 + 0.55 * count + longer, 1.4 + 0.5 * count + longer), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values_LL, vmin=0, vmax=1, cmap="viridis")
     axes.set(title=title, xlabel="passage", ylabel="query")
-    axes.set_xticks(range(count), languages)
+    axes.set_xticks(range(count), languages, rotation=90 if longer else 0)
     axes.set_yticks(range(count), languages)
     for row in range(count):
         for column in range(count):

@@ -21,7 +21,8 @@ from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 from xling.report.tables import Grid, alpha_text
 from xling.sweep.gather import Gathered, Scored
 from xling.sweep.reporting.plain_points import PlainCell, PlainPoints
-from xling.sweep.reporting.verify_analysis import Again, tables_again
+from xling.sweep.reporting.verify_analysis import tables_again
+from xling.sweep.reporting.verify_contrasts import Again
 from xling.sweep.results import tables_of_set
 
 _DECIMAL = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")

@@ -13,7 +13,7 @@ from xling.report.significance import p_value
 from xling.report.tables import Grid, number, signed_number
 from xling.sweep.reporting.plain_points import PlainPoints, Weights
 
-Again = tuple[list[str], list[list[str | None]]]  # a table's headings and rows; None: not recomputed
+Again = tuple[list[str], Sequence[Sequence[str | None]]]  # a table's headings and rows; None: not recomputed
 Row = Sequence[str]
 NONE, UNKNOWN = "–", "of nothing in the sweep"
 
