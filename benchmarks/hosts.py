@@ -2,7 +2,7 @@
 
     python benchmarks/hosts.py [--small] [--one-machine] [--keep FOLDER]
 
-Runs the demo (--small: two tiny cells) twice: here, undisturbed; then by `xling submit` from a host of its own to a
+Runs the demo (--small: four tiny cells) twice: here, undisturbed; then by `xling submit` from a host of its own to a
 Ray cluster of three others, with token authentication and shared storage. There a worker host loses its network in
 the middle of training and later comes back; then everything on the head's machine dies at once, a new cluster is
 started, and the same sweep is submitted again. Both must hold the same: table, weights, scores, MLflow's histories and
@@ -53,10 +53,11 @@ class Sweep:
         return cls(DEMO, "demo", 12 * 300)  # nine cells, three warm starts
 
     @classmethod
-    def small(cls, folder: Path, steps: int = 300) -> Sweep:
+    def small(cls, folder: Path, steps: int = 800) -> Sweep:
+        """Four tiny cells, whose training outlasts what is done to it."""
         file = folder / "small.yaml"
-        file.write_text(sweep_text(steps, (0, 1), (0,)))
-        return cls(file, NAME, 2 * steps)
+        file.write_text(sweep_text(steps, (0, 1), (0, 1)))
+        return cls(file, NAME, 4 * steps)
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Ran:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="two tiny cells of 300 steps instead of the demo")
+    parser.add_argument("--small", action="store_true", help="four tiny cells of 800 steps instead of the demo")
     parser.add_argument("--one-machine", action="store_true", help="Ray nodes on this machine, no namespaces")
     parser.add_argument("--keep", type=Path, help="folder for both sweeps' storage, logs and summary.json")
     options = parser.parse_args()

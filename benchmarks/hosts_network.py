@@ -195,7 +195,7 @@ class Hosts:
         self._starts += 1
         part = f"{name[0]}{self._starts}"
         if name == HEAD:
-            role = ["--head", "--num-cpus=0", "--memory=1", "--ray-client-server-port=0"]
+            role = ["--head", "--num-cpus=0", "--memory=1", f"--ray-client-server-port={free_port()}"]
         else:
             role = [f"--address={self.address}", "--num-cpus=1", f"--memory={NODE_BYTES}"]
         ours = [

@@ -1,15 +1,17 @@
 """Ray's client of the Job API against a server that answers like a dashboard, or does not: no cluster is started."""
 
 import asyncio
+import io
 import threading
 import time
+import zipfile
 
 import pytest
 from aiohttp import web
 
-from xling.errors import ResourceError
+from xling.errors import ConfigError, ResourceError
 from xling.sweep.submit import follow, ray_jobs
-from xling.sweep.submit.jobs import ConnectionLost, NoSuchJob
+from xling.sweep.submit.jobs import ConnectionLost, JobSpec, NoSuchJob
 from xling.sweep.submit.ray_jobs import RayJobs
 
 ABOUT = {"xling.sweep": "demo", "xling.storage": "/shared"}
@@ -32,6 +34,8 @@ class Dashboard:
             "driver_node_id": "node",
         }
         self.stopped = []
+        self.packages = {}
+        self.submitted = []
         self.loop = asyncio.new_event_loop()
         started = threading.Event()
         threading.Thread(target=self._serve, args=(started,), daemon=True).start()
@@ -44,7 +48,7 @@ class Dashboard:
         self.loop.run_forever()
 
     async def _start(self):
-        app = web.Application(middlewares=[self._gate])
+        app = web.Application(client_max_size=10**8, middlewares=[self._gate])
         about = {"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"}
         self._answer(app, "/api/version", lambda: about)
         self._answer(app, "/api/jobs/", lambda: [self.job, {**self.job, "metadata": {}}])
@@ -52,6 +56,9 @@ class Dashboard:
         self._answer(app, "/api/jobs/xling-demo-1/logs", lambda: {"logs": "one\ntwo\nend\n"})
         app.router.add_get("/api/jobs/xling-demo-1/logs/tail", self._tail)
         app.router.add_post("/api/jobs/xling-demo-1/stop", self._stop)
+        app.router.add_get("/api/packages/{protocol}/{name}", self._package)
+        app.router.add_put("/api/packages/{protocol}/{name}", self._package)
+        app.router.add_post("/api/jobs/", self._submit)
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0)
@@ -71,6 +78,19 @@ class Dashboard:
             return web.json_response(value())
 
         app.router.add_get(path, handle)
+
+    async def _package(self, request):
+        name = request.match_info["name"]
+        if request.method == "PUT":
+            self.packages[name] = await request.read()
+        return web.Response(status=200 if name in self.packages else 404)
+
+    async def _submit(self, request):
+        asked = await request.json()
+        if any(asked["submission_id"] == other["submission_id"] for other in self.submitted):
+            return web.Response(status=500, text="ValueError: Job with submission_id xling-demo-1 already exists.")
+        self.submitted.append(asked)
+        return web.json_response({"job_id": asked["submission_id"], "submission_id": asked["submission_id"]})
 
     async def _stop(self, request):
         self.stopped.append("xling-demo-1")
@@ -116,6 +136,31 @@ def test_jobs_are_told_as_they_are(dashboard):
     assert dashboard.stopped == ["xling-demo-1"]
     with pytest.raises(NoSuchJob, match="knows no job xling-demo-2, or no longer"):
         api.get("xling-demo-2")
+
+
+def test_a_job_gets_its_package_modules_and_variables(dashboard, tmp_path):
+    with zipfile.ZipFile(tmp_path / "sweep.zip", "w") as package:
+        package.writestr("mine.yaml", "name: mine")
+    (tmp_path / "xling" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "xling" / "__init__.py").write_text("")
+    (tmp_path / "xling" / "__pycache__" / "x.pyc").write_text("")
+    spec = JobSpec("xling-demo-1", "demo", "/shared", tmp_path / "sweep.zip", tmp_path / "xling", {"HF_TOKEN": "t"})
+    api = RayJobs(dashboard.address)
+    api.submit(spec)
+    (asked,) = dashboard.submitted
+    assert (asked["submission_id"], asked["metadata"]) == ("xling-demo-1", ABOUT)
+    assert asked["entrypoint"] == "exec python job_entry.py"
+    environment = asked["runtime_env"]
+    assert environment["env_vars"] == {"HF_TOKEN": "t", "RAY_JOB_STOP_WAIT_TIME_S": "600"}
+
+    def names(uri):
+        sent = dashboard.packages[uri.removeprefix("gcs://")]
+        return sorted(name for name in zipfile.ZipFile(io.BytesIO(sent)).namelist() if not name.endswith("/"))
+
+    assert names(environment["working_dir"]) == ["mine.yaml"]
+    assert names(environment["py_modules"][0]) == ["xling/__init__.py"]
+    with pytest.raises(ConfigError, match="job xling-demo-1 was submitted by somebody else just now"):
+        api.submit(spec)
 
 
 def test_a_log_ends_with_the_job_or_when_nothing_comes(dashboard, monkeypatch):

@@ -16,10 +16,11 @@ from hosts import AWAY_S, Client, Sweep, after, outcome, refusals, settings, tab
 from hosts_network import WORKERS, Hosts, network
 
 from xling.storage import Storage
+from xling.sweep.cells import CellFolder
 from xling.sweep.selection import stored_jobs
 from xling.train.checkpoint import tensors_from_bytes
 
-STEPS = 150
+STEPS = 800
 SECRET = "do-not-show-this"
 
 pytestmark = [
@@ -37,37 +38,36 @@ def xling(hosts, *arguments):
 
 
 def assert_as_undisturbed(sweep: Sweep, folder: Path) -> None:
-    """Weights of every cell as trained in this process, every step once in MLflow, all cells in the table."""
+    """Every step once in MLflow, all cells in the table; of a cell that was disturbed, the weights of training here."""
     root = Storage(str(folder / "b" / "runs"))
     cells = [job for job in stored_jobs(root, sweep.name) if job.kind == "cell"]
-    assert len(cells) == 2
     table = table_of(sweep, folder / "b")
-    found = outcome(sweep, folder / "b", table)
+    assert {job.label for job in cells} == {row["label"] for row in table if row["alpha"] is not None}
+    histories = outcome(sweep, folder / "b", table).histories
     for job in cells:
-        expected = reference_weights(root, sweep.file, job.label)
-        trained = tensors_from_bytes(root.read(f"{job.folder(sweep.name)}/model/model.safetensors"))
-        assert all(torch.equal(expected[name], trained[name]) for name in expected)
-        assert [step for step, _ in found.histories[job.label]["train/loss"]] == list(range(STEPS))
-        root.delete("reference")
-    assert {job.label for job in cells} <= {row["label"] for row in table}
+        assert [step for step, _ in histories[job.label]["train/loss"]] == list(range(STEPS))
+    disturbed = max(cells, key=lambda job: len(CellFolder(root.child(job.folder(sweep.name))).attempts()))
+    expected = reference_weights(root, sweep.file, disturbed.label)
+    trained = tensors_from_bytes(root.read(f"{disturbed.folder(sweep.name)}/model/model.safetensors"))
+    assert all(torch.equal(expected[name], trained[name]) for name in expected)
 
 
-def test_a_submitted_sweep_outlives_a_host_a_stop_and_the_head(monkeypatch):
+def test_a_submitted_sweep_outlives_the_loss_of_a_host_and_a_stop():
     folder = new_folder()
     sweep = Sweep.small(folder, STEPS)
-    monkeypatch.setenv("HF_TOKEN", SECRET)
     with ExitStack() as stack:
         wiring = stack.enter_context(network(named=False))
         processes = stack.enter_context(Processes())
         hosts = Hosts(processes, wiring, folder / "ray")
         hosts.start()
+        hosts.environment["HF_TOKEN"] = SECRET  # of the client alone
         client = Client(sweep, hosts, processes, folder, "--env", "HF_TOKEN")
         for what, (status, seconds, said) in refusals(sweep, hosts, folder).items():  # while the job starts
             assert (what, status) == (what, 2)
             assert said.startswith("error: the Ray cluster at ")
             assert len(said.splitlines()) == 1
             assert seconds < 30
-        client.until(lambda: client.progress.completed >= 0.3 * sweep.steps, "host")
+        client.until(lambda: client.progress.completed >= 0.1 * sweep.steps, "host")
         hosts.cut_off(WORKERS[1])
         away = after(AWAY_S)
         status, _, said = xling(hosts, "submit", str(sweep.file), *settings(folder / "b" / "runs"))
@@ -80,22 +80,17 @@ def test_a_submitted_sweep_outlives_a_host_a_stop_and_the_head(monkeypatch):
         client.until(lambda: False, "end")
         assert client.command.ended() == 130
         shown = client.log.read_text()
-        assert [line for line in log.splitlines() if line not in shown.splitlines()] == []  # the same, from its start
+        assert set(log.splitlines()) <= set(shown.splitlines())  # the same, from its first line
         assert SECRET not in shown + log + said
         assert not any(SECRET.encode() in file.read_bytes() for file in (folder / "b").rglob("*") if file.is_file())
 
         client.submit()
-        client.until(lambda: client.progress.completed >= 0.8 * sweep.steps, "head")
-        hosts.lose_head()
-        hosts.start()
-        client.until(lambda: False, "end")
-        assert client.command.ended() == 2
-        assert "knows no job xling-chaos-2, or no longer" in client.log.read_text()
-        client.submit()
         client.until(lambda: False, "end")
         assert client.command.ended() == 0, client.log.read_text()[-3000:]
-        status, listed, _ = xling(hosts, "attach", "--json")
-        (job,) = json.loads(listed)
-        assert (job["job"], job["status"], job["exit_status"]) == ("xling-chaos-1", "SUCCEEDED", 0)
+        _, listed, _ = xling(hosts, "attach", "--json")
+        assert [(job["job"], job["exit_status"]) for job in json.loads(listed)] == [
+            ("xling-chaos-2", 0),
+            ("xling-chaos-1", 130),
+        ]
     assert_as_undisturbed(sweep, folder)
     shutil.rmtree(folder)  # a failed test leaves it

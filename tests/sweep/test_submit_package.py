@@ -211,18 +211,46 @@ def test_jobs_are_listed(folder):
     assert "has no job of xling's" in console.file.getvalue()
 
 
-def run_entry(folder, about):
-    """As on the cluster: the script lies in the working directory, and xling is found as it is installed."""
+def entry(folder, about, *options, path=Path(package.__file__).parents[3]):
+    """Start a job as on the cluster: the script lies in the working directory, xling somewhere else."""
     (folder / package.ENTRY).write_bytes(Path(package.__file__).with_name(package.ENTRY).read_bytes())
     (folder / "job.json").write_text(json.dumps(about))
-    env = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[3])}
-    command = [sys.executable, package.ENTRY]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command, env = [sys.executable, *options, package.ENTRY], {**os.environ, "PYTHONPATH": str(path)}
+    return subprocess.Popen(command, cwd=folder, env=env, text=True, **streams)
 
 
-def test_the_job_runs_its_arguments_in_the_version_that_submitted(folder):
-    done = run_entry(folder, {"version": __version__, "arguments": ["plan", "gone.yaml"]})
-    assert (done.returncode, done.stderr) == (2, "error: gone.yaml: there is no such file; did you mean mine.yaml?\n")
-    other = run_entry(folder, {"version": "99", "arguments": ["plan", "gone.yaml"]})
-    assert other.returncode == 2
-    assert f"error: the cluster has xling {__version__}, must be 99, which submitted the job" in other.stderr
+def test_the_job_runs_its_arguments(folder):
+    job = entry(folder, {"version": __version__, "arguments": ["plan", "gone.yaml"]})
+    assert job.communicate()[1] == "error: gone.yaml: there is no such file; did you mean mine.yaml?\n"
+    assert job.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), f"error: the cluster has xling {__version__}, must be 99, which submitted the job"),
+        (("-I", "-S"), "on the cluster cannot import xling (No module named 'xling'), must have 99"),
+    ],
+)
+def test_the_job_refuses_another_version_or_none(folder, options, said):
+    job = entry(folder, {"version": "99", "arguments": ["plan", "gone.yaml"]}, *options)
+    assert said in job.communicate()[1]
+    assert job.returncode == 2
+
+
+def test_what_ends_a_job_is_an_interrupt_to_it(folder):
+    made_up = folder / "other" / "xling"
+    made_up.mkdir(parents=True)
+    (made_up / "__init__.py").write_text("__version__ = '1'")
+    (made_up / "__main__.py").write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(130))\n"
+        "print(sys.argv, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    job = entry(folder, {"version": "1", "arguments": ["sweep", "x.yaml"]}, path=made_up.parent)
+    assert job.stdout.readline() == "['xling', 'sweep', 'x.yaml']\n"
+    job.terminate()  # as Ray does
+    job.communicate()
+    assert job.returncode == 130
