@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,7 @@ def main() -> int:
             began = time.time()
             study = Study(tuple(jobs), (), (), {}, {}, ())
             ordered = in_order(root, "planner", jobs, study)
-            run_jobs(root, ordered, {}, settings(root, began), display, trainable=sleep_instead)
+            run_jobs(root, ordered, {}, settings(root, began), display, trainable=sleeping())
             whole_s = time.time() - began
         times = [json.loads((Path(name) / "times" / job.id).read_text()) for job in ordered]
     return report(nodes, ordered, seconds, times, began, whole_s, display)
@@ -128,34 +129,44 @@ def settings(root: Storage, launched: float) -> TrialSettings:
     return TrialSettings(root.url, "planner", 0, "", "planner", None, "", launched)
 
 
-def sleep_instead(config: dict[str, Any]) -> None:
-    """A trial whose workers hold their place and sleep. It imports little: a driver starts for each."""
-    import json
-    import time
-    from pathlib import Path
+def sleeping() -> Callable[[dict[str, Any]], None]:
+    """The trial that sleeps. Made here it travels whole to its drivers, which do not know this file."""
 
-    import ray
-    from ray import tune
-    from ray.util import placement_group, placement_group_table, remove_placement_group
+    def sleep_instead(config: dict[str, Any]) -> None:
+        """A trial whose workers hold their place and sleep."""
+        import json
+        import time
+        from pathlib import Path
 
-    plain = config["trial"]
-    job, begun = json.loads(plain["job"]), time.time()
-    need = job["config"]["resources"]
-    bundle = {"CPU": need["cpus_per_worker"], **({"GPU": need["gpus_per_worker"]} if need["gpus_per_worker"] else {})}
-    group = placement_group([bundle] * need["workers"], bundle_label_selector=[need["labels"]] * need["workers"])
-    if not group.wait(600):
-        raise TimeoutError(f"{job['label']} got no place")
-    held = time.time()
-    nodes = list(placement_group_table(group)["bundles_to_node_id"].values())
-    about = {"job": job["id"], "step": 0, "total": 0}
-    here = ray.get_runtime_context().get_node_id()
-    tune.report({**about, "phase": "training", "nodes": nodes, "driver_node": here})
-    time.sleep(float(job["label"].split("/")[1]))
-    remove_placement_group(group)
-    folder = Path(plain["settings"]["storage"]) / "times"
-    folder.mkdir(exist_ok=True)
-    (folder / job["id"]).write_text(json.dumps({"begun": begun, "held": held, "ended": time.time(), "nodes": nodes}))
-    tune.report({**about, "phase": "done", "ended": True})
+        import ray
+        from ray import tune
+        from ray.util import placement_group, placement_group_table, remove_placement_group
+
+        plain = config["trial"]
+        job, begun = json.loads(plain["job"]), time.time()
+        need = job["config"]["resources"]
+        bundle = {
+            "CPU": need["cpus_per_worker"],
+            **({"GPU": need["gpus_per_worker"]} if need["gpus_per_worker"] else {}),
+        }
+        group = placement_group([bundle] * need["workers"], bundle_label_selector=[need["labels"]] * need["workers"])
+        if not group.wait(600):
+            raise TimeoutError(f"{job['label']} got no place")
+        held = time.time()
+        nodes = list(placement_group_table(group)["bundles_to_node_id"].values())
+        about = {"job": job["id"], "step": 0, "total": 0}
+        here = ray.get_runtime_context().get_node_id()
+        tune.report({**about, "phase": "training", "nodes": nodes, "driver_node": here})
+        time.sleep(float(job["label"].split("/")[1]))
+        remove_placement_group(group)
+        folder = Path(plain["settings"]["storage"]) / "times"
+        folder.mkdir(exist_ok=True)
+        (folder / job["id"]).write_text(
+            json.dumps({"begun": begun, "held": held, "ended": time.time(), "nodes": nodes})
+        )
+        tune.report({**about, "phase": "done", "ended": True})
+
+    return sleep_instead
 
 
 class Watching:
@@ -195,7 +206,7 @@ class RayNodes:
         os.environ.update(RAY_ENVIRONMENT)
         enable_token_auth_by_default()  # with the user's own token, as `ray start` and a local `ray.init` have it
         ensure_token_if_auth_enabled(None, create_token_if_missing=True)
-        alike = {"memory": MEMORY, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
+        alike = {"memory": MEMORY, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}  # Ray replaces .1
         lazy = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
         head = {**self._shapes[0], **alike, "include_dashboard": False, "_system_config": lazy}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)

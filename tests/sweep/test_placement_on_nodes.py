@@ -38,7 +38,7 @@ def run(folder: Path, *trials) -> list[dict]:
         {},
         planner.settings(Storage(str(folder)), time.time()),
         told,
-        trainable=planner.sleep_instead,
+        trainable=planner.sleeping(),
     )
     return [json.loads((folder / "times" / job.id).read_text()) for job in jobs]
 
@@ -78,7 +78,7 @@ class Autoscaling:
 
     def __init__(self, processes: Processes, folder: Path) -> None:
         port = free_port()
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"127.0.0.2:{port}"  # Ray replaces .1
         worker = {
             "resources": {"CPU": 4, "GPU": 4, "memory": 2**33},
             "labels": A100,
@@ -114,7 +114,7 @@ class Autoscaling:
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
         }
         options = [
-            f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--memory=4000000000",
+            f"--port={port}", "--node-ip-address=127.0.0.2", "--num-cpus=2", "--memory=4000000000",
             f"--object-store-memory={10**8}", "--include-dashboard=false",
             f"--autoscaling-config={folder / 'autoscaler.yaml'}",
         ]  # fmt: skip
