@@ -61,7 +61,9 @@ def report(packages: list[dict], known: dict[str, str]) -> int:
         print(f"audit.toml names {one}, which is found no more: remove it")
     if unknown:
         shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-        print(f"Not audited: {len(unknown)} of {len(packages)} packages, which the service does not know here ({shown}).")
+        print(
+            f"Not audited: {len(unknown)} of {len(packages)} packages, which the service does not know here ({shown})."
+        )
         print("Nothing is said of these. Try again with a network to pypi.org, or: make audit SERVICE=osv")
         return 1 if new else 2
     print(f"{len(packages)} packages audited, {len(new)} findings" + (f", {len(seen)} known ones" if seen else ""))

@@ -23,7 +23,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search"),
+    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search", "gc", "pull"),
     *("ui", "data", "models", "track"),
 ]
 GOOD = """\

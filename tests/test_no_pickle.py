@@ -70,7 +70,14 @@ def test_no_module_reads_anything_that_could_run(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["torch.load(f)", "np.load(f)", "np.load(f, allow_pickle=True)", "yaml.load(f, L)", "eval(x)", "m.from_pretrained(f, trust_remote_code=True)"],
+    [
+        "torch.load(f)",
+        "np.load(f)",
+        "np.load(f, allow_pickle=True)",
+        "yaml.load(f, L)",
+        "eval(x)",
+        "m.from_pretrained(f, trust_remote_code=True)",
+    ],
 )
 def test_the_rules_find_what_they_forbid(text):
     (call,) = calls(ast.parse(text))

@@ -15,8 +15,8 @@ from xling.data.stored import load_retrieval, store_retrieval
 from xling.errors import CheckpointError, ConfigError, DataError, ResourceError
 from xling.model.layout import read_layout
 from xling.storage import Storage
-from xling.sweep.jobs import Job
 from xling.sweep.launch import remembered
+from xling.sweep.selection import stored_jobs
 from xling.track.deliver import Delivery
 from xling.track.spool import Spool
 
@@ -105,13 +105,23 @@ def test_a_sweeps_name_is_no_path(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("id", "../x"), ("label", "tiny/../../x"), ("label", "/tiny"), ("warm", ".."), ("evaluations", [["e", "../x", "f"]])],
+    [
+        ("id", "../x"),
+        ("label", "tiny/../../x"),
+        ("label", "/tiny"),
+        ("warm", ".."),
+        ("evaluations", [["e", "../x", "f"]]),
+    ],
 )
 def test_a_stored_cell_names_nothing_outside(tmp_path, field, value):
-    _, study, _ = load(tmp_path)
+    _, study, root = load(tmp_path)
+    for job in study.scored:
+        root.write(f"small/cells/{job.id}/cell.json", job.to_json().encode())
+    assert {job.id for job in stored_jobs(root, "small")} == {job.id for job in study.scored}
     values = {**json.loads(study.cells[0].to_json()), field: value}
-    with pytest.raises(DataError, match="a stored cell names .*, must be letters, digits"):
-        Job.from_json(json.dumps(values))
+    root.write_json("small/cells/other/cell.json", values)
+    with pytest.raises(DataError, match="other/cell.json names .*, must be letters, digits"):
+        stored_jobs(root, "small")
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3))
@@ -123,7 +133,9 @@ def test_what_models_are_called_is_a_name_of_a_folder(paths):
         assert label.isascii()
 
 
-@pytest.mark.parametrize("file", ["../victim/x", "files/../../victim/x", "files/ab/..", "/etc/passwd", "files/ab/../../x"])
+@pytest.mark.parametrize(
+    "file", ["../victim/x", "files/../../victim/x", "files/ab/..", "/etc/passwd", "files/ab/../../x"]
+)
 def test_a_spool_of_others_sends_and_deletes_nothing_outside(tmp_path, file):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim/x").write_text("x")

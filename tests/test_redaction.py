@@ -61,7 +61,11 @@ def test_values_of_the_environment_are_left_out_by_the_names_of_their_variables(
         "PGPASSWORD": "postgres-word",
         "MYSQL_PWD": "mysql-word",
     }
-    plain = {"TOKENIZERS_PARALLELISM": "false-false", "AWS_DEFAULT_REGION": "us-east-1", "RAY_AUTH_TOKEN_PATH": "/a/token"}
+    plain = {
+        "TOKENIZERS_PARALLELISM": "false-false",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "RAY_AUTH_TOKEN_PATH": "/a/token",
+    }
     for name, value in {**secrets, **plain, "SHORT_TOKEN": "word"}.items():
         monkeypatch.setenv(name, value)
     for value in secrets.values():

@@ -137,7 +137,10 @@ def test_commands_work_on_the_copy_without_the_data(swept, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     label = study.cells[0].label
     status = json.loads(run(monkeypatch, capsys, "status", "small", "--storage", "copy", "--json"))
-    assert {one["cell"]: one["state"] for one in status["cells"]} == {label: "done", study.cells[1].label: "interrupted"}
+    assert {one["cell"]: one["state"] for one in status["cells"]} == {
+        label: "done",
+        study.cells[1].label: "interrupted",
+    }
     results = json.loads(run(monkeypatch, capsys, "results", "small", "--storage", "copy", "--json"))
     assert [row["label"] for row in results["rows"]] == [label]
     run(monkeypatch, capsys, "report", "small", "--storage", "copy", "--out", tmp_path / "page")

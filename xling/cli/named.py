@@ -25,8 +25,11 @@ def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def load_named(name: str, storage: str | None) -> LoadedSweep:
-    """A sweep by its file, or by its name in a storage."""
+def load_named(name: str, storage: str | None, *, with_data: bool = True) -> LoadedSweep:
+    """A sweep by its file, or by its name in a storage.
+
+    Args: with_data: its data must be on this machine, where it is no copy that `xling pull` made.
+    """
     from xling.config.load import load_sweep
     from xling.storage import Storage
     from xling.sweep.copied import is_copy
@@ -34,7 +37,8 @@ def load_named(name: str, storage: str | None) -> LoadedSweep:
 
     if is_file(name):
         return load(Path(name), [storage_override(storage)] if storage is not None else None)
+    with_data = with_data and not is_copy(
+        Storage(storage or "runs"), name
+    )  # found from here, not from its folder
     with remembered(storage or "runs", name) as (file, overrides):
-        if is_copy(Storage(storage or "runs"), name):  # its data may not be on this machine
-            return load_sweep(file, overrides, places=False)
-        return load(file, overrides)
+        return load(file, overrides) if with_data else load_sweep(file, overrides, places=False)

@@ -22,6 +22,7 @@ from xling.report.estimates import FEWEST_SEEDS
 from xling.report.groups import language_groups
 from xling.report.rows import Ratio, ScoreRow, StoppedRow, in_order
 from xling.storage import Storage
+from xling.sweep.copied import languages_of
 from xling.sweep.jobs import Evaluation, Job, Study
 from xling.sweep.results import collect_stopped
 from xling.train.inputs import about_model
@@ -119,7 +120,7 @@ class _Reader:
         measure = self.figures[0].measure if self.figures else ""
         seen = result.trained_languages
         if seen is None:  # stored before results told
-            seen = self.study.trainings[job.training].languages
+            seen = languages_of(self.study, job, result.languages)
         found = language_groups(result, seen, measure)
         for pair in self.pairs:
             found[f"{measure}/{pair}"] = _of_pair(result, measure, pair)

@@ -36,7 +36,7 @@ from xling.report.tables import (
 from xling.storage import Storage
 from xling.sweep.batch_study import BatchStudy
 from xling.sweep.cells import CellFolder, CellState
-from xling.sweep.copied import study_of
+from xling.sweep.copied import languages_of, study_of
 from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
@@ -266,7 +266,7 @@ def _seen(study: Study, row: ScoreRow, result: EvaluationResult) -> tuple[str, .
     if result.trained_languages is not None:
         return result.trained_languages
     job = next(job for job in study.cells if job.label == row.label)  # stored before results told
-    return study.trainings[job.training].languages
+    return languages_of(study, job, result.languages)
 
 
 def result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:

@@ -50,7 +50,7 @@ RAY_ENVIRONMENT = {
 }
 CONNECT_S = 10.0
 DRIVER_RESTARTS = 20  # a driver itself gives up after three deaths without a new step
-FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
+FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_", "PGPASS")
 
 
 @contextmanager
