@@ -17,7 +17,7 @@ OLD_DAYS = 180  # after which an ignored finding should be looked at again
 
 
 def ignored(file: Path) -> dict[str, str]:
-    """Ids of findings that are known, each with what to say of it. Raises ValueError where a reason or date is missing."""
+    """Ids of findings that are known, each with what to say of it. Raises ValueError where a reason or date lacks."""
     found = {}
     for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("ignored", ()):
         missing = [name for name in ("id", "package", "reason", "date") if not entry.get(name)]

@@ -2,10 +2,11 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_sweeps import load
 
@@ -33,6 +34,7 @@ def all_files(folder):
     return {file for file in Path(folder).rglob("*") if file.is_file()}
 
 
+@settings(max_examples=40)
 @given(st.lists(PARTS, min_size=1, max_size=6).map("/".join))
 def test_no_path_leads_out_of_a_storage(storage, path):
     root = Path(storage.url)
@@ -46,13 +48,12 @@ def test_no_path_leads_out_of_a_storage(storage, path):
         lambda: storage.delete(f"{path}/gone"),
     ]
     for call in calls:
-        try:
-            call()
-        except ResourceError as refused:
-            assert ".." in path.split("/") or "\0" in path
-            assert "leads out of the storage" in str(refused)
-        except OSError:  # a folder is there, or the name is none
-            assert ".." not in path.split("/")
+        if ".." in path.split("/") or "\0" in path:
+            with pytest.raises(ResourceError, match=r"leads out of the storage"):
+                call()
+        else:
+            with suppress(OSError):  # a folder is there, or the name is none
+                call()
     assert all_files(above) - all_files(root) == outside
 
 
@@ -99,7 +100,7 @@ def test_links_are_not_followed_where_files_are_listed_or_deleted(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../small", "a/../..", "/etc", "small/cells"])
 def test_a_sweeps_name_is_no_path(tmp_path, name):
-    with pytest.raises(ConfigError, match="must be that of a folder of the storage|there is no sweep"):
+    with pytest.raises(ConfigError, match=r"must be that of a folder of the storage|there is no sweep"):
         remembered(str(tmp_path), name).__enter__()
 
 
@@ -120,7 +121,7 @@ def test_a_stored_cell_names_nothing_outside(tmp_path, field, value):
     assert {job.id for job in stored_jobs(root, "small")} == {job.id for job in study.scored}
     values = {**json.loads(study.cells[0].to_json()), field: value}
     root.write_json("small/cells/other/cell.json", values)
-    with pytest.raises(DataError, match="other/cell.json names .*, must be letters, digits"):
+    with pytest.raises(DataError, match=r"other/cell\.json names .*, must be letters, digits"):
         stored_jobs(root, "small")
 
 

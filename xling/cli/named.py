@@ -37,8 +37,6 @@ def load_named(name: str, storage: str | None, *, with_data: bool = True) -> Loa
 
     if is_file(name):
         return load(Path(name), [storage_override(storage)] if storage is not None else None)
-    with_data = with_data and not is_copy(
-        Storage(storage or "runs"), name
-    )  # found from here, not from its folder
+    with_data = with_data and not is_copy(Storage(storage or "runs"), name)  # found from here, not from its folder
     with remembered(storage or "runs", name) as (file, overrides):
         return load(file, overrides) if with_data else load_sweep(file, overrides, places=False)
