@@ -19,7 +19,7 @@ from xling.storage import Storage
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.inputs import load_inputs
 
-PACKAGE = Path(__file__).resolve().parents[1] / "xling"
+PACKAGE = Path(__file__).resolve().parents[2] / "xling"
 FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 

@@ -1,0 +1,41 @@
+"""What a sweep on one machine and `xling ui` listen on."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from commands import Command, in_training
+
+SWEEP = """\
+name: small
+storage: {folder}/runs
+data: {{train: {{dataset: geo, languages: [de, en]}}, evaluate: []}}
+model: {{preset: tiny, max_query_tokens: 16, max_passage_tokens: 16}}
+train: {{batch_size: 8, budget: {{steps: 400}}, checkpoint_every: 400, report_every: 5}}
+"""
+
+
+def listening(pid: int) -> dict[str, set[str]]:
+    """Addresses that a process and all below it listen on, each with the names of who does."""
+    found: dict[str, set[str]] = {}
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        try:
+            name = " ".join(process.cmdline()[:3])
+            sockets = process.net_connections(kind="inet")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        for one in sockets:
+            if one.status == psutil.CONN_LISTEN:
+                found.setdefault(one.laddr.ip, set()).add(name)
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback
