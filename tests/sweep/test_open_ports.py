@@ -39,3 +39,24 @@ def listening(pid: int) -> dict[str, set[str]]:
 
 def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback
+
+
+def wildcard(found: dict[str, set[str]]) -> set[str]:
+    """Who listens on more than this machine."""
+    return {name for address, names in found.items() if not is_loopback(address) for name in names}
+
+
+@pytest.mark.slow
+def test_the_pages_of_mlflow_are_for_this_machine_alone(new_store):
+    database = new_store()
+    command = Command("ui", "--storage", str(database.parent), "--port", "0")
+    try:
+        for line in command.process.stdout:
+            if line.startswith("MLflow: "):
+                break
+        found = listening(command.process.pid)
+        assert found
+        assert wildcard(found) == set()
+    finally:
+        command.process.terminate()
+        command.process.wait(timeout=60)
