@@ -30,11 +30,6 @@ def swept(tmp_path):
     return sweep_in(Storage(str(tmp_path / "runs")), tmp_path)
 
 
-@pytest.fixture
-def swept_anywhere(tmp_path, any_storage):
-    return sweep_in(any_storage, tmp_path)
-
-
 def sweep_in(root, folder):
     loaded, study, _ = load(folder, f"storage={root.url}")
     remember(root, loaded)
@@ -66,8 +61,8 @@ def contents(root):
     return {file.path: root.read(file.path) for file in root.files()}
 
 
-def test_only_what_nothing_needs_goes(swept_anywhere):
-    _, study, root = swept_anywhere
+def test_only_what_nothing_needs_goes(any_storage, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
     before = contents(root)
     found = survey(root, "small", Asked())
     assert kinds(found) == {("checkpoints", 3000 + len(before_manifest(before))), ("checkpoints", 500)}
@@ -137,8 +132,8 @@ def test_what_runs_is_left_alone(swept):
     assert contents(root).keys() >= {f"{study.cells[0].folder('small')}/checkpoints/step-00000012-a0001/manifest.json"}
 
 
-def test_of_a_store_that_deletes_file_by_file_markers_go_first(swept_anywhere, monkeypatch):
-    _, study, root = swept_anywhere
+def test_of_a_store_that_deletes_file_by_file_markers_go_first(any_storage, monkeypatch, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
     order, delete = [], Storage.delete
     monkeypatch.setattr(Storage, "delete", lambda self, path: (order.append(path), delete(self, path)))
     orphan = next(p for p in survey(root, "small", Asked(grid=frozenset())).goes if study.cells[0].id in p.path)

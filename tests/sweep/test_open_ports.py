@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import json
-import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
-from commands import Command, in_training
+from commands import Command
 
 SWEEP = """\
 name: small

@@ -25,11 +25,6 @@ def swept(tmp_path):
     return sweep_in(Storage(str(tmp_path / "runs")), tmp_path)
 
 
-@pytest.fixture
-def swept_anywhere(tmp_path, any_storage):
-    return sweep_in(any_storage, tmp_path)
-
-
 def sweep_in(root, tmp_path):
     loaded, study, _ = load(tmp_path, f"storage={root.url}")
     remember(root, loaded)
@@ -66,8 +61,8 @@ def run(monkeypatch, capsys, *arguments):
     return told.out
 
 
-def test_all_but_what_only_a_run_needs_is_copied_once(swept_anywhere, tmp_path):
-    _, _, root = swept_anywhere
+def test_all_but_what_only_a_run_needs_is_copied_once(any_storage, tmp_path):
+    _, _, root = sweep_in(any_storage, tmp_path)
     target = tmp_path / "copy"
     first = pull(root, "small", target, "all", silent)
     there = {file.path for file in root.files("small")}
@@ -79,8 +74,8 @@ def test_all_but_what_only_a_run_needs_is_copied_once(swept_anywhere, tmp_path):
     assert (again.copied, again.unchanged, again.deleted) == ([], len(first.copied), 0)
 
 
-def test_what_changed_came_or_went_is_followed_and_models_stay(swept_anywhere, tmp_path):
-    _, study, root = swept_anywhere
+def test_what_changed_came_or_went_is_followed_and_models_stay(any_storage, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
     target, done = tmp_path / "copy", study.cells[0].folder("small")
     pull(root, "small", target, "all", silent)
     (tmp_path / "copy/small/mine.txt").write_text("of the user's")

@@ -86,8 +86,8 @@ def launch(
         ConfigError, DataError, ResourceError, TrackingError, CheckpointError: see their texts.
     """
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    refuse_copy(root, sweep)
     require_usable(root, sweep)
+    refuse_copy(root, sweep)
     with held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
