@@ -135,12 +135,14 @@ def test_what_models_are_called_is_a_name_of_a_folder(paths):
 
 
 @pytest.mark.parametrize(
-    "file", ["../victim/x", "files/../../victim/x", "files/ab/..", "/etc/passwd", "files/ab/../../x"]
+    "file", ["../victim/x", "files/../../victim/x", "files/ab/..", "files/cd/x", "/etc/passwd", "files/ab/../../x"]
 )
 def test_a_spool_of_others_sends_and_deletes_nothing_outside(tmp_path, file):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim/x").write_text("x")
     spool = Spool(tmp_path / "spool")
+    (tmp_path / "spool/files").mkdir()
+    os.symlink(tmp_path / "victim", tmp_path / "spool/files/cd")
     spool.append("artifact", file=file, to="")
     said: list[str] = []
     Delivery(spool, None, said.append)._log_artifact(None, "run", file, "")
