@@ -17,7 +17,7 @@ OLD_DAYS = 180  # after which an ignored finding should be looked at again
 
 
 def ignored(file: Path) -> dict[str, str]:
-    """Ids of findings that are known, each with what to say of it. Raises ValueError where a reason or date is missing."""
+    """Ids of findings that are known, each with what to say of it. Raises ValueError where a reason or date lacks."""
     found = {}
     for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("ignored", ()):
         missing = [name for name in ("id", "package", "reason", "date") if not entry.get(name)]
@@ -61,7 +61,9 @@ def report(packages: list[dict], known: dict[str, str]) -> int:
         print(f"audit.toml names {one}, which is found no more: remove it")
     if unknown:
         shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-        print(f"Not audited: {len(unknown)} of {len(packages)} packages, which the service does not know here ({shown}).")
+        print(
+            f"Not audited: {len(unknown)} of {len(packages)} packages, which the service does not know here ({shown})."
+        )
         print("Nothing is said of these. Try again with a network to pypi.org, or: make audit SERVICE=osv")
         return 1 if new else 2
     print(f"{len(packages)} packages audited, {len(new)} findings" + (f", {len(seen)} known ones" if seen else ""))

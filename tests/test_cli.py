@@ -24,7 +24,7 @@ SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
     *("submit", "attach"),
-    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search"),
+    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search", "gc", "pull"),
     *("ui", "data", "models", "track", "doctor"),
 ]
 GOOD = """\

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -185,7 +185,7 @@ class Storage:
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != full)
         return sorted(name for name in names if not name.startswith(HIDDEN))
 
-    def files(self, path: str = "") -> list[StoredFile]:
+    def files(self, path: str = "") -> Sequence[StoredFile]:
         """All files below a folder, however deep, sorted; of a local one also those that :meth:`list` hides.
 
         Symbolic links are left out, and what they lead to.

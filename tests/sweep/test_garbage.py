@@ -25,10 +25,13 @@ OLD = time.time() - 2 * garbage.LEFT_BEHIND_S
 
 
 @pytest.fixture
-def swept(tmp_path, any_storage):
+def swept(tmp_path):
     """Done, interrupted, failed and new cells of a launched sweep, with all that may be left of them."""
-    loaded, study, _ = load(tmp_path, f"storage={any_storage.url}")
-    root = any_storage
+    return sweep_in(Storage(str(tmp_path / "runs")), tmp_path)
+
+
+def sweep_in(root, folder):
+    loaded, study, _ = load(folder, f"storage={root.url}")
     remember(root, loaded)
     done, interrupted, failed, *_ = study.cells
     finish(root, done)
@@ -58,8 +61,8 @@ def contents(root):
     return {file.path: root.read(file.path) for file in root.files()}
 
 
-def test_only_what_nothing_needs_goes(swept):
-    _, study, root = swept
+def test_only_what_nothing_needs_goes(any_storage, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
     before = contents(root)
     found = survey(root, "small", Asked())
     assert kinds(found) == {("checkpoints", 3000 + len(before_manifest(before))), ("checkpoints", 500)}
@@ -129,21 +132,33 @@ def test_what_runs_is_left_alone(swept):
     assert contents(root).keys() >= {f"{study.cells[0].folder('small')}/checkpoints/step-00000012-a0001/manifest.json"}
 
 
+def test_of_a_store_that_deletes_file_by_file_markers_go_first(any_storage, monkeypatch, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
+    order, delete = [], Storage.delete
+    monkeypatch.setattr(Storage, "delete", lambda self, path: (order.append(path), delete(self, path)))
+    orphan = next(p for p in survey(root, "small", Asked(grid=frozenset())).goes if study.cells[0].id in p.path)
+    list(remove(root, [orphan]))
+    first = {path.rpartition("/")[2] for path in order[:-1]}
+    assert first == (set() if root.is_local else {"result.json", "trained.json", "summary.json", "manifest.json"})
+    assert order[-1] == orphan.path
+    assert root.files(orphan.path) == []
+
+
 def test_killed_in_the_middle_all_is_readable(swept, monkeypatch):
     """After each single deletion states and scores are what they were, and the rest goes next time."""
     _, study, root = swept
     states, rows = states_of(root, "small", study.scored), collect(root, "small", study.scored)
-    deletions, delete = [0], Storage.delete
+    left, delete = [0], Storage.delete
 
     def killed(self, path):
-        if deletions[0] == limit:
+        if left[0] == 0:
             raise KeyboardInterrupt
-        deletions[0] += 1
+        left[0] -= 1
         delete(self, path)
 
     monkeypatch.setattr(Storage, "delete", killed)
     for limit in range(1, 20):
-        deletions[0] = 0
+        left[0] = limit
         try:
             list(remove(root, survey(root, "small", Asked(caches=True, models=True)).goes))
         except KeyboardInterrupt:

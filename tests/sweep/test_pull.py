@@ -20,9 +20,12 @@ from xling.sweep.pull import pull
 
 
 @pytest.fixture
-def swept(tmp_path, any_storage):
+def swept(tmp_path):
     """A launched sweep with a done cell and one that was interrupted."""
-    root = any_storage
+    return sweep_in(Storage(str(tmp_path / "runs")), tmp_path)
+
+
+def sweep_in(root, tmp_path):
     loaded, study, _ = load(tmp_path, f"storage={root.url}")
     remember(root, loaded)
     done, other, *_ = study.cells
@@ -58,8 +61,8 @@ def run(monkeypatch, capsys, *arguments):
     return told.out
 
 
-def test_all_but_what_only_a_run_needs_is_copied_once(swept, tmp_path):
-    _, _, root = swept
+def test_all_but_what_only_a_run_needs_is_copied_once(any_storage, tmp_path):
+    _, _, root = sweep_in(any_storage, tmp_path)
     target = tmp_path / "copy"
     first = pull(root, "small", target, "all", silent)
     there = {file.path for file in root.files("small")}
@@ -71,8 +74,8 @@ def test_all_but_what_only_a_run_needs_is_copied_once(swept, tmp_path):
     assert (again.copied, again.unchanged, again.deleted) == ([], len(first.copied), 0)
 
 
-def test_what_changed_came_or_went_is_followed_and_models_stay(swept, tmp_path):
-    _, study, root = swept
+def test_what_changed_came_or_went_is_followed_and_models_stay(any_storage, tmp_path):
+    _, study, root = sweep_in(any_storage, tmp_path)
     target, done = tmp_path / "copy", study.cells[0].folder("small")
     pull(root, "small", target, "all", silent)
     (tmp_path / "copy/small/mine.txt").write_text("of the user's")
@@ -129,7 +132,7 @@ def test_results_or_models_alone(swept, tmp_path):
 
 
 def test_commands_work_on_the_copy_without_the_data(swept, tmp_path, monkeypatch, capsys):
-    loaded, study, root = swept
+    _, study, root = swept
     copy = tmp_path / "copy"
     told = json.loads(run(monkeypatch, capsys, "pull", "small", copy, "--storage", root.url, "--json"))
     assert told["copied"] > 10
@@ -137,7 +140,10 @@ def test_commands_work_on_the_copy_without_the_data(swept, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     label = study.cells[0].label
     status = json.loads(run(monkeypatch, capsys, "status", "small", "--storage", "copy", "--json"))
-    assert {one["cell"]: one["state"] for one in status["cells"]} == {label: "done", study.cells[1].label: "interrupted"}
+    assert {one["cell"]: one["state"] for one in status["cells"]} == {
+        label: "done",
+        study.cells[1].label: "interrupted",
+    }
     results = json.loads(run(monkeypatch, capsys, "results", "small", "--storage", "copy", "--json"))
     assert [row["label"] for row in results["rows"]] == [label]
     run(monkeypatch, capsys, "report", "small", "--storage", "copy", "--out", tmp_path / "page")
@@ -154,9 +160,7 @@ def test_what_a_folder_holds_already_is_not_written_over(swept, tmp_path):
     _, _, root = swept
     target = tmp_path / "copy"
     with pytest.raises(ConfigError, match="the sweep's own storage"):
-        pull(root, "small", Path(root.url), "all", silent) if root.is_local else pull(
-            Storage(str(target)), "small", target, "all", silent
-        )
+        pull(root, "small", Path(root.url), "all", silent)
     (target / "small").mkdir(parents=True)
     (target / "small/sweep.yaml").write_text("")
     with pytest.raises(ConfigError, match="which `xling pull` did not write"):

@@ -60,7 +60,9 @@ def test_no_secret_is_written_or_printed(launched, tmp_path, capsys, caplog):
     show_logs(loaded, "tiny/a0", console)
     out, err = capsys.readouterr()
     texts = {"shown while it ran": str(told), "printed": out + err, "logged": caplog.text}
-    texts |= {str(file): file.read_bytes().decode("latin-1") for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+    texts |= {
+        str(file): file.read_bytes().decode("latin-1") for file in (tmp_path / "runs").rglob("*") if file.is_file()
+    }
     for place, text in texts.items():
         found = [secret for secret in (*SECRETS.values(), "canary-password", "canary-parameter") if secret in text]
         assert not found, f"{place}: {found}"

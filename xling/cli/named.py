@@ -27,8 +27,14 @@ def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def load_named(name: str, storage: str | None, overrides: list[str] | None = None) -> LoadedSweep:
-    """A sweep by its file and overrides, or by its name in a storage, which has kept both."""
+def load_named(
+    name: str, storage: str | None, overrides: list[str] | None = None, *, with_data: bool = True
+) -> LoadedSweep:
+    """A sweep by its file and overrides, or by its name in a storage, which has kept both.
+
+    Args:
+        with_data: its data must be on this machine, where it is no copy that `xling pull` made.
+    """
     from xling.config.load import load_sweep
     from xling.storage import Storage
     from xling.sweep.copied import is_copy
@@ -38,7 +44,6 @@ def load_named(name: str, storage: str | None, overrides: list[str] | None = Non
         return load(Path(name), [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())])
     if overrides:
         raise ConfigError(f"--set goes with a sweep's file, {name} is a name: what it was launched with stands")
+    with_data = with_data and not is_copy(Storage(storage or "runs"), name)  # found from here, not from its folder
     with remembered(storage or "runs", name) as (file, overrides):
-        if is_copy(Storage(storage or "runs"), name):  # its data may not be on this machine
-            return load_sweep(file, overrides, places=False)
-        return load(file, overrides)
+        return load(file, overrides) if with_data else load_sweep(file, overrides, places=False)

@@ -28,7 +28,7 @@ def gc(
     if keep and not models:
         raise ConfigError("--keep names cells whose weights stay, which they do without --models: give both or none")
     show_garbage(
-        load_named(name, storage),
+        load_named(name, storage, with_data=orphans),
         console(),
         yes=yes,
         orphans=orphans,
@@ -53,4 +53,4 @@ def pull(
     part = next((one for one in PARTS if one == only), None)
     if part is None:
         raise ConfigError(f"--only is {only!r}, must be results, models or all")
-    show_pull(load_named(name, storage), folder.expanduser(), console(), part=part, as_json=json)
+    show_pull(load_named(name, storage, with_data=False), folder.expanduser(), console(), part=part, as_json=json)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
 from xling.storage import HIDDEN, Storage
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.selection import stored_jobs
+from xling.sweep.selection import stored_job, stored_jobs
 from xling.train.attempts import newest_attempt
 
 Part = Literal["results", "models", "all"]
@@ -109,11 +109,17 @@ def study_of(root: Storage, loaded: LoadedSweep) -> Study:
     return Study(
         cells=tuple(sorted(cells, key=lambda job: order[job.label])),
         baselines=tuple(sorted((job for job in baselines if job.size in sizes), key=lambda job: sizes.index(job.size))),
-        warm=tuple(Job.from_json(root.read(path).decode()) for path in warm_paths if root.exists(path)),
+        warm=tuple(stored_job(root, path) for path in warm_paths if root.exists(path)),
         trainings={},
         retrievals={},
         overlaps=(),
     )
+
+
+def languages_of(study: Study, job: Job, scored: Sequence[str]) -> tuple[str, ...]:
+    """The languages a job was trained on; where its data is not at hand ``scored``: none is then called unseen."""
+    training = study.trainings.get(job.training)
+    return training.languages if training is not None else tuple(scored)
 
 
 def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:

@@ -19,6 +19,7 @@ from xling.report.rows import ScoreRow, StoppedRow, in_order
 from xling.storage import Storage
 from xling.sweep.batch_study import BatchStudy
 from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.copied import languages_of
 from xling.sweep.costs import Trace, read_trace
 from xling.sweep.jobs import Evaluation, Job, Study
 from xling.sweep.selection import states_of
@@ -124,7 +125,7 @@ class Gathered:
     def languages_of(self, one: Scored) -> tuple[str, ...]:
         """The languages that a scored model was trained on."""
         told = one.result.trained_languages
-        return self.study.trainings[one.job.training].languages if told is None else told  # None: stored before it told
+        return languages_of(self.study, one.job, one.result.languages) if told is None else told  # None: an older result
 
     def folder(self, job: Job) -> CellFolder:
         return CellFolder(self.root.child(job.folder(self.sweep)))

@@ -7,7 +7,6 @@ start* is trained once and shared; it lies beside the sweeps, ``<storage>/warm/<
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,8 +33,6 @@ from xling.errors import DataError
 from xling.model.digest import weights_digest
 
 Kind = Literal["warm", "baseline", "cell"]
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a folder or file that is named by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +82,10 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """Raises DataError when a name, which folders and files are named by, is none that xling gives."""
         values = json.loads(text)
         values["config"] = CellConfig.model_validate(values["config"])
         values["evaluations"] = tuple(Evaluation(*entry) for entry in values["evaluations"])
-        job = cls(**values)
-        scored = [name for e in job.evaluations for name in (e.id, e.dataset, e.fingerprint)]
-        for name in (job.id, job.warm or job.id, *job.label.split("/"), *scored):
-            if not _NAME.fullmatch(name):
-                raise DataError(
-                    f"a stored cell names {name!r}, must be letters, digits, '.', '_' and '-': its cell.json was not "
-                    "written by xling, or was changed; delete the cell's folder"
-                )
-        return job
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ def launch(
     if address is not None:
         require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    refuse_copy(root, sweep)
     require_usable(root, sweep)
+    refuse_copy(root, sweep)
     with held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)

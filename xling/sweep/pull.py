@@ -116,7 +116,7 @@ def _stamps(root: Storage, copy: Storage, sweep: str) -> dict[str, str]:
     return stamps
 
 
-def _listed(root: Storage, sweep: str) -> list[StoredFile]:
+def _listed(root: Storage, sweep: str) -> Sequence[StoredFile]:
     """The sweep's files and those of its warm starts."""
     warm = sorted({job.warm for job in stored_jobs(root, sweep) if job.warm})
     return [file for folder in (sweep, *(f"warm/{one}" for one in warm)) for file in root.files(folder)]

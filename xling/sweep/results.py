@@ -34,7 +34,7 @@ from xling.report.tables import (
 )
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.copied import study_of
+from xling.sweep.copied import languages_of, study_of
 from xling.sweep.gather import Gathered, collect, gather
 from xling.sweep.inspect import ended_as, failures
 from xling.sweep.jobs import Study
@@ -187,7 +187,7 @@ def _seen(study: Study, row: ScoreRow, result: EvaluationResult) -> tuple[str, .
     if result.trained_languages is not None:
         return result.trained_languages
     job = next(job for job in study.cells if job.label == row.label)  # stored before results told
-    return study.trainings[job.training].languages
+    return languages_of(study, job, result.languages)
 
 
 def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:

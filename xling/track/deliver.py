@@ -176,8 +176,6 @@ class Delivery:
         path = self._spool.staged(file)
         if path is None:
             self._report(f"artifact {file!r} is left out: it lies outside the spool {self._spool.folder}")
-        elif path.is_symlink():
-            self._report(f"artifact {file!r} is left out: it is a link, and none that xling made")
         elif path.is_dir():
             client.log_artifacts(run_id, str(path), "/".join(part for part in (to, path.name) if part))
         elif path.exists():

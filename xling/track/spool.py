@@ -144,7 +144,11 @@ class Spool:
 
     def staged(self, path: str) -> Path | None:
         """Where an artifact's copy is; None for a path that :meth:`stage` never gave: a spool may come from others."""
-        return self.folder / path if _STAGED.fullmatch(path) else None
+        copy = self.folder / path
+        is_inside = _STAGED.fullmatch(path) and copy.resolve().is_relative_to(
+            self.folder.resolve()
+        )  # links may lead out
+        return copy if is_inside else None
 
     def unstage(self, path: str) -> None:
         """Drop an artifact's copy once it is delivered."""

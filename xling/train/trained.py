@@ -29,7 +29,7 @@ def has_weights(job: Storage) -> bool:
 def remove_weights(job: Storage) -> None:
     """Delete a trained job's weights; its marker stays, and says so first."""
     job.write_json(MODEL_MARKER, {**about_model(job), "removed": time.time()})
-    for name in job.list(_FOLDER):
+    for name in ("config.json", *job.list(_FOLDER)):  # by which one sees that the rest may be gone
         if f"{_FOLDER}/{name}" != MODEL_MARKER:
             job.delete(f"{_FOLDER}/{name}")
 

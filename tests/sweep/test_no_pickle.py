@@ -19,7 +19,7 @@ from xling.storage import Storage
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.inputs import load_inputs
 
-PACKAGE = Path(__file__).resolve().parents[1] / "xling"
+PACKAGE = Path(__file__).resolve().parents[2] / "xling"
 FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
@@ -53,8 +53,7 @@ def unsafe(call):
     return None
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
-def test_no_module_reads_anything_that_could_run(path):
+def problems_of(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     problems = [f"{path.name}:{call.lineno}: {said}" for call in calls(tree) if (said := unsafe(call))]
     for node in ast.walk(tree):
@@ -65,12 +64,25 @@ def test_no_module_reads_anything_that_could_run(path):
         problems = [one for one in problems if not one.endswith("imports pickle")]
         uses = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         assert {use for use in uses if use.startswith("pickle.")} == {"pickle.UnpicklingError"}
-    assert not problems
+    return problems
+
+
+def test_no_module_reads_anything_that_could_run():
+    modules = sorted(PACKAGE.rglob("*.py"))
+    assert len(modules) > 200
+    assert [problem for path in modules for problem in problems_of(path)] == []
 
 
 @pytest.mark.parametrize(
     "text",
-    ["torch.load(f)", "np.load(f)", "np.load(f, allow_pickle=True)", "yaml.load(f, L)", "eval(x)", "m.from_pretrained(f, trust_remote_code=True)"],
+    [
+        "torch.load(f)",
+        "np.load(f)",
+        "np.load(f, allow_pickle=True)",
+        "yaml.load(f, L)",
+        "eval(x)",
+        "m.from_pretrained(f, trust_remote_code=True)",
+    ],
 )
 def test_the_rules_find_what_they_forbid(text):
     (call,) = calls(ast.parse(text))
@@ -124,7 +136,7 @@ def test_embeddings(trap, tmp_path):
     assert store.find("key") is None
     for data in (file.read_bytes(), trap):
         file.write_bytes(data)
-        with pytest.raises(ValueError, match="pickle|Python objects"):
+        with pytest.raises(ValueError, match=r"pickle|Python objects"):
             store.vectors(shard)
 
 
@@ -145,6 +157,6 @@ def test_token_tables_results_and_weights(trap, tmp_path):
 def test_yaml_makes_no_objects(tmp_path, tag):
     file = tmp_path / "s.yaml"
     file.write_text(f"name: {tag} ['{tmp_path}/ran']\ndata: {{train: {{dataset: geo}}}}\nmodel: {{preset: tiny}}\n")
-    with pytest.raises(ConfigError, match="a sweep is YAML without tags"):
+    with pytest.raises(ConfigError, match=r"a sweep is YAML without tags"):
         load_sweep(file)
     assert not (tmp_path / "ran").exists()
