@@ -82,7 +82,7 @@ def test_the_report_has_its_parts_in_order(sections):
         *("summary", "tables", "curves", "pairs", "bias", "examples"),
         *("training", "attempts", "data", "environment", "reproduce"),
     ]
-    assert sections[0].says[0] == "18 cells (18 done), 2 seeds."
+    assert sections[0].says[0] == "18 cells: 18 done."
     assert any(text.startswith("Chosen on dev: ") for text in sections[0].says)
 
 

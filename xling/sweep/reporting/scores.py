@@ -96,8 +96,7 @@ def bias_section(gathered: Gathered) -> Section:
 def _states(gathered: Gathered) -> str:
     counts = Counter(gathered.states[job.id] for job in gathered.study.cells)
     listed = ", ".join(f"{count} {state}" for state, count in counts.items())
-    seeds = len({job.config.seed for job in gathered.study.cells})
-    return f"{len(gathered.study.cells)} cells ({listed}), {seeds} seed{'s' * (seeds > 1)}."
+    return f"{len(gathered.study.cells)} cells: {listed}."
 
 
 def _of_best(best: ScoreRow) -> str:
