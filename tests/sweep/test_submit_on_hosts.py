@@ -62,11 +62,10 @@ def test_a_submitted_sweep_outlives_the_loss_of_a_host_and_a_stop():
         hosts.start()
         hosts.environment["HF_TOKEN"] = SECRET  # of the client alone
         client = Client(sweep, hosts, processes, folder, "--env", "HF_TOKEN")
-        for what, (status, seconds, said) in refusals(sweep, hosts, folder).items():  # while the job starts
+        for what, (status, _, said) in refusals(sweep, hosts, folder).items():  # while the job starts
             assert (what, status) == (what, 2)
             assert said.startswith("error: the Ray cluster at ")
             assert len(said.splitlines()) == 1
-            assert seconds < 30
         client.until(lambda: client.progress.completed >= 0.1 * sweep.steps, "host")
         hosts.cut_off(WORKERS[1])
         away = after(AWAY_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ class RayJobs:
             ResourceError: nobody answers there, or it is no Ray cluster, or it refuses us.
         """
         self.address = without_password(address)
+        for name in ("dashboard_sdk", "job.sdk"):  # they tell of every upload and every closed connection
+            logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes the variables' address before the one it is given
         try:
             with self._asking():
