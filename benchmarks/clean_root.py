@@ -79,10 +79,13 @@ class Buildah:
         self.command = ["buildah", "--root", str(work / "storage"), "--runroot", str(work / "run")]
         self.environment = {**os.environ, "STORAGE_DRIVER": driver, "TMPDIR": str(work / "tmp")}
 
-    def run(self, *arguments: str, check: bool = True, quiet: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one subcommand; with ``quiet`` its output is kept, else shown."""
+    def run(
+        self, *arguments: str, check: bool = True, quiet: bool = True, alone: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one subcommand; with ``quiet`` its output is kept, else shown; ``alone``: it sees no other processes."""
+        apart = ("unshare", "--pid", "--fork", "--mount-proc") if alone else ()  # chroot isolation leaves them visible
         return subprocess.run(
-            [*self.command, *arguments], check=check, text=True, env=self.environment, cwd=REPOSITORY,
+            [*apart, *self.command, *arguments], check=check, text=True, env=self.environment, cwd=REPOSITORY,
             stdout=subprocess.PIPE if quiet else None, stderr=subprocess.PIPE if quiet and not check else None,
         )  # fmt: skip
 
@@ -154,7 +157,8 @@ def try_commands(buildah: Buildah) -> list[str]:
     failed = []
     for command in COMMANDS:
         began = time.monotonic()
-        done = buildah.run("run", "--isolation", "chroot", container, "--", *shlex.split(command), check=False)
+        inside = ("run", "--isolation", "chroot", container, "--", *shlex.split(command))
+        done = buildah.run(*inside, check=False, alone=True)
         verdict = "ok    " if done.returncode == 0 else "FAILED"
         print(f"{verdict} {time.monotonic() - began:5.1f} s  {command}", flush=True)
         if done.returncode:
