@@ -68,11 +68,11 @@ def test_what_was_run_is_shown(shell):
     assert all(re.search(rf"mid/a{alpha}/s0 .* done ", said) for alpha in ("0", r"0\.5", "1"))
     assert "geo: size x alpha" in shell(line("xling results demo"))
     top = shell(line("xling top demo --by mul"))
-    assert "best on dev" in top
+    assert "Chosen on dev: mid/a" in top
     assert "demo on geo" in top
     matrix = shell(line("xling matrix demo/mid/a0.5/s0"))
     assert matrix.startswith("mAP of demo/mid/a0.5/s0 on geo (query down, passage across)")
-    assert len(re.findall(r"^(?:ar|de|en|es|hi|ru|tr|zh)\b", matrix, re.M)) == 8
+    assert len(re.findall(r"^[a-z]{2}(?: +\.\d{3}){8}", matrix, re.M)) == 8
 
 
 def test_cells_are_scored_and_compared(shell):
@@ -88,6 +88,6 @@ def test_the_winner_is_exported_searches_and_loads(shell):
     said = shell(block("xling export demo/mid/a0.5/s0 winner"))
     for question in ("Which currency is used in Kenya?", "肯尼亚使用哪种货币？"):
         assert question in said
-    for fact in ("chelín keniano", "Japanischer Yen", "شلن كيني", "Chilean peso"):
+    for fact in ("chelín", "Japanischer", "شلن", "Chilean"):
         assert said.count(fact) >= 2
     assert re.search(r"^\(\d+,\)$", said, re.M)
