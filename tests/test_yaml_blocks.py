@@ -35,7 +35,10 @@ def alternatives(text):
 def whole(piece):
     given = {line.partition(":")[0] for line in piece.splitlines()}
     in_grid = {"model"} if "model." in piece.partition("grid:")[2] else set()
-    return "\n".join([piece.rstrip(), *(text for key, text in REST.items() if key not in given | in_grid)]) + "\n"
+    rest = [text for key, text in REST.items() if key not in given | in_grid]
+    if named := re.search(r"by_model:\s+(\w+):", piece):  # must be a model of the sweep
+        rest = [text.replace("tiny", named[1]) for text in rest]
+    return "\n".join([piece.rstrip(), *rest]) + "\n"
 
 
 @pytest.mark.parametrize("text", list(blocks()))

@@ -13,6 +13,7 @@ from small_sweeps import SWEEP, write_sweep
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep import runner, trial
+from xling.sweep.doctor import before_launch
 from xling.sweep.inspect import show_logs, show_status
 from xling.sweep.launch import launch, remembered
 from xling.sweep.selection import Selection
@@ -41,7 +42,8 @@ def launched(tmp_path, monkeypatch, empty_store):
     monkeypatch.setattr(trial, "_pool", pool)
     monkeypatch.setattr(runner, "ray_cluster", nullcontext)
     monkeypatch.setattr(runner, "ray_nodes", list)
-    monkeypatch.setattr(runner, "require_fit", lambda nodes, need: None)
+    monkeypatch.setattr(before_launch, "cluster_nodes", list)
+    monkeypatch.setattr(runner, "require_kinds", lambda nodes, jobs: [])
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     file = write_sweep(tmp_path, f"# once at {URL}, with hf_canarytoken\n{SWEEP}")
