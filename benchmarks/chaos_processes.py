@@ -167,10 +167,16 @@ class Cluster:
         for node in self._nodes:
             node.wait()
 
-    def start_node(self) -> None:
-        """Start one more node; it joins in some seconds."""
-        memory = [f"--memory={NODE_BYTES}", "--num-cpus=1"]
-        self._nodes.append(self._start(f"--address={self.address}", *memory))
+    def start_node(self, *, within: Sequence[str] = (), **environment: str) -> Node:
+        """Start one more node; it joins in some seconds.
+
+        Args:
+            within: a command that the node's is given to, as ``unshare``.
+            environment: of this node alone.
+        """
+        options = [f"--address={self.address}", f"--memory={NODE_BYTES}", "--num-cpus=1"]
+        self._nodes.append(self._start(*options, within=within, environment=environment))
+        return self._nodes[-1]
 
     def lose_node(self, having: int | None = None, *, pick: int = 0) -> int | None:
         """Kill a node's raylet, whose workers then die by themselves, and start another node.
@@ -206,7 +212,7 @@ class Cluster:
             if "/raylet/raylet " in line
         }
 
-    def _start(self, *options: str) -> Node:
+    def _start(self, *options: str, within: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Node:
         self._hosts += 1
         name = f"n{self._hosts}"
         ours = [
@@ -215,27 +221,31 @@ class Cluster:
             f"--object-store-memory={STORE_BYTES}",
             *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
         ]
-        command = [str(self._python), "-m", "ray.scripts.scripts", "start", "--block", *options, *ours]
+        command = [*within, str(self._python), "-m", "ray.scripts.scripts", "start", "--block", *options, *ours]
         log = self._folder / f"{name}.log"
         with log.open("w") as output:
-            return Node(self._processes.start(command, self.environment, stdout=output, stderr=subprocess.STDOUT), log)
+            environment = {**self.environment, **(environment or {})}
+            return Node(self._processes.start(command, environment, stdout=output, stderr=subprocess.STDOUT), log)
 
 
 class TrackingServer:
-    """An MLflow server over a SQLite file; killed and started again it is the same one."""
+    """An MLflow server, killed and started again it is the same one."""
 
-    def __init__(self, processes: Processes, folder: Path) -> None:
-        """Starts it, and returns at once."""
+    def __init__(
+        self, processes: Processes, folder: Path, store: str | None = None, artifacts: str | None = None
+    ) -> None:
+        """Starts it, and returns at once. store, artifacts: a SQLite file and a folder below ``folder`` by default."""
         self._processes = processes
         self._folder = folder
+        self._store = store or f"sqlite:///{folder}/mlflow.db"
+        self._artifacts = artifacts or str(folder / "artifacts")
         self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
         folder.mkdir()
         self.start()
 
     def start(self) -> None:
-        store = f"sqlite:///{self._folder}/mlflow.db"
-        command = ui_command(store, str(self._folder / "artifacts"), self._port)
+        command = ui_command(self._store, self._artifacts, self._port)
         with (self._folder / "server.log").open("a") as log:
             streams = {"stdout": log, "stderr": subprocess.STDOUT}
             self._process = self._processes.start(command, ui_environment(), **streams)
@@ -271,10 +281,11 @@ class Command:
         environment: Mapping[str, str],
         log: Path,
         events: queue.SimpleQueue[dict[str, Any]],
+        xling: Sequence[str] = (sys.executable, "-m", "xling"),
     ) -> None:
         """Starts it. log: everything it prints goes there, behind what the ones before have printed."""
         self.process = processes.start(
-            [sys.executable, "-m", "xling", *arguments],
+            [*xling, *arguments],
             environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,10 +5,12 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import pytest
 from object_store import ObjectStore
+from postgres import Postgres, programs
 
 from xling.storage import Storage
 
@@ -89,13 +91,29 @@ def new_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ca
 @pytest.fixture(scope="module")
 def browser():
     if not Path(CHROMIUM).exists():
-        message = f"no Chromium at {CHROMIUM}: apt-get install chromium"
-        if os.environ.get("XLING_REQUIRE_BROWSER") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        _skip_unless_required("XLING_REQUIRE_BROWSER", f"no Chromium at {CHROMIUM}: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database."""
+    found = programs()
+    if found is None:
+        _skip_unless_required("XLING_REQUIRE_POSTGRESQL", "no PostgreSQL: apt-get install postgresql")
+    server = Postgres(found)
+    server.start()
+    yield server
+    server.stop()
+
+
+def _skip_unless_required(variable: str, message: str) -> NoReturn:
+    """Skip where something is not installed; CI sets the variable, and cannot."""
+    if os.environ.get(variable) == "1":
+        pytest.fail(message)
+    pytest.skip(message)

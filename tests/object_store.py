@@ -73,7 +73,7 @@ class ObjectStore:
             with self._one_at_a_time:
                 self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
                 refusal = self.refusals.pop(0) if self.refusals else None
-                if KEY not in environ.get("HTTP_AUTHORIZATION", ""):
+                if KEY not in environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", ""):  # a signed URL
                     refusal = (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist.")
                 if not self.knows_conditions:
                     environ.pop("HTTP_IF_NONE_MATCH", None)

@@ -23,8 +23,9 @@ DATA = REPOSITORY.parent / "shared" / "data"
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
-    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search"),
-    *("ui", "data", "models", "track"),
+    *("submit", "attach"),
+    *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search", "gc", "pull"),
+    *("ui", "data", "models", "track", "doctor"),
 ]
 GOOD = """\
 name: small
@@ -268,6 +269,12 @@ def test_a_preset_is_shown_whole(xling):
     assert status == 0
     expected = ("sentence-transformers/LaBSE", "Apache-2.0", "pooling cls", "501,153", "470,926,848", "preset: labse")
     assert all(part in out for part in expected)
+    about = json.loads(xling("models", "labse", "--json")[1])
+    assert (about["name"], about["hub"], about["parameters"]) == (
+        "labse",
+        "sentence-transformers/LaBSE",
+        470_926_848,
+    )
     status, _, err = xling("models", "labs")
     assert status == 2
     assert "did you mean 'labse'" in err
@@ -376,6 +383,28 @@ def test_debug_prints_a_traceback(tmp_path):
     assert err.rstrip().endswith("xling.errors.ConfigError: gone.yaml: there is no such file")
 
 
+def test_what_is_wrong_with_a_sweep_to_submit_is_told_before_any_cluster_is_asked(xling, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    write(GOOD.replace("tiny", "tinny"))
+    there = ("--address", "http://127.0.0.1:1")
+    message = refused(xling("submit", "small.yaml", *there))
+    assert "'tinny', must be one of" in message
+    assert "storage is 'runs', a folder of this machine, must be one that all machines of the cluster share" in message
+    assert "no cluster is named" in refused(xling("submit", "small.yaml"))
+    assert "--env is 'PATH', must be one of MLFLOW_*" in refused(xling("submit", "small.yaml", *there, "--env", "PATH"))
+    assert "no cluster is named" in refused(xling("attach"))
+    assert "--stop needs the job to stop" in refused(xling("attach", *there, "--stop"))
+    write(GOOD)
+    message = refused(xling("submit", "small.yaml", *there, "--set", "storage=/shared/runs"))
+    assert "no Ray cluster answers at http://127.0.0.1:1 (no connection)" in message
+    assert "correct --address" in message
+
+
+def test_a_resumed_name_keeps_what_it_was_launched_with(xling):
+    assert "--set goes with a sweep's file, small is a name" in refused(xling("resume", "small", "--set", "seed=1"))
+
+
 def test_an_address_where_nobody_listens_is_said_at_once(xling):
     with socket.socket() as taken:  # bound, and not listening: nobody else answers there
         taken.bind(("127.0.0.1", 0))
@@ -383,3 +412,5 @@ def test_an_address_where_nobody_listens_is_said_at_once(xling):
         message = refused(xling("plan", write(GOOD), "--address", address))
     assert f"no Ray cluster answers at {address}" in message
     assert "correct --address" in message
+    for url in ("ray://head:10001", "http://head:8265"):
+        assert f"--address is {url}, must be a cluster's own" in refused(xling("sweep", "small.yaml", "--address", url))

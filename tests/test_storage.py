@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -177,6 +179,17 @@ def test_a_failed_write_leaves_the_old_content(
         local.write("file", b"new") if method == "write" else local.put(tmp_path / "new", "file")
     assert local.read("file") == b"old"
     assert os.listdir(local.url) == ["file"]
+
+
+def test_room_is_told_of_a_folder_that_may_not_be_there_yet_and_of_nothing_else(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=3 * 2**20))
+    here = storage.child("not/there")
+    assert here.free_bytes() == (3 * 2**20 if storage.is_local else None)
+    assert here.lack_of_room(3 * 2**20) == here.lack_of_room(0, more=2**30) == ""
+    lack = here.lack_of_room(2 * 2**20, more=2**21)
+    assert lack == "" if not storage.is_local else "has 3 MiB free, and 2 MiB are to be written; 2 MiB must" in lack
 
 
 def test_leftovers_of_a_kill_are_not_listed(local: Storage) -> None:

@@ -4,7 +4,8 @@ Two rules make a kill at any moment harmless: a file appears whole or not at all
 (:meth:`Storage.write`), and what must exist once is created exclusively
 (:meth:`Storage.create`). Nothing is cached: what another process has just written or deleted is
 seen. Threads may share a storage; a forked process opens its own, since fsspec's connections of
-an object store do not outlive a fork.
+an object store do not outlive a fork. Paths come from names that others wrote, too: none leads out
+of the root.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -23,8 +24,10 @@ from typing import IO, Any
 import fsspec
 
 from xling.errors import ResourceError, StorageAway
+from xling.listing import StoredFile, from_info, walk
+from xling.redaction import holds_secret, redacted
 
-_HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
+HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # of this package, by kind of URL
 _CONFLICTS_TRIED = 5
 _REASON_CHARACTERS = 200
@@ -36,6 +39,11 @@ class Storage:
     def __init__(self, url: str) -> None:
         """Args: url: a folder's path (made absolute) or any fsspec URL."""
         url = url.removeprefix("file://") or "/"
+        if "://" in url and holds_secret(url):
+            raise ResourceError(
+                f"storage {redacted(url)!r} must be without the secret, since it is kept with the results; set the "
+                "provider's variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/storage.md)"
+            )
         kind, is_url, place = url.partition("://")
         if is_url and not place.strip("/"):
             raise ResourceError(f"storage {url!r} names no bucket: write {kind}://bucket/prefix")
@@ -58,8 +66,21 @@ class Storage:
         return Storage(self.locate(path))
 
     def locate(self, path: str) -> str:
-        """Full URL (or local path) of a file below the root."""
+        """Full URL (or local path) of a file below the root. Raises ResourceError when the path leads out of it."""
+        self._require_below(path)
         return f"{self.url}/{path}" if path else self.url
+
+    def _full(self, path: str) -> str:
+        """The same as fsspec takes it."""
+        self._require_below(path)
+        return f"{self._root}/{path}"
+
+    def _require_below(self, path: str) -> None:
+        if ".." in path.split("/") or "\0" in path:
+            raise ResourceError(
+                f"{path!r} leads out of the storage {self.url}, must be names joined by /, none of them '..'; "
+                "correct the name, or delete the file that holds it"
+            )
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file; a reader sees the old content or the new, never a part.
@@ -70,12 +91,12 @@ class Storage:
         """
         if not self.is_local:  # an object store's put is atomic already
             with self._asking():
-                self._fs.pipe_file(f"{self._root}/{path}", data)
+                self._fs.pipe_file(self._full(path), data)
             return
         with self._unfinished(path) as (file, name):
             file.write(data)
             _sync(file)
-            os.replace(name, f"{self._root}/{path}")
+            os.replace(name, self._full(path))
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that must not exist yet; False when another was first. Raises as :meth:`write`.
@@ -86,12 +107,12 @@ class Storage:
         try:
             if not self.is_local:
                 with self._asking():
-                    self._put_if_absent(f"{self._root}/{path}", data)
+                    self._put_if_absent(self._full(path), data)
                 return True
             with self._unfinished(path) as (file, name):
                 file.write(data)
                 _sync(file)
-                os.link(name, f"{self._root}/{path}")  # fails when the name is taken, and is never half-written
+                os.link(name, self._full(path))  # fails when the name is taken, and is never half-written
         except FileExistsError:
             return False
         return True
@@ -109,18 +130,29 @@ class Storage:
         """Copy a local file here without holding it in memory; else as :meth:`write`."""
         if not self.is_local:
             with self._asking():
-                self._fs.put_file(str(source), f"{self._root}/{path}")
+                self._fs.put_file(str(source), self._full(path))
             return
         with self._unfinished(path) as (file, name), source.open("rb") as stream:
             shutil.copyfileobj(stream, file, 1 << 20)
             _sync(file)
-            os.replace(name, f"{self._root}/{path}")
+            os.replace(name, self._full(path))
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a file to a local path, where it appears whole. Raises FileNotFoundError when there is none."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f"{HIDDEN}{uuid.uuid4().hex}")
+        try:
+            with self._asking():
+                self._fs.get_file(self._full(path), str(scratch))
+            os.replace(scratch, target)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     @contextmanager
     def _unfinished(self, path: str) -> Iterator[tuple[IO[bytes], str]]:
         """A new file beside ``path``, under a name that no listing shows; gone again unless it was renamed."""
-        folder = Path(f"{self._root}/{path}").parent
-        name = f"{folder}/{_HIDDEN}{uuid.uuid4().hex}"
+        folder = Path(self._full(path)).parent
+        name = f"{folder}/{HIDDEN}{uuid.uuid4().hex}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with open(name, "xb") as file:
@@ -136,36 +168,78 @@ class Storage:
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError when there is no such file."""
         with self._asking():
-            return bytes(self._fs.cat_file(f"{self._root}/{path}"))
+            return bytes(self._fs.cat_file(self._full(path)))
 
     def exists(self, path: str) -> bool:
         with self._asking():
-            return bool(self._fs.exists(f"{self._root}/{path}"))
+            return bool(self._fs.exists(self._full(path)))
 
     def list(self, path: str = "") -> list[str]:
         """Names directly below a folder, sorted; empty when there is no such folder."""
-        full = f"{self._root}/{path}".rstrip("/")
+        full = self._full(path).rstrip("/")
         try:
             with self._asking():
                 entries = self._fs.ls(full, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != full)
-        return sorted(name for name in names if not name.startswith(_HIDDEN))
+        return sorted(name for name in names if not name.startswith(HIDDEN))
+
+    def files(self, path: str = "") -> Sequence[StoredFile]:
+        """All files below a folder, however deep, sorted; of a local one also those that :meth:`list` hides.
+
+        Symbolic links are left out, and what they lead to.
+        """
+        full = self._full(path).rstrip("/")
+        if self.is_local:
+            return sorted(walk(full, f"{path}/" if path else ""), key=lambda file: file.path)
+        with self._asking():
+            found = self._fs.find(full, detail=True)
+        start = f"{path}/" if path else ""
+        named = ((name.removeprefix(f"{full}/"), info) for name, info in found.items() if name != full)
+        below = ((name, info) for name, info in named if ".." not in name.split("/"))  # a store takes any name
+        return sorted((from_info(start + name, info) for name, info in below), key=lambda file: file.path)
 
     def delete(self, path: str) -> None:
         """Remove a file or a whole folder; nothing happens when it is not there.
 
-        A local folder goes at once: nobody, however killed, leaves half of it to be read.
+        A local folder goes at once: nobody, however killed, leaves half of it to be read. Of a symbolic link the link
+        goes, not what it leads to.
         """
-        full = f"{self._root}/{path}"
+        full = self._full(path)
         with suppress(FileNotFoundError):
             if self.is_local:
-                hidden = f"{Path(full).parent}/{_HIDDEN}{uuid.uuid4().hex}"
+                hidden = f"{Path(full).parent}/{HIDDEN}{uuid.uuid4().hex}"
                 os.rename(full, hidden)
                 full = hidden
+                if os.path.islink(full):
+                    os.unlink(full)
+                    return
             with self._asking():
                 self._fs.rm(full, recursive=True)
+
+    def free_bytes(self) -> int | None:
+        """Room for this user where the storage lies; None where nobody can tell, as of an object store."""
+        if not self.is_local:
+            return None
+        place = Path(self._root)
+        while not place.exists():  # it may not have been made yet
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def lack_of_room(self, floor: int, more: int = 0) -> str:
+        """Why not to write now, in words: less than ``floor`` bytes would stay free after ``more``; else empty.
+
+        Without a floor nothing is asked: what does not fit is found out when it is written.
+        """
+        free = self.free_bytes() if floor else None
+        if free is None or free - more >= floor:
+            return ""
+        what = f", and {more / 2**20:,.0f} MiB are to be written" if more else ""
+        return (
+            f"storage {self.url} has {free / 2**20:,.0f} MiB free{what}; {floor / 2**20:,.0f} MiB must stay free "
+            "(min_free_space): make room there, then resume the sweep"
+        )
 
     def write_json(self, path: str, value: Any) -> None:
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n")
@@ -177,12 +251,14 @@ class Storage:
     def local_copy(self, path: str) -> Iterator[Path]:
         """A folder or file as a local path: itself when local, else a downloaded copy that goes afterwards."""
         if self.is_local:
-            yield Path(self._root) / path
+            yield Path(self._full(path))
             return
         with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
             target = Path(scratch) / Path(path).name
+            inside = [file.path.removeprefix(f"{path}/") for file in self.files(path)]
+            local = [str(target / name) for name in inside] or [str(target)]
             with self._asking():
-                self._fs.get(f"{self._root}/{path}", str(target), recursive=True)
+                self._fs.get([self._full(f"{path}/{name}") for name in inside] or [self._full(path)], local)
             yield target
 
     def upload(self, folder: Path, path: str) -> None:
@@ -202,7 +278,7 @@ class Storage:
             yield
         except Exception as error:
             is_answer = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError)
-            if self.is_local or (is_answer and not _is_of_bucket(error)):
+            if self.is_local or isinstance(error, ResourceError) or (is_answer and not _is_of_bucket(error)):
                 raise
             raise self._refusal(error) from error
 
@@ -210,7 +286,7 @@ class Storage:
         bucket = self._root.split("/")[0]
         if _is_of_bucket(error):
             return ResourceError(f"storage {self.url}: there is no bucket {bucket!r}; make it, or correct the URL")
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_REASON_CHARACTERS]
+        reason = redacted(" ".join(f"{type(error).__name__}: {error}".split()))[:_REASON_CHARACTERS]
         if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
             return ResourceError(
                 f"storage {self.url} refuses access ({reason}); give credentials that may list, read, write and delete "

@@ -29,3 +29,11 @@ def test_a_budget_is_a_size_in_binary_units(sweeps, given: str) -> None:
 def test_a_budget_has_one_spelling_and_is_read_in_bytes(sweeps) -> None:
     section = sweeps.load(sweeps.base, "evaluation.memory_budget=1.50 GiB").config.evaluation
     assert (section.memory_budget, section.memory_bytes) == ("1.5GiB", 3 * 2**29)
+
+
+def test_the_floor_of_free_space_is_such_a_size_too_and_may_be_none(sweeps) -> None:
+    assert sweeps.load(sweeps.base).config.min_free_bytes == 2**30
+    config = sweeps.load(sweeps.base, "min_free_space=0.0MiB").config
+    assert (config.min_free_space, config.min_free_bytes) == ("0MiB", 0)
+    with pytest.raises(ConfigError, match="min_free_space is '2GB', must be a size in KiB, MiB, GiB or TiB"):
+        sweeps.load(sweeps.base, "min_free_space=2GB")

@@ -1,9 +1,5 @@
 """Search by shards against the full ranking, in this process; on a cluster in test_sharded_on_ray.py."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import forked
 from test_xor import answered_set
 from tied_encoders import tied_model
 from toy_encoders import toy_model
@@ -321,34 +318,23 @@ def test_the_sample_for_recall_is_a_function_of_its_arguments() -> None:
     assert sample_queries(7, 0).tolist() == list(range(7))
 
 
-KILLED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_xor import answered_set
-from tied_encoders import tied_model
-from test_sharded import FLAT, SHARD, store_in
-from toy_sets import toy_set, toy_tokens
-from xling.config.schema import EvaluationConfig
-from xling.evaluate import blocks
-from xling.evaluate.pairs import evaluate_local
-blocks.SHARD_TEXTS = SHARD
-retrieval, settings = toy_set(0), EvaluationConfig(index=FLAT)
-evaluate_local(tied_model(0, 0.03), retrieval, toy_tokens(retrieval, 0), settings, store=store_in(Path({store!r})))
-"""
+def _encode_slowly(folder: str) -> None:
+    blocks.SHARD_TEXTS = SHARD
+    retrieval, settings = toy_set(0), EvaluationConfig(index=FLAT)
+    tokens, store = toy_tokens(retrieval, 0), store_in(Path(folder))
+    evaluate_local(tied_model(0, 0.03), retrieval, tokens, settings, store=store)
 
 
 def test_killed_while_encoding_it_goes_on_from_the_shards_that_are_there(tmp_path: Path) -> None:
-    script = KILLED.format(tests=str(Path(__file__).parent), store=str(tmp_path))
     store = store_in(tmp_path)
-    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    process = forked(_encode_slowly, str(tmp_path))
     deadline = time.monotonic() + 120
     while len(list(Path(store.url).glob("*.json"))) < 3:
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.is_alive(), "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     there = {file: file.stat().st_mtime_ns for file in Path(store.url).glob("*.json")}
     assert 3 <= len(there) < 12
     retrieval, loaded = toy_set(0), tied_model(0)

@@ -7,8 +7,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from xling.errors import DataError
+from xling.evaluate import significance
 from xling.evaluate.paired import Cell, PairedValues, pair_up, question_of
-from xling.evaluate.significance import Comparison, compare
+from xling.evaluate.significance import Comparison, Draws, compare
 
 
 def table(values: np.ndarray, languages: list[str], **more: np.ndarray) -> pa.Table:
@@ -42,6 +43,21 @@ def test_one_language_has_scipys_bca_interval(questions: int) -> None:
     theirs = stats.bootstrap(((a - b).ravel()[order],), np.mean, n_resamples=2000, method="BCa", rng=rng)
     assert ours.difference == pytest.approx((a - b).mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=1e-12)
+
+
+@pytest.mark.parametrize("questions", [5, 33])  # all swaps, and random ones
+def test_what_is_drawn_and_swapped_does_not_depend_on_what_is_tested(monkeypatch, questions: int) -> None:
+    kept = Draws(questions, 50, seed=1)
+    monkeypatch.setattr(significance, "_KEPT_VALUES", 0)
+    monkeypatch.setattr(significance, "_BLOCK_VALUES", 150)
+    anew = Draws(questions, 50, seed=1)
+    for columns in (1, 20):
+        blocks = list(anew.weights(columns)), list(anew.signs(columns))
+        assert all(len(of) > 1 for of in blocks)
+        for of, whole in zip(blocks, (kept.weights(0), kept.signs(0)), strict=True):
+            assert np.array_equal(np.concatenate(of), np.concatenate(list(whole)))
+    assert set(np.unique(np.concatenate(list(kept.signs(0))))) == {-1.0, 1.0}
+    assert set(np.concatenate(list(kept.weights(0))).sum(axis=1)) == {questions}
 
 
 def test_few_questions_have_scipys_exact_p_value() -> None:

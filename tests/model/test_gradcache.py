@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 
 from xling.model.gradcache import backward
 from xling.model.loss import info_nce
@@ -103,7 +103,7 @@ def _rank(rank, world_size, folder):
 
 
 def test_two_ranks_derive_the_same_cached_and_plain(tmp_path):
-    mp.spawn(_rank, (RANKS, str(tmp_path)), nprocs=RANKS)
+    on_two_ranks(_rank, RANKS, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS))
     for number in range(len(VARIANTS)):
         torch.testing.assert_close(first[f"{number}/True"], first[f"{number}/False"], rtol=1e-12, atol=1e-13)

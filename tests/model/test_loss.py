@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 
 from xling.model.loss import info_nce
 
@@ -125,7 +125,7 @@ def _rank(rank, world_size, folder):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(_rank, (2, str(folder)), nprocs=2)
+    on_two_ranks(_rank, 2, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
-from swept_cells import CR, MO, cell, sweep
+from swept_cells import CR, MO, cell, per_query, sweep
 
 from xling.evaluate.result import EvaluationResult
-from xling.report.cell_values import CellValues
+from xling.report.cell_values import CellValues, Figure
+from xling.report.estimates import Basis, Estimates
 from xling.report.groups import groups, language_groups
 
 LANGUAGES = ("ar", "de", "en", "th")
@@ -61,7 +62,8 @@ def test_scripts_are_shown_with_their_difference_within_seeds():
     cells = [
         cell("small", 0.5, n, Mo=0.5, Cr=0.5, Cr_same_script=a, Cr_different_script=b) for n, (a, b) in enumerate(pairs)
     ]
-    section = groups(sweep(cells), [MO, CR])
+    swept = sweep(cells)
+    section = groups(swept, Estimates(swept), [MO, CR])
     assert [block.name for block in section.blocks] == ["scripts", "script-gap"]
     low, high = stats.ttest_1samp([a - b for a, b in pairs], 0).confidence_interval(0.95)
     ((_, _, _, interval, basis),) = section.blocks[1].grid[1]
@@ -74,12 +76,55 @@ def test_unseen_languages_have_a_table_and_a_sentence():
         one = cell("small", alpha, Mo=0.5)
         more = {"mAP/Mo_seen": 0.5 + gap, "mAP/Mo_unseen": 0.5}
         cells.append(CellValues(one.row, more=more))
-    section = groups(sweep(cells), [MO])
+    swept = sweep(cells)
+    section = groups(swept, Estimates(swept), [MO])
     headings, body = section.blocks[0].grid
-    assert headings == ["size", "alpha", "Mo. of languages trained on", "Mo. of others", "Mo., trained on less others"]
-    assert body == [["small", "0", ".600", ".500", "+.100"], ["small", "1", ".750", ".500", "+.250"]]
+    assert headings[2:5] == ["Mo. of languages trained on", "Mo. of others", "Mo., trained on less others"]
+    assert [row[:5] for row in body] == [
+        ["small", "0", ".600", ".500", "+.100"],
+        ["small", "1", ".750", ".500", "+.250"],
+    ]
+    assert {row[5] for row in body} == {"– (1 seed)"}
     assert "+.100 (small at alpha 0) to +.250 (small at alpha 1)" in section.says[0]
 
 
+def test_with_three_seeds_means_of_unseen_languages_have_t_intervals():
+    values = {0: (0.6, 0.5), 1: (0.64, 0.52), 2: (0.61, 0.47)}
+    cells = [
+        CellValues(cell("small", 0.5, seed, Mo=0.5).row, more={"mAP/Mo_seen": a, "mAP/Mo_unseen": b})
+        for seed, (a, b) in values.items()
+    ]
+    swept = sweep(cells)
+    ((_, _, seen, unseen, gap, basis),) = groups(swept, Estimates(swept), [MO]).blocks[0].grid[1]
+    for text, of, sign in (
+        (seen, [a for a, _ in values.values()], ""),
+        (unseen, [b for _, b in values.values()], ""),
+        (gap, [a - b for a, b in values.values()], "+"),
+    ):
+        low, high = stats.ttest_1samp(of, 0).confidence_interval(0.95)
+        wanted = f"{sign}{np.mean(of):.3f} [{sign if low > 0 else ''}{low:.3f}, {sign}{high:.3f}]"
+        assert text == wanted.replace("0.", ".")
+    assert basis == "3 seeds"
+
+
+def test_with_one_seed_they_are_over_the_questions_of_those_pairs_alone():
+    values = np.random.default_rng(4).random((40, 3, 4))
+    one = cell("small", 0.5, Mo=values[:, range(3), range(3)].mean(), Cr=0.5)
+    table = per_query(values, ("ar", "de", "en"))
+    means = {"mAP/Mo_seen": values[:, 1, 1].mean(), "mAP/Cr_unseen": values[:, [0, 2], [2, 0]].mean()}
+    swept = sweep(CellValues(one.row, table, trained=frozenset({"de"}), more=means))
+    estimates = Estimates(swept)
+    pair = CellValues(one.row, table, more={"mAP/de-de": means["mAP/Mo_seen"]})
+    (alike,) = Estimates(sweep(pair)).curve(Figure("mAP/de-de", "de-de")).values()
+    (found,) = estimates.curve(Figure("mAP/Mo_seen", "seen")).values()
+    assert (found.basis, found.low, found.high) == (Basis.QUESTIONS, alike.low, alike.high)
+    (mixed,) = estimates.curve(Figure("mAP/Cr_unseen", "unseen")).values()
+    assert mixed.low < means["mAP/Cr_unseen"] < mixed.high
+    assert estimates.curve(Figure("mAP/Cr_mixed", "mixed")) == {}
+    ((*_, basis),) = groups(swept, estimates, [MO]).blocks[0].grid[1]
+    assert basis == "questions (1 seed)"
+
+
 def test_a_set_without_groups_has_no_section():
-    assert groups(sweep([cell("small", 0.5, Mo=0.5)]), [MO]) is None
+    swept = sweep([cell("small", 0.5, Mo=0.5)])
+    assert groups(swept, Estimates(swept), [MO]) is None

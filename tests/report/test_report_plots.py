@@ -39,6 +39,15 @@ def test_each_pair_shows_its_value_and_a_missing_one_none():
     assert png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # that the axes collapsed
+def test_long_names_of_languages_leave_the_squares_their_room():
+    short, long = (pair_heatmap(np.ones((2, 2)), [name, name], "t") for name in ("ar", "a language with a long name"))
+    assert png(short).startswith(b"\x89PNG")
+    assert png(long).startswith(b"\x89PNG")
+    sizes = [figure.axes[0].get_window_extent().width for figure in (short, long)]
+    assert sizes[1] > 0.8 * sizes[0]
+
+
 @pytest.mark.parametrize("value", np.linspace(0, 1, 21))
 def test_a_value_can_be_read_on_its_colour(value):
     figure = pair_heatmap(np.array([[value]]), ["ar"], "")

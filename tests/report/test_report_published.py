@@ -1,9 +1,12 @@
 """Published figures: that the file holds what the registries know, and beside which of our cells it is shown."""
 
 import pytest
+from scipy import stats
 
 from xling.config.schema import MixConfig, ModelConfig
 from xling.data import registry
+from xling.report.analysis import analyse
+from xling.report.cell_values import CellValues, SweepValues
 from xling.report.published import as_published_records, beside, checkpoint_of, published_tables, shares_of
 from xling.report.rows import ScoreRow
 
@@ -60,6 +63,18 @@ def test_ours_and_theirs_stand_below_each_other_seeds_averaged():
         ["base", "0.5", "ours", ".750±.071", ".600±.000", ".500±.000", "300±0"],
         ["", "", "arXiv 2408.10536", ".798", ".705", ".593", "287"],
     ]
+
+
+def test_in_the_analysis_ours_have_intervals():
+    found = {0: 0.7, 1: 0.8, 2: 0.72}
+    rows = [row("xquad-r", "base", XLMR, 0.5, seed, **{"mAP/Mo": mo}) for seed, mo in found.items()]
+    sections = analyse(SweepValues([CellValues(of) for of in rows]), "xquad-r")
+    (section,) = [section for section in sections if section.name == "published"]
+    ours, theirs = section.blocks[0].grid[1]
+    low, high = stats.ttest_1samp(list(found.values()), 0).confidence_interval(0.95)
+    assert ours[:4] == ["base", "0.5", "ours", f".740 [{low:.3f}, {high:.3f}]".replace("0.", ".")]
+    assert theirs[2:4] == ["arXiv 2408.10536", ".798"]
+    assert "t-intervals over 3 seeds" in section.says[1]
 
 
 def test_ours_over_other_languages_say_so():

@@ -8,7 +8,8 @@ from rich.console import Console
 from small_sweeps import cell_folder, finish, load
 
 from xling.sweep.batch_study import BatchStudy
-from xling.sweep.results import collect, show_results, write_tables
+from xling.sweep.gather import collect, gather
+from xling.sweep.results import show_results, write_tables
 
 TARGET = ("train.dev_measure=loss", "train.target_dev=1")
 EVERY_2 = "train.dev_every=2"
@@ -59,10 +60,10 @@ def test_curves_go_by_size_and_alpha_with_what_is_linked_to_the_batch_left_out(t
 
 
 def test_a_launch_writes_them_too(tmp_path):
-    _, study, root = load(tmp_path, *TARGET, GRID)
+    loaded, study, root = load(tmp_path, *TARGET, GRID)
     for job in study.cells:
         reach(root, job, steps_of(job) if job.config.train.batch_size > 8 else None)
-    assert write_tables(root, "small", study)[-3:] == [
+    assert write_tables(gather(root, loaded, study))[-3:] == [
         "small/critical-batch.md",
         "small/critical-batch.csv",
         "small/steps-to-target.png",
@@ -93,24 +94,24 @@ def test_tuned_fields_are_settings_and_others_names(tmp_path):
 
 @pytest.mark.parametrize("overrides", [[], [*TARGET, EVERY_2], [GRID]])
 def test_without_targets_or_two_batch_sizes_there_is_none(tmp_path, overrides):
-    _, study, root = load(tmp_path, *overrides)
+    loaded, study, root = load(tmp_path, *overrides)
     for job in study.scored:
         finish(root, job)
         about = {"step": 12, "total_steps": 12, "dev": 0.5, "parameters": 7, "steps_to_target": 4}
         cell_folder(root, job).storage.write_json("model/trained.json", about)
     assert not BatchStudy(root, "small", study.cells)
-    write_tables(root, "small", study)
+    write_tables(gather(root, loaded, study))
     assert not set(FILES) & set(root.list("small"))
 
 
 def test_tables_name_the_loss_and_the_lowest_is_quoted(tmp_path):
-    _, study, root = load(tmp_path, *TARGET, GRID)
+    loaded, study, root = load(tmp_path, *TARGET, GRID)
     for number, job in enumerate(study.cells):
         reach(root, job, 10)
         about = {"step": 10, "total_steps": 400, "dev": 5.0 - number / 10, "parameters": 7, "steps_to_target": 10}
         cell_folder(root, job).storage.write_json("model/trained.json", about)
     assert {row.measure.name for row in collect(root, "small", study.cells)} == {"loss"}
-    write_tables(root, "small", study)
+    write_tables(gather(root, loaded, study))
     text = root.read("small/tables-parallel-jsonl.md").decode()
     assert "| dev loss |" in text
     assert f"mAP of {study.cells[-1].label}, the best on dev" in text

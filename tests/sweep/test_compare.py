@@ -1,5 +1,6 @@
 """`xling compare`: cells, results and runs held against each other."""
 
+import csv
 import gzip
 import io
 import json
@@ -23,6 +24,17 @@ def compared(a, b, storage="runs", *, as_json=True, **options):
     compare_systems(str(a), str(b), str(storage), console, as_json=as_json, **settings)
     text = console.file.getvalue()
     return json.loads(text) if as_json else text
+
+
+def test_as_csv_a_line_an_effect_with_what_json_says(tmp_path, two):
+    effects = compared(tmp_path / "a", tmp_path / "b")["effects"]
+    text = compared(tmp_path / "a", tmp_path / "b", as_json=False, as_csv=True)
+    rows = {row["effect"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+    assert list(rows) == list(effects)
+    for name, effect in effects.items():
+        assert {key: rows[name][key] for key in effect} == {
+            key: "" if v is None else str(v) for key, v in effect.items()
+        }
 
 
 def evaluated(folder, seed, *, runs=None, vectors=None, **options):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -179,28 +180,52 @@ def test_a_worker_out_of_memory_fails_alone_and_is_told_as_such(tmp_path):
     assert "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size" in reason
 
 
+def fill(ballast: Path, leave: int) -> None:
+    """Write until so many bytes are free, or none."""
+    with ballast.open("wb") as stream:
+        try:
+            while shutil.disk_usage(ballast.parent).free > leave:
+                stream.write(b"\0" * 65536)
+                stream.flush()
+        except OSError:
+            pass
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-def test_a_full_storage_stops_cleanly_and_goes_on_when_there_is_room(tmp_path):
+def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp_path):
     small = tmp_path / "disk"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=True)
     try:
         file = write_sweep(tmp_path, storage=small / "runs")
         cell, label = only_cell(file)
-        sweep = Command("sweep", str(file), "--json", "--set", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
-        sweep.wait_for(in_training(60))
         ballast = small / "ballast"
-        with ballast.open("wb") as stream:
-            try:
-                while stream.write(b"\0" * 65536):
-                    stream.flush()
-            except OSError:
-                pass
-        assert sweep.finish() == 2, sweep.tail()
-        text = "".join(sweep.lines)
+        options = ["--json", "--set", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "--set"]
+
+        low = Command("sweep", str(file), *options, "min_free_space=24MiB")
+        low.wait_for(in_training(60))
+        fill(ballast, leave=12 * 2**20)
+        assert low.finish() == 1, low.tail()
+        end = cell.attempts()[-1]["end"]
+        assert end["outcome"] == "interrupted"
+        assert "24 MiB must stay free (min_free_space): make room there" in end["message"]
+        kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
+        assert kept >= 40
+        refused = Command("resume", "small", "--storage", str(small / "runs"))
+        assert refused.finish() == 2
+        assert "(min_free_space): make room there, then resume the sweep" in refused.tail()
+        ballast.unlink()
+
+        full = Command("sweep", str(file), *options, "min_free_space=0GiB")
+        assert full.wait_for(in_training(1))["step"] >= kept
+        full.wait_for(in_training(kept + 60))
+        fill(ballast, leave=0)
+        assert full.finish() == 2, full.tail()
+        text = "".join(low.lines + full.lines)
         assert "is full; make room there" in text
         assert "Traceback" not in text
         ballast.unlink()
+
         kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
         resumed = Command("resume", "small", "--storage", str(small / "runs"), "--json")
         assert resumed.wait_for(in_training(1))["step"] >= kept > 0

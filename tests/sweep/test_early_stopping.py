@@ -12,11 +12,12 @@ from small_sweeps import cell_folder, end_as, finish, load
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.gather import gather
 from xling.sweep.inspect import show_logs, show_status
 from xling.sweep.jobs import build_study
 from xling.sweep.launch import Launched
 from xling.sweep.plan import show_plan
-from xling.sweep.results import collect_stopped, show_outcome, show_results, write_tables
+from xling.sweep.results import show_outcome, show_results, write_tables
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 
@@ -169,9 +170,9 @@ def test_status_and_logs_say_why(stopped, console):
 
 
 def test_an_old_stop_is_not_told_of_a_cell_that_went_on(stopped):
-    _, study, root = stopped
+    loaded, study, root = stopped
     finish(root, study.cells[2])
-    left = [row.label for row in collect_stopped(root, "small", study.cells)]
+    left = [row.label for row in gather(root, loaded, study).stopped]
     assert left == [job.label for job in study.cells if job.label.endswith("lr1e-7")][1:]
 
 
@@ -189,7 +190,7 @@ def test_the_end_is_no_failure_and_the_tables_say_who_is_missing(stopped, consol
     assert f"stopped: {labels[0]}: {REASON}" in text
     tables = text[: text.index("Stopped early")]
     assert "lr1e-7" not in tables
-    write_tables(root, "small", study)
+    write_tables(gather(root, loaded, study))
     assert missing in root.read("small/tables-parallel-jsonl.md").decode()
 
 

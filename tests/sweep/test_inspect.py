@@ -68,6 +68,7 @@ def test_status_as_json(mixed, console):
         "seconds_left": None,
         "error": "file.yaml:100: [no] luck",
         "stopped_early": "",
+        "interrupted": "",
     }
     assert rows["tiny/a0"]["error"] == ""
 
@@ -76,7 +77,7 @@ def test_status_as_csv_says_the_same_and_nothing_else(mixed, console):
     loaded, *_ = mixed
     show_status(loaded, console, as_json=False, as_csv=True)
     text = said(console)
-    names = "cell,id,state,attempts,step,steps,seconds_left,error,stopped_early"
+    names = "cell,id,state,attempts,step,steps,seconds_left,error,stopped_early,interrupted"
     assert text.splitlines()[0] == names
     rows = {row["cell"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
     assert len(rows) == 8

@@ -282,3 +282,20 @@ def test_a_launch_with_nothing_to_do_shows_the_tables_and_starts_no_cluster(tmp_
     assert "ray" not in imported
     assert not ray.exists()
     assert not root.exists("mlflow.db")
+
+
+def test_nothing_is_launched_or_begun_where_less_than_the_floor_is_free(tmp_path):
+    from xling.sweep.settings import TrialSettings
+    from xling.sweep.trial import Trial
+
+    loaded, study, root = load(tmp_path, "min_free_space=100000TiB")
+    with pytest.raises(ResourceError, match=r"MiB free; 104,857,600,000 MiB must stay free \(min_free_space\)"):
+        launch(loaded, no_display)
+    assert not root.exists("small/launch.json")
+
+    told = []
+    settings = TrialSettings(root.url, "small", 0, "", "small", None, "", 0.0, min_free=loaded.config.min_free_bytes)
+    Trial(study.cells[0], None, settings, told.append).run()
+    assert [(one["phase"], one.get("ended")) for one in told] == [("interrupted", None), ("interrupted", True)]
+    assert "make room there, then resume the sweep" in told[0]["note"]
+    assert cell_folder(root, study.cells[0]).attempts() == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from small_sweeps import finish, load
 
+from xling.sweep.gather import gather
 from xling.sweep.record_sweep import record_sweep
 from xling.track.mlflow import CellTracker, SweepTracker
 from xling.track.store import connect, default_store
@@ -15,31 +16,31 @@ from xling.track.store import connect, default_store
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, empty_store):
     """A sweep recorded before any cell was done, then with all but the last, then with all; a way to do it again."""
-    _, study, root = load(tmp_path_factory.mktemp("record"))
+    loaded, study, root = load(tmp_path_factory.mktemp("record"))
     uri, artifacts = default_store(root.url)
     Path(root.url).mkdir()
     shutil.copy(empty_store, uri.removeprefix("sqlite:///"))
-    _launched(root, study, uri, artifacts)
+    _launched(root, loaded, study, uri, artifacts)
     for job in study.baselines:
         finish(root, job, mono=0.3, cross=0.1, distance=90)
     for number, job in enumerate(study.cells):
         if number == len(study.cells) - 1:
-            _launched(root, study, uri, artifacts)
+            _launched(root, loaded, study, uri, artifacts)
         finish(root, job, mono=0.7 + number / 50, cross=0.6 - number / 20, distance=10 + number)
     child = CellTracker(
         uri, "mine", "small", "id", Path(root.url) / "cell-spool", name="mini/a1", artifact_root=artifacts
     )
     with child:
         child.set_tags({"xling.kind": "cell", "xling.state": "done"})
-    parent = _launched(root, study, uri, artifacts)
+    parent = _launched(root, loaded, study, uri, artifacts)
     client = connect(uri)
-    return client.get_run(parent), client, child.run_id, lambda: _launched(root, study, uri, artifacts)
+    return client.get_run(parent), client, child.run_id, lambda: _launched(root, loaded, study, uri, artifacts)
 
 
-def _launched(root, study, uri, artifacts):
+def _launched(root, loaded, study, uri, artifacts):
     tracker = SweepTracker(uri, "mine", artifacts, Path(root.url) / "spool")
     parent = tracker.open("small")
-    record_sweep(tracker.run, root, "small", study)
+    record_sweep(tracker.run, gather(root, loaded, study))
     assert tracker.finish()
     assert tracker.run.problems == ()
     return parent

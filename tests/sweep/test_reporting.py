@@ -20,9 +20,9 @@ from xling.model.tokenizer import ensure_tokenizer
 from xling.report.blocks import Section, Table
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
+from xling.sweep.gather import gather
 from xling.sweep.jobs import build_study
 from xling.sweep.reporting.examples import example_section
-from xling.sweep.reporting.gather import gather
 from xling.sweep.reporting.scores import table_section
 from xling.sweep.reporting.show import say_verified, sections_of, show_report, write_report
 from xling.sweep.reporting.verify import Verified, verify
@@ -82,7 +82,7 @@ def test_the_report_has_its_parts_in_order(sections):
         *("summary", "tables", "curves", "pairs", "bias", "examples"),
         *("training", "attempts", "data", "environment", "reproduce"),
     ]
-    assert sections[0].says[0] == "18 cells (18 done), 2 seeds."
+    assert sections[0].says[0] == "18 cells: 18 done."
     assert any(text.startswith("Chosen on dev: ") for text in sections[0].says)
 
 
@@ -265,6 +265,6 @@ def test_a_sweep_of_which_nothing_is_done_has_a_report(tmp_path, console):
 def test_the_report_of_a_launch_replaces_the_one_before(tmp_path):
     loaded, study, root = load(tmp_path)
     root.write("small/report/of-old.csv", b"")
-    assert write_report(root, loaded, study) == "small/report"
+    assert write_report(gather(root, loaded, study)) == "small/report"
     assert "of-old.csv" not in root.list("small/report")
     assert "index.html" in root.list("small/report")

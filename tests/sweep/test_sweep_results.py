@@ -12,8 +12,9 @@ from xling.batching.plan import plan_for
 from xling.data.samples import SAMPLES
 from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.gather import collect, gather
 from xling.sweep.launch import Launched
-from xling.sweep.results import collect, show_outcome, show_results, write_tables
+from xling.sweep.results import show_outcome, show_results, write_tables
 from xling.sweep.selection import states_of
 
 
@@ -86,7 +87,7 @@ def test_published_figures_stand_beside_ours(tmp_path, console, monkeypatch):
 
 def test_the_same_tables_lie_beside_the_sweep(scored, console):
     loaded, study, root = scored
-    assert write_tables(root, "small", study) == [
+    assert write_tables(gather(root, loaded, study)) == [
         "small/tables-parallel-jsonl.md",
         "small/size-by-alpha-parallel-jsonl.png",
     ]
@@ -107,7 +108,7 @@ def test_each_evaluation_set_has_its_own_tables(tmp_path, console):
     loaded, study, root = load(tmp_path, f"data.evaluate={json.dumps(entries)}")
     for job in study.scored:
         finish(root, job)
-    write_tables(root, "small", study)
+    write_tables(gather(root, loaded, study))
     show_results(loaded, console, as_json=False)
     text = console.file.getvalue()
     assert "\nparallel-jsonl-2: size x alpha" in text
@@ -174,7 +175,7 @@ def test_what_the_batches_were_made_of_is_shown_and_kept(tmp_path, console):
     assert "what the batches were made of, in % (asked for in brackets)" in text
     assert "training pairs of a0.5/pairs-all by language, in %: given/asked (query down)" in text
     assert "by whether the pair was trained on" in text
-    assert "small/tables-mix.md" in write_tables(root, "small", study)
+    assert "small/tables-mix.md" in write_tables(gather(root, loaded, study))
     kept = root.read("small/tables-mix.md").decode()
     assert kept.startswith("## what the batches were made of")
     assert all(job.label in kept for job in study.cells[2:])

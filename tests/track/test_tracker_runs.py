@@ -289,7 +289,7 @@ def test_two_writers_at_once_lose_nothing(desk):
             for step in range(60):
                 tracker.log_points([MetricPoint(key, step, step, 1000 + step) for key in ("a", "b", "c")])
                 if step % 10 == 0:
-                    assert tracker.flush()
+                    assert tracker.flush(timeout=120)
     """)
     desk.sweep()[0].finish()
     with ThreadPoolExecutor() as pool:

@@ -89,6 +89,7 @@ def attempt(
     send=lambda message: None,
     rungs: RungSpec | None = None,
     training: TrainingSet | None = None,
+    min_free: int = 0,
 ) -> bool:
     """One attempt at the job, from wherever it is; on a rank above 0 it joins the newest attempt."""
     job = CellFolder(root.child(folder))
@@ -112,6 +113,7 @@ def attempt(
         attempt=number,
         accepted=tuple(accepted),
         rungs=asdict(rungs) if rungs is not None else None,
+        min_free=min_free,
     )
     return run(spec, rank=rank, world_size=world_size, device=torch.device("cpu"), send=send)
 

@@ -107,6 +107,7 @@ def test_weights_and_optimizer_survive_bit_by_bit():
     assert object_from_bytes(object_to_bytes(state)) == state
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_nothing_in_a_checkpoint_can_run_code():
     import pickle
 

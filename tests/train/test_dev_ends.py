@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 from small_jobs import Death, attempt, config, dev_set, die_at, on_ranks, prepare
 
 from xling.data.tokenize import tokenize_retrieval
@@ -182,7 +182,7 @@ def test_two_ranks_measure_and_end_as_one(tmp_path):
     prepare(tmp_path, cell)
     root = Storage(str(tmp_path))
     values = json.loads(cell.model_dump_json())
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "two", values, None), nprocs=2)  # a rank left alone would hang
+    on_two_ranks(on_ranks, 2, str(tmp_path), "two", values, None)  # a rank left alone would hang
     attempt(root, "one", cell)
     one, two = devs(root, "one", "dev_loss"), devs(root, "two", "dev_loss")
     assert two[2] == pytest.approx(one[2], rel=1e-6)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
 from xling.storage import Storage
@@ -147,7 +147,7 @@ def test_two_ranks_agree(tmp_path, value):
     root = Storage(str(tmp_path))
     rival(root, value)
     values = json.loads(cell.model_dump_json())
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "cell", values, None, spec()), nprocs=2)  # a rank left alone would hang
+    on_two_ranks(on_ranks, 2, str(tmp_path), "cell", values, None, spec())  # a rank left alone would hang
     assert root.exists("cell/model/trained.json") == (value < 0)
     assert root.read_json(f"{GROUP}/0.5/cell.json")["decision"]["goes_on"] == (value < 0)
     steps = [int(name[5:13]) for name in root.list("cell/checkpoints")]

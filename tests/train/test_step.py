@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 from small_jobs import LANGUAGES, Death, attempt, config, die_at, on_ranks, prepare, training_set
 
 from xling.data.fingerprint import fingerprint_items
@@ -99,7 +99,7 @@ def test_two_ranks_with_hard_negatives_train_as_one(tmp_path):
     root = prepare(tmp_path, cell, training)
     attempt(root, "one", cell, training=training)
     values = json.loads(cell.model_dump_json())
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "two", values, None, None, training), nprocs=2)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "two", values, None, None, training)
     assert close(weights(root, "one"), weights(Storage(str(tmp_path)), "two"))
 
 

@@ -1,6 +1,5 @@
 """A worker that slept while another attempt did its work, and wakes: what it still does must count for nothing."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -8,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import forked
 from small_jobs import attempt, config, prepare
 
 from xling.config.schema import CellConfig
@@ -43,10 +43,7 @@ def test_a_worker_that_wakes_after_its_cell_was_finished_changes_nothing(tmp_pat
     cell = config(steps=STEPS, checkpoint_every=INTERVAL)
     root = prepare(tmp_path, cell)
     folder = CellFolder(root.child("cell"))
-    sleeper = multiprocessing.get_context("spawn").Process(
-        target=slow_attempt, args=(str(tmp_path), cell.model_dump(mode="json"))
-    )
-    sleeper.start()
+    sleeper = forked(slow_attempt, str(tmp_path), cell.model_dump(mode="json"))
     deadline = time.monotonic() + 120
     while not (tmp_path / "stop-me").exists() and time.monotonic() < deadline:
         time.sleep(0.02)

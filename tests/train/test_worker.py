@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from forked import on_two_ranks
 from small_jobs import Death, attempt, config, die_at, on_ranks, prepare
 
 from xling.errors import CheckpointError, NonFiniteError, ResourceError, StorageAway
@@ -171,10 +171,10 @@ def test_two_workers_resume_exactly(tmp_path, death):
     prepare(tmp_path, cell)
     values = json.loads(cell.model_dump_json())
     root = Storage(str(tmp_path))
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "whole", values, None), nprocs=2)
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "cut", values, death), nprocs=2)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "whole", values, None)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "cut", values, death)
     assert not root.exists("cut/model/trained.json")
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "cut", values, None), nprocs=2)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "cut", values, None)
     assert_same(root, "whole", "cut")
 
 
@@ -183,7 +183,7 @@ def test_one_and_two_workers_agree_without_dropout(tmp_path):
     cell = cell.model_copy(update={"model": cell.model.model_copy(update={"dropout": 0.0})})
     root = prepare(tmp_path, cell)
     attempt(root, "one", cell)
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "two", json.loads(cell.model_dump_json()), None), nprocs=2)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "two", json.loads(cell.model_dump_json()), None)
     first, second = weights(root, "one"), weights(root, "two")
     assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
 
@@ -191,7 +191,7 @@ def test_one_and_two_workers_agree_without_dropout(tmp_path):
 def test_going_on_with_another_number_of_workers_is_said(tmp_path):
     cell = config()
     root = prepare(tmp_path, cell)
-    mp.spawn(on_ranks, args=(2, str(tmp_path), "cell", json.loads(cell.model_dump_json()), 6), nprocs=2)
+    on_two_ranks(on_ranks, 2, str(tmp_path), "cell", json.loads(cell.model_dump_json()), 6)
     notes = []
     assert attempt(root, "cell", cell, send=lambda m: notes.append(m["text"]) if m["event"] == "note" else None)
     assert notes == ["2 workers before, 1 now: the same batches, but dropout and rounding will differ"]

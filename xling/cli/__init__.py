@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import measured, mining, reporting, use
+from xling.cli import cluster, health, measured, mining, options, reporting, upkeep, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
 from xling.cli.named import load as _load
 from xling.cli.named import load_named as _load_named
-from xling.cli.options import Csv, Json, StorageOption, Trust, require_one_format
+from xling.cli.options import Csv, Json, Sets, StorageOption, Trust, require_one_format
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
+from xling.redaction import redacted
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
@@ -41,14 +43,18 @@ app.command()(measured.compare)
 app.command()(measured.top)
 app.command()(measured.matrix)
 app.command()(reporting.report)
+app.command()(health.doctor)
 app.command()(mining.mine)
+app.command()(cluster.submit)
+app.command()(cluster.attach)
 app.command()(use.export)
 app.command()(use.search)
+app.command()(upkeep.gc)
+app.command()(upkeep.pull)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
-Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Override a value: train.lr=2e-3. Repeatable.")]  # noqa: UP045 - typer reads it
-Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045
+Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045 - typer reads it
 
 
 @app.command()
@@ -78,12 +84,11 @@ def sweep(
 @app.command()
 def resume(
     name: Name,
-    failed: Annotated[bool, typer.Option("--failed", help="Only cells that failed.")] = False,
-    stopped: Annotated[bool, typer.Option("--stopped", help="Only cells that were stopped, by you or early.")] = False,
-    cell: Annotated[Optional[list[str]], typer.Option(help="Only this cell: its label or id. Repeatable.")] = None,  # noqa: UP045
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Forget what they reached; also of done ones.")
-    ] = False,
+    set_: Sets = None,
+    failed: options.Failed = False,
+    stopped: options.Stopped = False,
+    cell: options.Cells = None,
+    from_scratch: options.FromScratch = False,
     storage: SweepStorage = None,
     address: Address = None,
     json: Json = False,
@@ -92,7 +97,7 @@ def resume(
     from xling.sweep.selection import Selection
 
     selection = Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()), from_scratch=from_scratch)
-    _launch(_load_named(name, storage), selection, address, json, known=not _is_file(name))
+    _launch(_load_named(name, storage, set_), selection, address, json, known=not _is_file(name))
 
 
 @app.command()
@@ -267,8 +272,15 @@ def main() -> None:
     except XlingError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}" if "\n" not in str(error) else f"errors:\n{error}", err=True)
+        text = redacted(str(error))
+        typer.echo(f"error: {text}" if "\n" not in text else f"errors:\n{text}", err=True)
         sys.exit(2)
+    finally:
+        sys.excepthook = _show_traceback  # typer has put its own there meanwhile
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    typer.echo(redacted("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from xling.errors import ConfigError
+
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
 
@@ -25,11 +27,23 @@ def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def load_named(name: str, storage: str | None) -> LoadedSweep:
-    """A sweep by its file, or by its name in a storage."""
+def load_named(
+    name: str, storage: str | None, overrides: list[str] | None = None, *, with_data: bool = True
+) -> LoadedSweep:
+    """A sweep by its file and overrides, or by its name in a storage, which has kept both.
+
+    Args:
+        with_data: its data must be on this machine, where it is no copy that `xling pull` made.
+    """
+    from xling.config.load import load_sweep
+    from xling.storage import Storage
+    from xling.sweep.copied import is_copy
     from xling.sweep.launch import remembered, storage_override
 
     if is_file(name):
-        return load(Path(name), [storage_override(storage)] if storage is not None else None)
+        return load(Path(name), [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())])
+    if overrides:
+        raise ConfigError(f"--set goes with a sweep's file, {name} is a name: what it was launched with stands")
+    with_data = with_data and not is_copy(Storage(storage or "runs"), name)  # found from here, not from its folder
     with remembered(storage or "runs", name) as (file, overrides):
-        return load(file, overrides)
+        return load(file, overrides) if with_data else load_sweep(file, overrides, places=False)

@@ -10,6 +10,7 @@ from typing import Any
 from xling.config.dotted import Parts
 from xling.config.schema import ModelConfig, ShareSchedule
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 LONGEST = 40  # characters a value may take in a label; longer ones are numbered instead
 
 _MODEL_SOURCES = (("model",), ("model", "preset"), ("model", "path"), ("model", "hub"))
@@ -123,6 +124,11 @@ def _spellings(model: ModelConfig) -> list[str]:
     joined = [_slug("-".join(parts[start:])) for start in reversed(range(len(parts)))]
     longest = [_slug("-".join([joined[-1], *endings]))] if endings and joined else []
     return [name or "model" for name in [*joined, *longest]] or ["model"]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is made as these names are, so that a file can be named by it."""
+    return _NAME.fullmatch(text) is not None
 
 
 def make_unique(labels: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from xling.config.findings import Findings
 from xling.config.grid import Cell, Grid, MisplacedError, Position, expand, fill, read_grid
 from xling.config.messages import about, sentence, show
 from xling.config.schema import CellConfig, EarlyStoppingConfig, SweepConfig
+from xling.config.secret_values import secrets_in
 from xling.errors import ConfigError
 
 Check = Callable[[CellConfig], Iterable[tuple[str, str]]]
@@ -134,6 +135,8 @@ def _validate(
     raw.setdefault("storage", SweepConfig.model_fields["storage"].default)
     if places:
         raw = _expand_places(raw, (), position, findings)
+    for parts, text in secrets_in(raw):
+        findings.add(position, parts, about(parts, text))
     raw["grid"] = [{dotted.join(parts): values for parts, values in axis.values.items()} for axis in grid.axes]
     sweep, errors = _try(raw)
     for parts, text in errors:

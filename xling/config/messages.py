@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from xling.config import dotted
 from xling.config.dotted import Parts, Slot
 from xling.config.section import CHOICES
+from xling.redaction import redacted
 
 _MUST_BE = {
     "int_type": "a whole number",
@@ -27,7 +28,7 @@ _PREDICATES = ("is ", "needs ", "names ", "has ", "holds ", "must ")
 
 
 def show(value: Any, limit: int = 60) -> str:
-    """A value as the user wrote it, more or less, and not too long."""
+    """A value as the user wrote it, more or less, not too long, and without secrets."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -37,7 +38,7 @@ def show(value: Any, limit: int = 60) -> str:
     elif isinstance(value, dict):
         text = "{" + ", ".join(f"{key}: {show(item, limit)}" for key, item in value.items()) + "}"
     else:
-        text = repr(value)
+        text = redacted(repr(value))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

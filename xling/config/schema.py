@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from xling.config import sizes
 from xling.config.data_sets import DataConfig as DataConfig
 from xling.config.data_sets import DatasetConfig as DatasetConfig
 from xling.config.data_sets import TrainingEntry as TrainingEntry
@@ -109,6 +110,11 @@ class SweepConfig(CellConfig):
         json_schema_extra={"rule": "must be letters, digits, '.', '_' and '-', the first a letter or digit"},
     )
     storage: str = Field("runs", description="Folder or URL that holds everything: s3://bucket/prefix, gs://…")
+    min_free_space: str = Field(
+        "1GiB",
+        description="Room that stays free where `storage` is a folder: with less nothing is launched, and what runs "
+        "stops in order. 0GiB for no floor.",
+    )
     grid: tuple[GridAxis, ...] = Field(
         (), description="Axes, multiplied with each other; the paths within one axis are linked, value by value."
     )
@@ -116,6 +122,15 @@ class SweepConfig(CellConfig):
     early_stopping: EarlyStoppingConfig | None = Field(
         None, description="Stop cells early that do worse than others which differ in tuning fields; none by default."
     )
+
+    @property
+    def min_free_bytes(self) -> int:
+        return sizes.in_bytes(self.min_free_space)
+
+    @field_validator("min_free_space")
+    @classmethod
+    def _a_size(cls, value: str) -> str:
+        return sizes.one_spelling(value)
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from xling.data.corpus import Corpus, cache_folder
 from xling.data.records import Passage, Query, RetrievalSet
+from xling.errors import DataError
 from xling.storage import Storage
 
 _QUERIES = {name: pa.string() for name in ("id", "language", "text", "strata")}
@@ -107,6 +109,8 @@ def _local_file(storage: Storage, path: str, digest: str, size: int) -> Path:
     """A corpus as a local file, of a remote store copied once to the cache folder."""
     if storage.is_local:
         return Path(storage.locate(path))
+    if not re.fullmatch(r"[0-9a-f]+", digest):
+        raise DataError(f"{storage.locate(path)} has the digest {digest!r}, must be hexadecimal; delete its folder")
     cached = cache_folder() / "stored" / f"{digest}.arrow"
     if cached.is_file() and _size(cached) == size:
         return cached

@@ -29,6 +29,7 @@ from xling.evaluate.paired import PairedValues
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 _BLOCK_VALUES = 4_000_000  # of the arrays that a block of resamples is made of
+_KEPT_VALUES = 8_000_000  # of the draws that are kept: more are drawn anew each time
 _EQUAL = 1e-13  # relative: sums of the same numbers in another order
 
 Matrix = NDArray[np.float64]
@@ -72,7 +73,8 @@ def compare(paired: PairedValues, *, resamples: int = RESAMPLES, seed: int = 0) 
     """Test every cell and macro mean. The same seed gives the same numbers."""
     means_FP = _macro_means(paired)
     counts_CP = paired.counts_CP
-    difference_F, low_F, high_F, p_F = over_questions(paired.sums_CP, counts_CP, means_FP, resamples, seed)
+    draws = Draws(len(counts_CP), resamples, seed)
+    difference_F, low_F, high_F, p_F = over_questions(paired.sums_CP, counts_CP, means_FP, draws)
     a_F, b_F = _figures(paired.a_P, means_FP), _figures(paired.b_P, means_FP)
     queries_P = counts_CP.sum(axis=0).astype(np.int64)
     queries_F = np.concatenate([queries_P, (means_FP > 0) @ queries_P])
@@ -90,8 +92,67 @@ def compare(paired: PairedValues, *, resamples: int = RESAMPLES, seed: int = 0) 
     return Comparison(paired.measure, len(counts_CP), resamples, seed, tuple(effects[f] for f in order))
 
 
+class Draws:
+    """How often each question is drawn in each resample, and who is swapped: the same whatever is tested by them.
+
+    Kept once they were drawn, where they are few enough. Blocks have a multiple of four rows: NumPy makes four
+    swaps of one word and drops what is left of it at the end of a block, so that other blocks would swap others.
+    """
+
+    def __init__(self, questions: int, resamples: int, seed: int) -> None:
+        self.questions, self.resamples = questions, resamples
+        self._seeds = np.random.SeedSequence(seed).spawn(2)
+        self.all_swaps = questions < 31 and 2**questions <= resamples  # each is tried once
+        self.swaps = 2**questions if self.all_swaps else resamples
+        self._keep = max(resamples, self.swaps) * questions <= _KEPT_VALUES
+        self._weights: Matrix | None = None
+        self._signs: Matrix | None = None
+
+    def weights(self, columns: int) -> Iterator[Matrix]:
+        """Blocks of resamples, BC, for arrays of so many columns."""
+        if self._keep and self._weights is None:
+            self._weights = np.concatenate(list(self._drawn(0)))
+        return self._drawn(columns) if self._weights is None else _cut(self._weights, self.questions + columns)
+
+    def signs(self, columns: int) -> Iterator[Matrix]:
+        """Blocks of swaps, BC: -1 where a question's systems are swapped, else 1."""
+        if self._keep and self._signs is None:
+            self._signs = np.concatenate(list(self._swapped(0)))
+        return self._swapped(columns) if self._signs is None else _cut(self._signs, self.questions + columns)
+
+    def _drawn(self, columns: int) -> Iterator[Matrix]:
+        rng, questions = np.random.default_rng(self._seeds[0]), self.questions
+        for size in _blocks(self.resamples, questions + columns):
+            chosen = rng.integers(0, questions, (size, questions)) + questions * np.arange(size)[:, None]
+            counts = np.bincount(chosen.ravel(), minlength=size * questions)
+            yield counts.reshape(size, questions).astype(np.float64)
+
+    def _swapped(self, columns: int) -> Iterator[Matrix]:
+        rng, done = np.random.default_rng(self._seeds[1]), 0
+        for size in _blocks(self.swaps, self.questions + columns):
+            if self.all_swaps:
+                swapped_BC: Indices = (np.arange(done, done + size)[:, None] >> np.arange(self.questions)) & 1
+            else:
+                swapped_BC = rng.integers(0, 2, (size, self.questions), dtype=np.int8)
+            done += size
+            yield np.asarray(1.0 - 2.0 * swapped_BC, np.float64)
+
+
+def _blocks(total: int, width: int) -> Iterator[int]:
+    rows = max(4, _BLOCK_VALUES // max(1, width) // 4 * 4)
+    for start in range(0, total, rows):
+        yield min(rows, total - start)
+
+
+def _cut(whole: Matrix, width: int) -> Iterator[Matrix]:
+    start = 0
+    for size in _blocks(len(whole), width):
+        yield whole[start : start + size]
+        start += size
+
+
 def over_questions(
-    sums_CP: Matrix, counts_CP: Matrix, means_FP: Matrix, resamples: int, seed: int
+    sums_CP: Matrix, counts_CP: Matrix, means_FP: Matrix, draws: Draws
 ) -> tuple[Values, Values, Values, Values]:
     """Cells and, behind them, their means: value, both ends of its interval, p-value of its being 0.
 
@@ -101,13 +162,11 @@ def over_questions(
         means_FP: the weight of each cell in each mean.
     """
     difference_F = _figures(sums_CP.sum(axis=0) / counts_CP.sum(axis=0), means_FP)
-    interval_rng, swap_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
-    drawn_SF = _bootstrap(sums_CP, counts_CP, means_FP, resamples, interval_rng)
+    drawn_SF = _bootstrap(sums_CP, counts_CP, means_FP, draws)
     low_F, high_F = _interval(drawn_SF, difference_F, _leave_one_out(sums_CP, counts_CP, means_FP))
     single_F = (np.concatenate([counts_CP, counts_CP @ means_FP.T], axis=1) > 0).sum(axis=0) < 2
     low_F[single_F] = high_F[single_F] = np.nan
-    p_F = _randomisation(sums_CP / counts_CP.sum(axis=0), difference_F, means_FP, resamples, swap_rng)
-    return difference_F, low_F, high_F, p_F
+    return difference_F, low_F, high_F, _randomisation(sums_CP / counts_CP.sum(axis=0), difference_F, means_FP, draws)
 
 
 def _macro_means(paired: PairedValues) -> Matrix:
@@ -127,22 +186,11 @@ def _figures(values_P: Matrix, means_FP: Matrix) -> Matrix:
     return np.concatenate([values_P, of_groups], axis=-1)
 
 
-def _blocks(total: int, width: int) -> Iterator[int]:
-    rows = max(1, _BLOCK_VALUES // max(1, width))
-    for start in range(0, total, rows):
-        yield min(rows, total - start)
-
-
-def _bootstrap(
-    sums_CP: Matrix, counts_CP: Matrix, means_FP: Matrix, resamples: int, rng: np.random.Generator
-) -> Matrix:
+def _bootstrap(sums_CP: Matrix, counts_CP: Matrix, means_FP: Matrix, draws: Draws) -> Matrix:
     """Figures of resamples, SF. A cell none of whose questions was drawn is NaN, and left out of the means."""
-    questions = len(sums_CP)
     kinds_CK, kind_P = np.unique(counts_CP, axis=1, return_inverse=True)  # most cells have one and the same column
     parts = []
-    for size in _blocks(resamples, questions + sums_CP.shape[1]):
-        chosen = rng.integers(0, questions, (size, questions)) + questions * np.arange(size)[:, None]
-        weights_BC = np.bincount(chosen.ravel(), minlength=size * questions).reshape(size, questions).astype(np.float64)
+    for weights_BC in draws.weights(sums_CP.shape[1]):
         counts_BK = weights_BC @ kinds_CK
         counts_BK[counts_BK == 0] = np.nan
         parts.append(_figures((weights_BC @ sums_CP) / counts_BK[:, kind_P.ravel()], means_FP))
@@ -189,28 +237,16 @@ def _quantiles(drawn_SF: Matrix, at_F: Values) -> Values:
     return np.asarray(low_F + (place_F - lower_F) * (high_F - low_F), np.float64)
 
 
-def _randomisation(
-    shares_CP: Matrix, difference_F: Values, means_FP: Matrix, resamples: int, rng: np.random.Generator
-) -> Values:
+def _randomisation(shares_CP: Matrix, difference_F: Values, means_FP: Matrix, draws: Draws) -> Values:
     """Two-sided p-values: how often swapping the systems on random questions differs as much.
 
     With few questions all swaps are tried once, else random ones, where the observation counts as one of them.
     """
-    questions = len(shares_CP)
-    exact = questions < 31 and 2**questions <= resamples
-    total = 2**questions if exact else resamples
     threshold_F = np.abs(difference_F) - _EQUAL * np.maximum(1.0, np.abs(difference_F))
     reached_F = np.zeros(len(difference_F), np.int64)
-    done = 0
-    for size in _blocks(total, questions + shares_CP.shape[1]):
-        if exact:
-            swapped_BC: Indices = (np.arange(done, done + size)[:, None] >> np.arange(questions)) & 1
-        else:
-            swapped_BC = rng.integers(0, 2, (size, questions), dtype=np.int8)
-        done += size
-        figures_BF = _figures((1.0 - 2.0 * swapped_BC) @ shares_CP, means_FP)
-        reached_F += (np.abs(figures_BF) >= threshold_F).sum(axis=0)
-    return reached_F / total if exact else (reached_F + 1) / (total + 1)
+    for signs_BC in draws.signs(shares_CP.shape[1]):
+        reached_F += (np.abs(_figures(signs_BC @ shares_CP, means_FP)) >= threshold_F).sum(axis=0)
+    return reached_F / draws.swaps if draws.all_swaps else (reached_F + 1) / (draws.swaps + 1)
 
 
 def holm(p_values: list[float]) -> list[float]:

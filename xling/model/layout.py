@@ -210,7 +210,7 @@ def _modules(folder: Path) -> dict[str, Path]:
     modules = _parse(file)
     try:
         kinds = [_kind(str(module["type"])) for module in modules]
-        paths = [folder / module["path"] for module in modules]
+        paths = [_inside(folder, module["path"], file) for module in modules]
     except (TypeError, KeyError) as error:
         raise CheckpointError(f"{file} is no list of modules with type and path; {_COPY_AGAIN}") from error
     if ",".join(kinds) not in _MODULE_LISTS:
@@ -220,6 +220,13 @@ def _modules(folder: Path) -> dict[str, Path]:
             "without"
         )
     return dict(zip(kinds, paths, strict=True))
+
+
+def _inside(folder: Path, name: str, file: Path) -> Path:
+    """A path below a folder that one of its files names. Raises CheckpointError when it leads elsewhere."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise CheckpointError(f"{file} names {name!r}, must be a path inside the folder; {_COPY_AGAIN}")
+    return folder / name
 
 
 def _kind(module_type: str) -> str:
@@ -249,7 +256,8 @@ def _weights(folder: Path) -> list[Path]:
         index = folder / f"{whole}.index.json"
         files = [folder / whole]
         if not files[0].exists() and index.exists():
-            files = [folder / str(name) for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+            names = sorted(set(map(str, read_json(index).get("weight_map", {}).values())))
+            files = [_inside(folder, name, index) for name in names]
         elif not files[0].exists():
             continue
         for file in files:

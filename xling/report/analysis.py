@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from xling.report.blocks import Section, Table
 from xling.report.cell_values import Figure, SweepValues, figures_of, point_text
 from xling.report.choice import choice
-from xling.report.estimates import Estimates
+from xling.report.estimates import Estimate, Estimates, basis_says
 from xling.report.groups import groups
 from xling.report.interaction import interaction
 from xling.report.pareto import pareto
 from xling.report.published import beside
 from xling.report.questions import RESAMPLES
 from xling.report.responses import responses
+from xling.report.rows import ScoreRow
 from xling.report.scaling import scaling
 from xling.report.sentence import in_words
 
@@ -37,8 +38,8 @@ def analyse(
         choice(sweep, estimates, figures),
         pareto(sweep, estimates, figures),
         scaling(sweep, estimates, figures),
-        groups(sweep, figures),
-        _published(sweep),
+        groups(sweep, estimates, figures),
+        _published(sweep, estimates),
     ]
     return [section for section in found if section is not None]
 
@@ -109,15 +110,26 @@ def _seeds_table(sweep: SweepValues) -> Table:
     return Table("cells", "Seeds by size and mix", (["size", *titles], body))
 
 
-def _published(sweep: SweepValues) -> Section | None:
-    grids = beside(sweep.rows)
+def _published(sweep: SweepValues, estimates: Estimates) -> Section | None:
+    shown: list[Estimate] = []
+
+    def texts(row: ScoreRow, name: str, digits: int) -> str:
+        assert row.ratio is not None, "published figures stand beside trained cells"
+        estimate = estimates.curve(Figure(name, name)).get((row.size, row.ratio))
+        if estimate is None:
+            return "–"
+        shown.append(estimate)
+        return estimate.with_interval(digits)
+
+    grids = beside(sweep.rows, texts)
     if not grids:
         return None
+    note = "Of ours in brackets the 95 % interval." if shown else ""
     tables = tuple(
-        Table("published" if number == 0 else f"published-{number + 1}", title, grid)
+        Table("published" if number == 0 else f"published-{number + 1}", title, grid, note)
         for number, (title, grid) in enumerate(grids)
     )
     says = (
         "The same checkpoint and mix do not make the same training: figures stand beside each other and are not ranked."
     )
-    return Section("published", "Ours and published", (says,), tables)
+    return Section("published", "Ours and published", tuple(filter(None, (says, basis_says(shown)))), tables)

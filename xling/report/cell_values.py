@@ -30,6 +30,7 @@ class CellValues:
         tokens: of queries and passages, without padding.
         wall_seconds: spent in optimiser steps.
         flops: 6 x non-embedding parameters x tokens.
+        trained: the languages trained on; none where that is not known.
         more: figures beside the headline, by name: pairs that are asked about (``mAP/ar-en``), means over pairs by
             whether their languages were trained on (report/groups.py).
     """
@@ -43,6 +44,7 @@ class CellValues:
     tokens: float | None = None
     wall_seconds: float | None = None
     flops: float | None = None
+    trained: frozenset[str] = frozenset()
     more: Headline = field(default_factory=dict)
 
 

@@ -30,7 +30,7 @@ def choice(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) 
         for rivals in [_rivals(estimates, dev, best)]
     ]
     on_test = {figure: estimates.of(figure, [{best: 1.0} for best, _ in chosen]) for figure in figures}
-    says = [_says(best, rivals) for best, rivals in chosen]
+    says = _together(chosen)
     says.append(basis_says([estimate for found in on_test.values() for estimate in found]))
     note = (
         "Chosen by dev alone, then looked up on test. Not told apart: mixes whose difference in dev from the best is "
@@ -80,11 +80,19 @@ def _open_text(rivals: _Rivals) -> str:
     return ", ".join(alpha_text(ratio) for _, ratio in _open(rivals)) or "–"
 
 
+def _together(chosen: Sequence[tuple[Point, _Rivals]]) -> list[str]:
+    """A sentence for all sizes of which the same is to be said."""
+    sizes: dict[str, list[str]] = {}
+    for best, rivals in chosen:
+        sizes.setdefault(_says(best, rivals), []).append(best[0])
+    return [f"At {in_words(named)} {text}" for text, named in sizes.items()]
+
+
 def _says(best: Point, rivals: _Rivals) -> str:
-    size, ratio = best
+    mix = f"alpha {best[1]}"
     if not rivals:
-        return f"At {size} only alpha {ratio} was measured on dev: there was nothing to choose from."
-    text = f"At {size} alpha {ratio} has the best dev"
+        return f"only {mix} was measured on dev: there was nothing to choose from."
+    text = f"{mix} has the best dev"
     if _unknown(rivals):
         return f"{text}; with so few seeds it is not known how sure that choice is."
     undecided = _open(rivals)

@@ -61,6 +61,12 @@ class Estimate:
         text = signed_number if sign else number
         return f"{text(self.low, digits)} … {text(self.high, digits)}"
 
+    def with_interval(self, digits: int, *, sign: bool = False) -> str:
+        """``.21 [.12, .34]``; the value alone without an interval."""
+        text = signed_number if sign else number
+        value = text(self.value, digits)
+        return value if math.isnan(self.low) else f"{value} [{text(self.low, digits)}, {text(self.high, digits)}]"
+
     def basis_text(self) -> str:
         """``3 seeds``; ``questions (1 seed)``; a dash without an interval."""
         seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
@@ -77,6 +83,15 @@ class Estimates:
     def __init__(self, sweep: SweepValues, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
         self.sweep = sweep
         self._questions = QuestionValues(resamples, seed)
+        self._curves: dict[Figure, dict[Point, Estimate]] = {}
+
+    def curve(self, figure: Figure) -> Mapping[Point, Estimate]:
+        """A figure at every point that has it; computed once, since several sections show it."""
+        if figure not in self._curves:
+            points = self.sweep.points
+            found = self.of(figure, [{point: 1.0} for point in points])
+            self._curves[figure] = {p: e for p, e in zip(points, found, strict=True) if e is not None}
+        return self._curves[figure]
 
     def of(self, figure: Figure, sums: Sequence[Combination]) -> list[Estimate | None]:
         """Of each weighted sum of points; None where some point lacks the figure."""

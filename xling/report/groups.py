@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,11 @@ from xling.evaluate.result import EvaluationResult
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
 from xling.report.composition import by_trained_pairs
-from xling.report.estimates import FEWEST_SEEDS, Estimate, basis_says, from_seeds
-from xling.report.tables import Grid, alpha_text, by_script, number, signed_number
+from xling.report.estimates import FEWEST_SEEDS, Estimate, Estimates, basis_says, from_seeds
+from xling.report.tables import Grid, alpha_text, by_script, signed_number
 
 _SAME, _OTHER = "Cr_same_script", "Cr_different_script"
-_LANGUAGES = {
+LANGUAGE_GROUPS = {
     "Mo_seen": "Mo. of languages trained on",
     "Mo_unseen": "Mo. of others",
     "Cr_seen": "Cr. between languages trained on",
@@ -46,21 +46,21 @@ def language_groups(result: EvaluationResult, seen: Collection[str], measure: st
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
-def groups(sweep: SweepValues, figures: Sequence[Figure]) -> Section | None:
+def groups(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) -> Section | None:
     """Tables by script, by languages and by pairs trained on; None where a data set has no such groups."""
     blocks: list[Block] = []
     says: list[str] = []
     measure = next((figure.measure for figure in figures if figure.group in ("Mo", "Cr")), "")
     if (scripts := by_script(sweep.rows)) is not None:
         blocks.append(Table("scripts", "Across languages, by script", scripts))
-        gaps = _gaps(sweep)
+        gaps = _gaps(sweep, *(Figure(f"mAP/{group}", group) for group in (_SAME, _OTHER)))
         blocks.append(Table("script-gap", "Cr. in one script less Cr. between scripts", _gap_grid(gaps), _GAP_NOTE))
         says.append(_gap_says(gaps))
-    if (languages := _language_grid(sweep, measure)) is not None:
-        blocks.append(
-            Table("languages", f"{measure} by whether languages were trained on (means over seeds)", languages)
-        )
-        says.append(_languages_say(sweep, measure))
+    if means := _language_means(estimates, measure):
+        gaps = _gaps(sweep, *(Figure(f"{measure}/{name}", name) for name in ("Mo_seen", "Mo_unseen")))
+        title = f"{measure} by whether languages were trained on (means over seeds, in brackets the 95 % interval)"
+        blocks.append(Table("languages", title, _language_grid(sweep, means, gaps)))
+        says.append(_languages_say(means, gaps))
     if (pairs := by_trained_pairs(sweep.rows)) is not None:
         blocks.append(Table("trained-pairs", "Across languages, by whether the pair was trained on", pairs))
     if not blocks:
@@ -71,13 +71,12 @@ def groups(sweep: SweepValues, figures: Sequence[Figure]) -> Section | None:
 _GAP_NOTE = "Other languages stand on either side: the difference is not that of script alone."
 
 
-def _gaps(sweep: SweepValues) -> dict[Point, Estimate]:
-    """Of every point the mean over pairs of one script less that over pairs of two; t-intervals with seeds enough."""
-    same, other = (Figure(f"mAP/{group}", group) for group in (_SAME, _OTHER))
+def _gaps(sweep: SweepValues, one: Figure, other: Figure) -> dict[Point, Estimate]:
+    """Of every point a figure less another one, within seeds; t-intervals with seeds enough."""
     found = {}
     for point in sweep.points:
-        of_same, of_other = sweep.seeds(same, point), sweep.seeds(other, point)
-        values = [of_same[seed] - of_other[seed] for seed in sorted(of_same.keys() & of_other.keys())]
+        of_one, of_other = sweep.seeds(one, point), sweep.seeds(other, point)
+        values = [of_one[seed] - of_other[seed] for seed in sorted(of_one.keys() & of_other.keys())]
         if values:
             found[point] = from_seeds(values)
     return found
@@ -104,48 +103,39 @@ def _gap_says(gaps: dict[Point, Estimate]) -> str:
     return f"{text} {basis_says(known)}"
 
 
-def _language_grid(sweep: SweepValues, measure: str) -> Grid | None:
-    found = {name: _means(sweep, f"{measure}/{name}") for name in _LANGUAGES}
-    found = {name: means for name, means in found.items() if means}
-    if not found:
-        return None
-    gaps = _language_gaps(sweep, measure)
-    body = [
-        [size, alpha_text(ratio), *(_text(means.get((size, ratio))) for means in found.values())]
-        for size, ratio in sweep.points
-    ]
-    for row, point in zip(body, sweep.points, strict=True):
-        row.append(signed_number(gaps[point], 3) if point in gaps else "–")
-    return ["size", "alpha", *(_LANGUAGES[name] for name in found), "Mo., trained on less others"], body
+def _language_means(estimates: Estimates, measure: str) -> dict[str, Mapping[Point, Estimate]]:
+    """By group of languages the mean of every point, of the groups that there are."""
+    found = {name: estimates.curve(Figure(f"{measure}/{name}", title)) for name, title in LANGUAGE_GROUPS.items()}
+    return {name: means for name, means in found.items() if means}
 
 
-def _languages_say(sweep: SweepValues, measure: str) -> str:
-    gaps = _language_gaps(sweep, measure)
+def _language_grid(
+    sweep: SweepValues, means: Mapping[str, Mapping[Point, Estimate]], gaps: Mapping[Point, Estimate]
+) -> Grid:
+    body = []
+    for point in sweep.points:
+        of_groups = [of.get(point) for of in means.values()]
+        texts = ["–" if estimate is None else estimate.with_interval(3) for estimate in of_groups]
+        gap = gaps[point].with_interval(3, sign=True) if point in gaps else "–"
+        basis = next((estimate.basis_text() for estimate in of_groups if estimate is not None), "–")
+        body.append([point[0], alpha_text(point[1]), *texts, gap, basis])
+    titles = [LANGUAGE_GROUPS[name] for name in means]
+    return ["size", "alpha", *titles, "Mo., trained on less others", "interval over"], body
+
+
+def _languages_say(means: Mapping[str, Mapping[Point, Estimate]], gaps: Mapping[Point, Estimate]) -> str:
+    basis = basis_says([estimate for of in means.values() for estimate in of.values()])
     if not gaps:
-        return ""
+        return basis
     ends = [
-        f"{signed_number(gaps[p], 3)} ({p[0]} at alpha {p[1]})"
-        for p in (min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__))
+        f"{signed_number(gaps[p].value, 3)} ({p[0]} at alpha {p[1]})"
+        for p in (function(gaps, key=lambda point: gaps[point].value) for function in (min, max))
     ]
+    few = f" An interval of this difference takes {FEWEST_SEEDS} seeds." * any(e.low != e.low for e in gaps.values())
     return (
         f"Mo. of the languages trained on, less that of the others: {' to '.join(dict.fromkeys(ends))}. The languages "
-        "themselves differ too: what training on them brings is not told apart from that."
+        f"themselves differ too: what training on them brings is not told apart from that.{few} {basis}"
     )
-
-
-def _language_gaps(sweep: SweepValues, measure: str) -> dict[Point, float]:
-    """Of every point Mo. of the languages trained on, less that of the others."""
-    seen, unseen = (_means(sweep, f"{measure}/Mo_{name}") for name in ("seen", "unseen"))
-    return {point: seen[point] - unseen[point] for point in seen if point in unseen}
-
-
-def _means(sweep: SweepValues, name: str) -> dict[Point, float]:
-    found = {point: list(sweep.seeds(Figure(name, name), point).values()) for point in sweep.points}
-    return {point: float(np.mean(values)) for point, values in found.items() if values}
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else number(value, 3)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

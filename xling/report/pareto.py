@@ -8,7 +8,6 @@ from xling.report.blocks import Picture, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues, point_text
 from xling.report.curves import front_plot
 from xling.report.estimates import Estimates, basis_says, difference
-from xling.report.responses import curve
 from xling.report.sentence import in_words
 from xling.report.tables import Grid, alpha_text, number
 
@@ -21,7 +20,7 @@ def pareto(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) 
     if not {"Mo", "Cr"} <= set(by_group):
         return None
     mono, cross = by_group["Mo"], by_group["Cr"]
-    of_mono, of_cross = curve(estimates, mono), curve(estimates, cross)
+    of_mono, of_cross = estimates.curve(mono), estimates.curve(cross)
     places = {point: (of_mono[point].value, of_cross[point].value) for point in of_mono if point in of_cross}
     if not places:
         return None

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xling.report.critical_batch import Found
+from xling.report.curves import style_of
 from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 
 _PANELS = (
@@ -18,17 +19,17 @@ _PANELS = (
     ("Mul. (mAP)", "mAP/Mul"),
     ("rank distance", "rank_distance"),
 )
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # which the colour-blind tell apart
+_SHORT = 3  # characters of a language's code that the squares have room for
 
 
 def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title: str) -> Figure:
     """A figure's value for each language pair, written into its square; the query's language down."""
-    count = len(languages)
-    figure = Figure(figsize=(1.8 + 0.55 * count, 1.4 + 0.5 * count), layout="constrained")
+    count, longer = len(languages), 0.09 * max(0, max(map(len, languages)) - _SHORT)  # inches that labels need more
+    figure = Figure(figsize=(1.8 + 0.55 * count + longer, 1.4 + 0.5 * count + longer), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(values_LL, vmin=0, vmax=1, cmap="viridis")
     axes.set(title=title, xlabel="passage", ylabel="query")
-    axes.set_xticks(range(count), languages)
+    axes.set_xticks(range(count), languages, rotation=90 if longer else 0)
     axes.set_yticks(range(count), languages)
     for row in range(count):
         for column in range(count):
@@ -43,26 +44,25 @@ def pair_heatmap(values_LL: NDArray[np.float64], languages: Sequence[str], title
 def size_by_alpha_plot(rows: Sequence[ScoreRow], title: str) -> Figure:
     """One panel a figure: alpha across, a line a size, the baseline dotted.
 
-    A schedule stands at its mean, as a square beside the line, with its name.
+    A schedule stands at its mean, beside the line, with its name.
     """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     ratios = ratios_of(rows)
     for axes, (name, key) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for number, size in enumerate(sizes_of(rows)):
             points = [(r, mean) for r in ratios if (mean := mean_of(rows, size, r, headline(key))) is not None]
-            colour = _COLOURS[number % len(_COLOURS)]
+            style = style_of(number)
+            alone = style | {"linestyle": "none"}
             constant = [(r.alpha, mean) for r, mean in points if not r.schedule]
             spread = [mean.spread or 0 for _, mean in constant]
-            axes.errorbar(
-                [a for a, _ in constant], [m.value for _, m in constant], spread, marker="o", color=colour, label=size
-            )
+            axes.errorbar([a for a, _ in constant], [m.value for _, m in constant], spread, label=size, **style)
             for ratio, mean in points:
                 if ratio.schedule:
-                    axes.errorbar([ratio.alpha], [mean.value], [mean.spread or 0], marker="s", color=colour)
-                    axes.annotate(ratio.schedule, (ratio.alpha, mean.value), fontsize=7, color=colour)
+                    axes.errorbar([ratio.alpha], [mean.value], [mean.spread or 0], **alone)
+                    axes.annotate(ratio.schedule, (ratio.alpha, mean.value), fontsize=7, color=style["color"])
             start = mean_of(rows, size, None, headline(key))
             if start is not None:
-                axes.axhline(start.value, color=colour, linestyle=":", linewidth=1)
+                axes.axhline(start.value, color=style["color"], linestyle=":", linewidth=1)
         axes.set(title=name)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(title="size (dotted: start)")
@@ -81,7 +81,7 @@ def steps_to_target_plot(found: Found, title: str) -> Figure:
     drawn = [(curve.size, curve.ratio) for curve, _ in found]
     # A size has one colour in all panels; a second target of it has another.
     lines = [(curve.size, drawn[:number].count(drawn[number])) for number, (curve, _) in enumerate(found)]
-    colours = {line: f"C{number}" for number, line in enumerate(dict.fromkeys(lines))}
+    colours = {line: style_of(number)["color"] for number, line in enumerate(dict.fromkeys(lines))}
     batches = sorted({batch for curve, _ in found for batch in curve.runs})
     figure = Figure(figsize=(1.0 + 3.4 * len(ratios), 3.6), layout="constrained")
     panels = figure.subplots(1, len(ratios), squeeze=False, sharey=True)[0]

@@ -6,7 +6,7 @@ training: data, lengths, temperature and steps may differ, so figures stand besi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import Field
 from xling.config import presets
 from xling.config.schema import MixConfig, ModelConfig, Section
 from xling.report.rows import ScoreRow, Shares, in_order
-from xling.report.tables import Grid, as_texts, figures_of, headings_of
+from xling.report.tables import Grid, as_texts, digits_of, figures_of, headings_of
 
 
 class PublishedLine(Section):
@@ -60,10 +60,16 @@ def shares_of(mix: MixConfig) -> Shares | None:
     return mix.alpha, mix.cross_lingual or 0.0, mix.mixed_monolingual
 
 
-def beside(rows: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
+def beside(
+    rows: Sequence[ScoreRow], texts: Callable[[ScoreRow, str, int], str] | None = None
+) -> list[tuple[str, Grid]]:
     """Tables of one data set's published figures with ours, one a source: (title, table).
 
     A source none of whose lines is shown is left out.
+
+    Args:
+        texts: what is said of a figure at a row's size and mix, by the figure's name and decimals; its mean and
+            deviation over seeds by default.
     """
     found = []
     for table in _of_set(rows):
@@ -75,6 +81,8 @@ def beside(rows: Sequence[ScoreRow]) -> list[tuple[str, Grid]]:
                 body.append([line.model, "", *theirs])
             for ours in _same(rows, line):
                 size, alpha, *figures = figures_of(rows, ours.size, ours.ratio, names)
+                if texts is not None:
+                    figures = [texts(ours, name, digits_of(name)) for name in names]
                 whose = "ours" if ours.languages == table.languages else f"ours ({ours.languages} languages)"
                 body += [[size, alpha, whose, *figures], ["", "", *theirs]]
         if body:

@@ -8,18 +8,19 @@ Shapes: C questions, P pairs of languages, K kinds of pairs (those with equal nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xling.evaluate.paired import Cell, PairedValues, alone
-from xling.evaluate.significance import over_questions
+from xling.evaluate.significance import Draws, over_questions
 from xling.languages import script_of
 from xling.report.cell_values import CellValues, Figure
 
 RESAMPLES = 4_000
+_SEEN = {"seen": 2, "mixed": 1, "unseen": 0}  # how many of a pair's languages were trained on
 _AT_ONCE = 500  # columns that are resampled together: bounds memory
 
 Matrix = NDArray[np.float64]
@@ -43,6 +44,8 @@ class QuestionValues:
     def __init__(self, resamples: int = RESAMPLES, seed: int = 0) -> None:
         self._resamples, self._seed = resamples, seed
         self._paired: dict[tuple[str, str], PairedValues | None] = {}
+        self._known: dict[tuple[str, str], _Kinds | None] = {}  # by a cell's label and a figure's name
+        self._draws: dict[int, Draws] = {}  # by the number of questions
 
     def intervals(
         self, figure: Figure, sums: Sequence[Mapping[str, float]], cells: Sequence[CellValues]
@@ -52,7 +55,8 @@ class QuestionValues:
         None where one of its cells has no values by query, or was measured on other questions or pairs.
         """
         by_label = {cell.row.label: cell for cell in cells}
-        kinds = {label: self._kinds(by_label[label], figure) for label in {label for one in sums for label in one}}
+        labels = dict.fromkeys(label for one in sums for label in one)
+        kinds = {label: self._kinds_of(by_label[label], figure) for label in labels}
         found: list[Interval | None] = [None] * len(sums)
         first = next((of for of in kinds.values() if of is not None), None)
         if first is None:
@@ -73,16 +77,22 @@ class QuestionValues:
         ]
         weights_MP: Matrix = np.kron(np.eye(len(sums)), like.pairs_K).astype(np.float64)
         counts = np.tile(like.counts_CK, (1, len(sums)))
-        _, low_F, high_F, p_F = over_questions(
-            np.concatenate(values, axis=1), counts, weights_MP, self._resamples, self._seed
-        )
+        asked = len(like.questions)
+        draws = self._draws.setdefault(asked, Draws(asked, self._resamples, self._seed))
+        _, low_F, high_F, p_F = over_questions(np.concatenate(values, axis=1), counts, weights_MP, draws)
         return [(float(low_F[f]), float(high_F[f]), float(p_F[f])) for f in range(-len(sums), 0)]
+
+    def _kinds_of(self, cell: CellValues, figure: Figure) -> _Kinds | None:
+        key = (cell.row.label, figure.name)
+        if key not in self._known:
+            self._known[key] = self._kinds(cell, figure)
+        return self._known[key]
 
     def _kinds(self, cell: CellValues, figure: Figure) -> _Kinds | None:
         paired = self._of_cell(cell, figure.measure)
         if paired is None:
             return None
-        chosen = [number for number, pair in enumerate(paired.cells) if _belongs(pair, figure.group)]
+        chosen = [number for number, pair in enumerate(paired.cells) if _belongs(pair, figure.group, cell.trained)]
         if not chosen:
             return None
         counts_CK, kind_P, pairs_K = np.unique(
@@ -110,15 +120,16 @@ def _alike(one: _Kinds, other: _Kinds) -> bool:
     )
 
 
-def _belongs(pair: Cell, group: str) -> bool:
-    """Whether a pair is among those that a mean is over."""
+def _belongs(pair: Cell, group: str, trained: Collection[str]) -> bool:
+    """Whether a pair is among those that a mean is over; ``trained``: the languages trained on."""
     if pair.is_pool:
         return group == "Mul"
     if group == pair.name:
         return True
-    if group == "Mo":
-        return pair.query == pair.passage
-    if pair.query == pair.passage:
+    kind, _, known = group.partition("_")
+    if kind != ("Mo" if pair.query == pair.passage else "Cr"):
         return False
+    if known in _SEEN:
+        return _SEEN[known] == (pair.query in trained) + (pair.passage in trained)
     same = script_of(pair.query) == script_of(pair.passage)
-    return {"Cr": True, "Cr_same_script": same, "Cr_different_script": not same}.get(group, False)
+    return {"": True, "same_script": same, "different_script": not same}.get(known, False)

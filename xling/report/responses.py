@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xling.report.blocks import Block, Picture, Section, Table
-from xling.report.cell_values import Figure, Point, SweepValues
+from xling.report.cell_values import Figure, SweepValues
 from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
 from xling.report.curves import Estimated, response_plot
-from xling.report.estimates import Estimate, Estimates, basis_says, difference
+from xling.report.estimates import Estimates, basis_says, difference
 from xling.report.rows import START, in_order
 from xling.report.sentence import capitalised, in_words
 from xling.report.tables import Grid, alpha_text, number
@@ -16,7 +16,7 @@ from xling.report.tables import Grid, alpha_text, number
 
 def responses(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure], dataset: str) -> Section:
     """Curves over alpha with bands, as picture and tables; differences between hybrids and ends at each size."""
-    found = [(figure, curve(estimates, figure)) for figure in figures]
+    found = [(figure, estimates.curve(figure)) for figure in figures]
     says = [basis_says([estimate for _, of in found for estimate in of.values()])]
     blocks: list[Block] = []
     if found:
@@ -41,13 +41,6 @@ def responses(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure
         only = in_words([f"alpha {ratio}" for ratio in sweep.ratios])
         says.append(f"Run: {only}. Neither two ends nor a hybrid beside one: nothing can be said of the mix.")
     return Section("responses", "How the mix changes what comes out", tuple(filter(None, says)), tuple(blocks))
-
-
-def curve(estimates: Estimates, figure: Figure) -> dict[Point, Estimate]:
-    """A figure at every point that has it."""
-    points = estimates.sweep.points
-    found = estimates.of(figure, [{point: 1.0} for point in points])
-    return {point: estimate for point, estimate in zip(points, found, strict=True) if estimate is not None}
 
 
 def within_sizes(sweep: SweepValues) -> list[Contrast]:

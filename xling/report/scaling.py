@@ -10,7 +10,6 @@ from xling.report.cell_values import Figure, Point, SweepValues
 from xling.report.contrasts import Compared, Contrast, family_of, family_says, verdict
 from xling.report.curves import Estimated, mean_cost, scaling_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
-from xling.report.responses import curve
 from xling.report.sentence import capitalised, in_words
 from xling.report.tables import Grid, alpha_text, number, signed_number
 
@@ -34,7 +33,7 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
     costs = {
         cost: {p: value for p in sweep.points if (value := mean_cost(sweep.at(p), cost)) is not None} for cost in _COSTS
     }
-    curves = {figure: curve(estimates, figure) for figure in figures}
+    curves = {figure: estimates.curve(figure) for figure in figures}
     blocks: list[Block] = []
     lead = next((figure for figure in figures if figure.group == "Mul"), figures[0]) if figures else None
     drawn = [(_COSTS[cost], of) for cost, of in costs.items() if cost != "examples" and of]

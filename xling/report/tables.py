@@ -78,15 +78,20 @@ def headings_of(names: Sequence[str]) -> list[str]:
 def figures_of(rows: Sequence[ScoreRow], size: str, ratio: Ratio | None, names: Sequence[str]) -> list[str]:
     """Size, alpha and figures of one line."""
     means = [mean_of(rows, size, ratio, headline(name)) for name in names]
-    return [size, alpha_text(ratio), *(mean_text(mean, _digits(name)) for name, mean in zip(names, means, strict=True))]
+    return [
+        size,
+        alpha_text(ratio),
+        *(mean_text(mean, digits_of(name)) for name, mean in zip(names, means, strict=True)),
+    ]
 
 
 def as_texts(figures: Mapping[str, float], names: Sequence[str]) -> list[str]:
     """Figures without a spread, as those of other lines; a dash for one that there is not."""
-    return [number(figures.get(name, math.nan), _digits(name)) for name in names]
+    return [number(figures.get(name, math.nan), digits_of(name)) for name in names]
 
 
-def _digits(name: str) -> int:
+def digits_of(name: str) -> int:
+    """The decimals that a figure is shown with, by the evaluator's name."""
     return next((digits for _, known, digits in FIGURES if known == name), 3)
 
 

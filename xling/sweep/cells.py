@@ -27,6 +27,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
+from xling.redaction import redacted
 from xling.storage import Storage
 from xling.sweep.lease import holder_of
 from xling.train.attempts import accepted_checkpoints, newest_attempt
@@ -85,10 +86,10 @@ class CellFolder:
     def end_attempt(
         self, number: int, outcome: Outcome, *, step: int, message: str = "", traceback: str = "", infra: bool = False
     ) -> None:
-        """Record how an attempt ended. ``infra``: the machine failed it, not the code."""
+        """Record how an attempt ended, without secrets. ``infra``: the machine failed it, not the code."""
         if traceback:
-            self.storage.write(f"attempts/{number:04d}.error.txt", traceback.encode())
-        end = {"ended": time.time(), "outcome": outcome, "step": step, "message": message, "infra": infra}
+            self.storage.write(f"attempts/{number:04d}.error.txt", redacted(traceback).encode())
+        end = {"ended": time.time(), "outcome": outcome, "step": step, "message": redacted(message), "infra": infra}
         self.storage.write_json(f"attempts/{number:04d}.end.json", end)
 
     def attempts(self) -> list[dict[str, Any]]:

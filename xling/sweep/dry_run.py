@@ -25,7 +25,6 @@ from xling.sweep.inspect import failures
 from xling.sweep.jobs import Job
 from xling.sweep.launch import Launched, launch, sweep_storage
 from xling.sweep.live import Display, display_for
-from xling.sweep.results import collect
 
 
 def dry_run(file: Path, overrides: Sequence[str], console: Console, *, as_json: bool) -> int:
@@ -52,7 +51,7 @@ def dry_run(file: Path, overrides: Sequence[str], console: Console, *, as_json: 
 
         done = launch(small, make_display)
         root, sweep = sweep_storage(small), small.config.name
-        rows = collect(root, sweep, done.study.scored)
+        rows = [] if done.gathered is None else done.gathered.rows
         failed = [
             (job.label, message, _text_of(root, trace)) for job, message, trace in failures(root, sweep, list(done.ran))
         ]

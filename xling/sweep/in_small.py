@@ -62,7 +62,8 @@ def in_small(loaded: LoadedSweep, folder: Path) -> LoadedSweep:
         for seed, (name, cell) in enumerate(first.items())
     )
     tracking = TrackingConfig(log_models="none")
-    wide = {"storage": str(folder / "runs"), "tracking": tracking, "early_stopping": None, "retries": 0}
+    kept = {"storage": str(folder / "runs"), "min_free_space": "0GiB"}  # some megabytes, and they go
+    wide = {**kept, "tracking": tracking, "early_stopping": None, "retries": 0}
     return replace(loaded, config=loaded.config.model_copy(update=wide), cells=cells)
 
 

@@ -17,7 +17,8 @@ from xling.errors import ConfigError
 from xling.report.csv_text import to_csv
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.copied import study_of
+from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
@@ -63,7 +64,7 @@ def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv:
         )
     console.print(table)
     for record in records:
-        if why := record["error"] or record["stopped_early"]:
+        if why := record["error"] or record["stopped_early"] or record["interrupted"]:
             console.print(f"{record['cell']}: {why}", soft_wrap=True)
     for line in (*_time_left(left), *how_to_go_on(loaded, [stand.state for stand in stands])):
         console.print(line, soft_wrap=True)
@@ -83,6 +84,7 @@ def _status(stand: Stand, left: Remaining) -> dict[str, Any]:
         "seconds_left": left.cells.get(stand.job.id),
         "error": message if stand.state is CellState.FAILED else "",
         "stopped_early": message if stand.state is CellState.STOPPED else "",
+        "interrupted": message if stand.state is CellState.INTERRUPTED else "",
     }
 
 
@@ -175,17 +177,23 @@ def sync_tracking(storage: str, console: Console) -> int:
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, Storage, str]:
-    return build_study(loaded.cells), sweep_storage(loaded), loaded.config.name
+    root = sweep_storage(loaded)
+    return study_of(root, loaded), root, loaded.config.name
 
 
 def failures(root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str, str]]:
     """Of each job whose newest attempt failed: the job, the message, where its traceback is."""
+    return ended_as(Outcome.FAILED, root, sweep, jobs)
+
+
+def ended_as(outcome: Outcome, root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str, str]]:
+    """Of each job whose newest attempt ended so: the job, the message, where its traceback is."""
     found = []
     for job in jobs:
         folder = CellFolder(root.child(job.folder(sweep)))
         attempts = folder.attempts()
         end = attempts[-1]["end"] if attempts else None
-        if end and end["outcome"] == Outcome.FAILED:
+        if end and end["outcome"] == outcome:
             found.append((job, end["message"], _trace_of(folder, attempts[-1]["number"])))
     return found
 

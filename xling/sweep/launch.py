@@ -12,18 +12,26 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
+from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
+from xling.sweep.admission import require_answer
 from xling.sweep.cells import CellState
+from xling.sweep.copied import refuse_copy
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import Lease
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+
+if TYPE_CHECKING:
+    from xling.sweep.gather import Gathered  # heavy: `xling status` has no use for it
 
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
@@ -39,6 +47,7 @@ class Launched:
     states: dict[str, CellState] = field(default_factory=dict)  # of cells and baselines, by id
     ran: tuple[Job, ...] = ()
     interrupted: bool = False
+    gathered: Gathered | None = None  # what the sweep came to, where it was read
 
     @property
     def exit_status(self) -> int:
@@ -82,13 +91,20 @@ def launch(
         HeldError: another process runs this sweep.
         ConfigError, DataError, ResourceError, TrackingError, CheckpointError: see their texts.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    if address is not None:
+        require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
-    with _held(root, sweep):
+    require_usable(root, sweep)
+    refuse_copy(root, sweep)
+    with held(root, sweep):
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = to_run(root, sweep, study, selection or Selection())
         if not jobs:
             return Launched(study, states_of(root, sweep, study.scored))
+        if lack := root.lack_of_room(loaded.config.min_free_bytes):
+            raise ResourceError(lack)
         if not known:
             remember(root, loaded)
         display = make_display(jobs)
@@ -98,15 +114,21 @@ def launch(
             seen = sorted({job.config.train.negatives for job in jobs if job.kind == "cell"})
             if seen:
                 display.message(f"Negatives a query sees, at most: {', '.join(f'{count:,}' for count in seen)}")
-            interrupted = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
+            interrupted, gathered = _track_and_run(loaded, root, study, jobs, display, address, with_tune)
         finally:
             display.close()
-        return Launched(study, states_of(root, sweep, study.scored), tuple(jobs), interrupted)
+        return Launched(study, _states_now(root, sweep, study, gathered), tuple(jobs), interrupted, gathered)
+
+
+def _states_now(root: Storage, sweep: str, study: Study, gathered: Gathered | None) -> dict[str, CellState]:
+    """The states of cells and baselines; what was done as they were gathered is not looked at again."""
+    known = {} if gathered is None else {key: of for key, of in gathered.states.items() if of is CellState.DONE}
+    return known | states_of(root, sweep, [job for job in study.scored if job.id not in known])
 
 
 @contextmanager
-def _held(root: Storage, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lease: the first thing that is written."""
+def held(root: Storage, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lease."""
     lease = Lease(root.child(sweep), f"sweep {sweep}")
     try:
         lease.acquire()
@@ -127,12 +149,13 @@ def _track_and_run(
     display: Display,
     address: str | None,
     with_tune: bool,
-) -> bool:
-    """Prepare, open the parent run, run the jobs, close it; whether the user interrupted.
+) -> tuple[bool, Gathered | None]:
+    """Prepare, open the parent run, run the jobs, close it; whether the user interrupted, and what the sweep came to.
 
     The cluster starts while the data is prepared: both take seconds, and neither needs the other.
     """
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAY_NOISE)  # Ray reads it as it is imported
+    from xling.sweep.doctor.before_launch import look_before_launch
+    from xling.sweep.gather import gather
     from xling.sweep.order import in_order
     from xling.sweep.prepare import prepare
     from xling.sweep.record_sweep import record_sweep
@@ -154,6 +177,7 @@ def _track_and_run(
         early_stopping=loaded.config.model_dump(mode="json")["early_stopping"],
         system_metrics=loaded.config.tracking.system_metrics,
         log_models=loaded.config.tracking.log_models,
+        min_free=loaded.config.min_free_bytes,
     )
     spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
@@ -163,30 +187,33 @@ def _track_and_run(
         prepare(root, sweep, study, jobs, display.message)
         tracker.open(sweep, tags={"xling.resume": settings.command, "xling.cells": str(len(study.cells)), **overlaps})
 
-    interrupted, failed = False, True
+    interrupted, failed, gathered = False, True, None
     try:
         try:
             ready = _Background(make_ready)
             with ray_cluster(address):
+                look_before_launch(settings, address, display.message)
                 ready.result()
                 run = run_jobs if with_tune else run_here
                 run(root, in_order(root, sweep, jobs, study), study.warm_by_id, settings, display)
         except UserInterrupt:
             interrupted = True
         if tracker.run is not None:
-            for path in write_tables(root, sweep, study):
+            gathered = gather(root, loaded, study)
+            for path in write_tables(gathered):
                 with root.local_copy(path) as file:
                     tracker.run.log_artifact(file)
-            record_sweep(tracker.run, root, sweep, study)
+            record_sweep(tracker.run, gathered)
             if not interrupted:  # who stopped it waits for the prompt
-                with root.local_copy(write_report(root, loaded, study)) as folder:
+                with root.local_copy(write_report(gathered)) as folder:
                     tracker.run.log_artifact(folder)
-        failed = CellState.FAILED in states_of(root, sweep, study.scored).values()
+        states = states_of(root, sweep, study.scored) if gathered is None else gathered.states
+        failed = CellState.FAILED in states.values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
     if root.is_local:
         _send_rest(Path(root.url) / sweep, display)
-    return interrupted
+    return interrupted, gathered
 
 
 def _send_rest(folder: Path, display: Display) -> None:
@@ -238,10 +265,14 @@ def how_to_go_on(loaded: LoadedSweep, states: Iterable[CellState]) -> list[str]:
 
 
 def remember(root: Storage, loaded: LoadedSweep) -> None:
-    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again."""
+    """Keep the sweep file and its overrides, which ``xling resume NAME`` launches again.
+
+    No value that counts holds a secret, or the file would have been refused; one in a comment or in a value that an
+    override replaces is left out.
+    """
     sweep = loaded.config.name
-    root.write(f"{sweep}/sweep.yaml", loaded.text.encode())
-    about = {"overrides": list(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
+    root.write(f"{sweep}/sweep.yaml", redacted(loaded.text).encode())
+    about = {"overrides": redacted_values(loaded.overrides), "source": str(loaded.source), "folder": str(Path.cwd())}
     root.write_json(f"{sweep}/launch.json", about)
 
 
@@ -253,6 +284,8 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
         ConfigError: there was none.
     """
     root = Storage(storage)
+    if sweep in (".", "..") or "/" in sweep:
+        raise ConfigError(f"the sweep's name is {sweep!r}, must be that of a folder of the storage {root.url}")
     try:
         about = root.read_json(f"{sweep}/launch.json")
     except FileNotFoundError as error:

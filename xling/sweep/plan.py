@@ -15,6 +15,7 @@ from rich.table import Table
 from xling.config.load import LoadedSweep
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
+from xling.sweep.live import size_text
 from xling.sweep.order import weights_bytes
 from xling.sweep.packing import Need, Node
 from xling.sweep.resources import Kind, as_json, per_worker, require_kinds, this_machine
@@ -89,9 +90,9 @@ def show_plan(
     for name in ("time", "memory") if measure else ():
         table.add_column(name, justify="right", no_wrap=True)
     for job in study.scored:
-        row = [job.label, states[job.id], _budget(job), _needs(job), _bytes(need[job.id])]
+        row = [job.label, states[job.id], _budget(job), _needs(job), size_text(need[job.id])]
         if measure:
-            row += [_time(expected[job.id].seconds), _bytes(expected[job.id].worker_bytes)]
+            row += [_time(expected[job.id].seconds), size_text(expected[job.id].worker_bytes)]
         table.add_row(*row)
     console.print(
         f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
@@ -145,8 +146,8 @@ def _print_rest(
     lines = [f"At once on {where}{of}: {kind.text}." for kind, of in zip(kinds, alone, strict=True)]
     if warm:
         lines.append(f"Warm starts first: {', '.join(job.label for job in warm)}.")
-    left = f", {_bytes(free)} are free" if free is not None else ""
-    lines.append(f"Disk for what is not done: about {_bytes(disk)}{left}.")
+    left = f", {size_text(free)} are free" if free is not None else ""
+    lines.append(f"Disk for what is not done: about {size_text(disk)}{left}.")
     if free is not None and disk > free:
         lines.append("That is more than is free: storage will run full, choose another `storage:`.")
     for line in lines:
@@ -194,11 +195,3 @@ def _time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

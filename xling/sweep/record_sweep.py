@@ -10,9 +10,7 @@ from xling.errors import TrackingError
 from xling.report.rows import ScoreRow, chosen_on_dev, headline, in_order, mean_of
 from xling.report.sentence import summary
 from xling.report.tables import FIGURES, MEANS, alpha_text, as_markdown, lines, size_by_alpha
-from xling.storage import Storage
-from xling.sweep.jobs import Study
-from xling.sweep.results import collect
+from xling.sweep.gather import Gathered
 from xling.track.links import sweep_links
 from xling.track.mlflow import MetricPoint, RunTracker, metric_name
 from xling.track.names import as_name
@@ -22,17 +20,17 @@ log = logging.getLogger(__name__)
 _LONGEST_TAG = 8000  # characters that MLflow takes
 
 
-def record_sweep(run: RunTracker, root: Storage, sweep: str, study: Study) -> None:
+def record_sweep(run: RunTracker, gathered: Gathered) -> None:
     """Log, after a launch, what the sweep has come to so far.
 
     Metrics: ``eval/<data set>/<figure>/<size>/a<alpha>``, the mean over seeds, and ``best/<data set>/<figure>`` of
     the cell that is best on dev, both at the number of cells that are done.
     """
-    rows = collect(root, sweep, study.scored)
+    rows = gathered.rows
     if not rows:
         return
-    for dataset in in_order(row.dataset for row in rows):
-        of_set = [row for row in rows if row.dataset == dataset]
+    for dataset in gathered.datasets:
+        of_set = gathered.rows_on(dataset)
         headings, body = size_by_alpha(of_set)
         run.log_table([heading.replace("\n", " ") for heading in headings], _filled(body), f"{dataset}.json")
     figures = {**_by_line(rows), **_of_best(rows)}
@@ -42,7 +40,7 @@ def record_sweep(run: RunTracker, root: Storage, sweep: str, study: Study) -> No
     best = chosen_on_dev(rows)
     if best is not None:
         run.set_tags({"xling.best_on_dev": best.label})
-    run.set_tags({"xling.done": str(done), "mlflow.note.content": _description(run, sweep, rows)})
+    run.set_tags({"xling.done": str(done), "mlflow.note.content": _description(run, gathered.sweep, rows)})
 
 
 def _by_line(rows: Sequence[ScoreRow]) -> dict[str, float]:

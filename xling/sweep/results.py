@@ -1,11 +1,10 @@
-"""What came of a sweep: its rows read from storage, shown as tables, one picture and a few sentences."""
+"""What came of a sweep, shown as tables, one picture and a few sentences."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from shlex import quote
 
 from rich.console import Console
@@ -14,11 +13,11 @@ from xling.config.load import LoadedSweep
 from xling.evaluate.result import EvaluationResult
 from xling.report.bias import bias_grids
 from xling.report.blocks import Table
-from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares, score_by_pairs
+from xling.report.composition import Composition, by_trained_pairs, given_and_asked, pair_shares
 from xling.report.csv_text import to_csv
 from xling.report.notes import search_note
 from xling.report.plots import size_by_alpha_plot
-from xling.report.published import as_published_records, beside, checkpoint_of, shares_of
+from xling.report.published import as_published_records, beside
 from xling.report.rows import ScoreRow, StoppedRow, chosen_on_dev, in_order
 from xling.report.sentence import summary
 from xling.report.tables import (
@@ -34,105 +33,34 @@ from xling.report.tables import (
     stratum_keys,
 )
 from xling.storage import Storage
-from xling.sweep.batch_study import BatchStudy
-from xling.sweep.cells import CellFolder, CellState
-from xling.sweep.inspect import failures
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.cells import CellState, Outcome
+from xling.sweep.copied import languages_of, study_of
+from xling.sweep.gather import Gathered, collect, gather
+from xling.sweep.inspect import ended_as, failures
+from xling.sweep.jobs import Study
 from xling.sweep.launch import Launched, how_to_go_on, sweep_storage, tracking_store
 from xling.sweep.pages import page_addresses
-from xling.sweep.selection import states_of
-from xling.train.inputs import about_model
 
 REPORT = "report"  # the report's folder, below the sweep's
-
-
-def collect(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[ScoreRow]:
-    """The rows of all jobs that are done, cells and baselines, in the sweep's order.
-
-    Another axis of the grid, a batch size say, becomes part of the row's size, so that only seeds
-    are ever averaged. A baseline stands before each of the sizes it is the start of, unless early
-    stopping ended all of it.
-    """
-    rows = []
-    states = states_of(root, sweep, jobs)
-    stopped = {row.label for row in _stopped(root, sweep, jobs, states)}
-    going = [job for job in jobs if job.label not in stopped]
-    chosen = any(job.config.mix.pairs != "all" for job in jobs)
-    for job in jobs:
-        if states[job.id] is not CellState.DONE:
-            continue
-        folder = CellFolder(root.child(job.folder(sweep)))
-        about, composition = about_model(folder.storage), composition_of(folder.storage) if chosen else None
-        for evaluation in job.evaluations:
-            result = EvaluationResult.load_means(folder.storage.child(f"eval/{evaluation.id}"))
-            rows += [
-                ScoreRow(
-                    label=job.label,
-                    size=f"{job.size} {variant}".rstrip(),
-                    alpha=job.alpha if job.kind == "cell" else None,
-                    seed=job.config.seed,
-                    dataset=evaluation.dataset,
-                    headline=result.headline,
-                    strata={label: stratum.headline for label, stratum in result.strata.items()},
-                    dev=about["dev"],
-                    published=result.published,
-                    schedule=job.schedule,
-                    by_pairs=score_by_pairs(result, composition) if composition is not None else {},
-                    measure=job.config.train.measure,
-                    languages=len(result.languages),
-                    checkpoint=checkpoint_of(job.config.model),
-                    shares=shares_of(job.config.mix) if job.kind == "cell" else None,
-                )
-                for variant in _variants(job, going)
-            ]
-    return rows
-
-
-def collect_stopped(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[StoppedRow]:
-    """The cells that early stopping ended, in the sweep's order."""
-    return _stopped(root, sweep, jobs, states_of(root, sweep, jobs))
-
-
-def _stopped(root: Storage, sweep: str, jobs: Sequence[Job], states: Mapping[str, CellState]) -> list[StoppedRow]:
-    rows = []
-    for job in jobs:
-        if states[job.id] is not CellState.STOPPED:
-            continue
-        if reason := CellFolder(root.child(job.folder(sweep))).stopped_early():
-            size = job.row_size
-            rows.append(StoppedRow(job.label, size, job.alpha, reason, job.schedule))
-    return rows
-
-
-def composition_of(job: Storage) -> Composition | None:
-    """What a trained cell's batches were made of; None of a baseline, and of one trained before pairs were counted."""
-    try:
-        found: Composition = job.read_json("composition.json")
-    except FileNotFoundError:
-        return None
-    return found if "pairs" in found else None
-
-
-def _variants(job: Job, jobs: Sequence[Job]) -> list[str]:
-    if job.kind == "cell":
-        return [job.variant]
-    started = (other for other in jobs if other.kind == "cell" and (other.size, other.warm) == (job.size, job.warm))
-    return in_order(other.variant for other in started)
 
 
 def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_json: bool) -> None:
     """After a launch: the tables, what failed and why, how to go on, where everything is."""
     root, sweep = sweep_storage(loaded), loaded.config.name
+    gathered = done.gathered or gather(root, loaded, done.study)
     if as_json:
-        _print_json(loaded, done.study, done.states, console)
+        _print_json(gathered, done.states, console)
         return
     if not done.ran:
         console.print("Nothing to run: no cell that was asked for is left to do.")
-    _show_tables(root, sweep, done.study, console)
+    _show_tables(gathered, console)
     for job, message, trace in failures(root, sweep, list(done.study.scored)):
         console.print(f"failed: {job.label}: {message}", style="red", soft_wrap=True)
         if trace:
             console.print(f"  traceback: {trace}", soft_wrap=True)
+    for job, message, _ in ended_as(Outcome.INTERRUPTED, root, sweep, list(done.study.scored)):
+        if message:  # the storage had no room left
+            console.print(f"interrupted: {job.label}: {message}", style="red", soft_wrap=True)
     if done.interrupted:
         console.print("Interrupted; everything is saved.")
     for line in how_to_go_on(loaded, done.states.values()):
@@ -145,58 +73,57 @@ def show_outcome(loaded: LoadedSweep, done: Launched, console: Console, *, as_js
 
 def show_results(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
     """The tables of a sweep again; as CSV a line a cell and data set, and one a stratum."""
-    root, sweep = sweep_storage(loaded), loaded.config.name
-    study = build_study(loaded.cells)
+    root = sweep_storage(loaded)
+    study = study_of(root, loaded)
     if as_csv:
-        console.file.write(to_csv(as_flat_records(collect(root, sweep, study.scored))))
+        console.file.write(to_csv(as_flat_records(collect(root, loaded.config.name, study.scored))))
         return
+    gathered = gather(root, loaded, study)
     if as_json:
-        _print_json(loaded, study, states_of(root, sweep, study.scored), console)
+        _print_json(gathered, gathered.states, console)
         return
-    _show_tables(root, sweep, study, console)
+    _show_tables(gathered, console)
     _show_places(loaded, root, console)
 
 
-def _show_tables(root: Storage, sweep: str, study: Study, console: Console) -> None:
-    rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
-    if not rows:
-        console.print(summary(rows, stopped=stopped))
-    for dataset in in_order(row.dataset for row in rows):
-        of_set = [row for row in rows if row.dataset == dataset]
-        for table in tables_of_set(study, of_set, partial(result_of, root, sweep, study)):
+def _show_tables(gathered: Gathered, console: Console) -> None:
+    if not gathered.rows:
+        console.print(summary(gathered.rows, stopped=gathered.stopped))
+    for dataset in gathered.datasets:
+        of_set = gathered.rows_on(dataset)
+        for table in tables_of_set(gathered.study, of_set, gathered.result_of):
             console.print(as_rich(table.grid, f"{dataset}: {table.title}", lead=_lead(table.grid)))
             console.print()
-        console.print(says_of_set(of_set, stopped))
+        console.print(says_of_set(of_set, gathered.stopped))
         console.print()
-    for table in mix_tables(root, sweep, study, rows):
+    for table in mix_tables(gathered.rows, gathered.compositions):
         console.print(as_rich(table.grid, table.title, lead=1))
         console.print()
-    if batches := BatchStudy(root, sweep, study.cells):
-        batches.show(console)
-        batches.write()
-    for row in stopped:
+    if gathered.batches:
+        gathered.batches.show(console)
+        gathered.batches.write()
+    for row in gathered.stopped:
         console.print(f"stopped: {row.label}: {row.reason}", soft_wrap=True)
 
 
-def write_tables(root: Storage, sweep: str, study: Study) -> list[str]:
+def write_tables(gathered: Gathered) -> list[str]:
     """Write each data set's tables as Markdown, and a picture, beside the sweep; their paths below the storage."""
-    written = []
-    rows, stopped = collect(root, sweep, study.scored), collect_stopped(root, sweep, study.cells)
-    for dataset in in_order(row.dataset for row in rows):
-        of_set = [row for row in rows if row.dataset == dataset]
-        tables = tables_of_set(study, of_set, partial(result_of, root, sweep, study))
+    root, sweep, written = gathered.root, gathered.sweep, []
+    for dataset in gathered.datasets:
+        of_set = gathered.rows_on(dataset)
+        tables = tables_of_set(gathered.study, of_set, gathered.result_of)
         text = "\n".join(f"## {dataset}: {table.title}\n\n{as_markdown(table.grid)}" for table in tables)
-        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says_of_set(of_set, stopped)}\n".encode())
+        root.write(f"{sweep}/tables-{dataset}.md", f"{text}\n{says_of_set(of_set, gathered.stopped)}\n".encode())
         picture = io.BytesIO()
         size_by_alpha_plot(of_set, f"{sweep} on {dataset}").savefig(picture, format="png", dpi=144)
         root.write(f"{sweep}/size-by-alpha-{dataset}.png", picture.getvalue())
         written += [f"{sweep}/tables-{dataset}.md", f"{sweep}/size-by-alpha-{dataset}.png"]
-    if tables := mix_tables(root, sweep, study, rows):
+    if tables := mix_tables(gathered.rows, gathered.compositions):
         text = "\n".join(f"## {table.title}\n\n{as_markdown(table.grid)}" for table in tables)
         root.write(f"{sweep}/tables-mix.md", text.encode())
         written.append(f"{sweep}/tables-mix.md")
-    if batches := BatchStudy(root, sweep, study.cells):
-        written += batches.write()
+    if gathered.batches:
+        written += gathered.batches.write()
     return written
 
 
@@ -242,19 +169,14 @@ def tables_of_set(
     return tables
 
 
-def mix_tables(root: Storage, sweep: str, study: Study, rows: Sequence[ScoreRow]) -> list[Table]:
-    """What the batches of the done cells were made of; of the best on dev by language pair."""
-    done = {row.label for row in rows}
-    found = {
-        job.label: composition
-        for job in study.cells
-        if job.label in done and (composition := composition_of(root.child(job.folder(sweep)))) is not None
-    }
-    if (grid := given_and_asked(found)) is None:
+def mix_tables(rows: Sequence[ScoreRow], compositions: Mapping[str, Composition]) -> list[Table]:
+    """What the batches of the done cells were made of, by label; of the best on dev by language pair."""
+    if (grid := given_and_asked(compositions)) is None:
         return []
     tables = [Table("mix", "what the batches were made of, in % (asked for in brackets)", grid)]
     best = chosen_on_dev(rows)
-    if best is not None and best.label in found and (pairs := pair_shares(found[best.label])) is not None:
+    of_best = compositions.get(best.label) if best is not None else None
+    if best is not None and of_best is not None and (pairs := pair_shares(of_best)) is not None:
         title = f"training pairs of {best.label} by language, in %: given/asked (query down)"
         tables.append(Table("mix-pairs", title, pairs))
     return tables
@@ -265,14 +187,7 @@ def _seen(study: Study, row: ScoreRow, result: EvaluationResult) -> tuple[str, .
     if result.trained_languages is not None:
         return result.trained_languages
     job = next(job for job in study.cells if job.label == row.label)  # stored before results told
-    return study.trainings[job.training].languages
-
-
-def result_of(root: Storage, sweep: str, study: Study, row: ScoreRow) -> EvaluationResult:
-    """A row's result, without the values of its queries."""
-    job = next(job for job in study.scored if job.label == row.label)
-    evaluation = next(evaluation for evaluation in job.evaluations if evaluation.dataset == row.dataset)
-    return EvaluationResult.load_means(root.child(f"{job.folder(sweep)}/eval/{evaluation.id}"))
+    return languages_of(study, job, result.languages)
 
 
 def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
@@ -287,16 +202,16 @@ def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _print_json(loaded: LoadedSweep, study: Study, states: dict[str, CellState], console: Console) -> None:
-    root, sweep = sweep_storage(loaded), loaded.config.name
-    rows = collect(root, sweep, study.scored)
+def _print_json(gathered: Gathered, states: Mapping[str, CellState], console: Console) -> None:
     text = {
         "event": "results",
-        "sweep": sweep,
-        "states": {job.label: states[job.id] for job in study.scored},
-        "failures": {job.label: why for job, why, _ in failures(root, sweep, list(study.scored))},
-        "stopped_early": {row.label: row.reason for row in collect_stopped(root, sweep, study.cells)},
-        "rows": as_records(rows),
-        "published": as_published_records(rows),
+        "sweep": gathered.sweep,
+        "states": {job.label: states[job.id] for job in gathered.study.scored},
+        "failures": {
+            job.label: why for job, why, _ in failures(gathered.root, gathered.sweep, list(gathered.study.scored))
+        },
+        "stopped_early": {row.label: row.reason for row in gathered.stopped},
+        "rows": as_records(gathered.rows),
+        "published": as_published_records(gathered.rows),
     }
     console.print(json.dumps(text), soft_wrap=True)

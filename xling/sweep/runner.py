@@ -7,25 +7,25 @@ again is how a sweep is resumed.
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shlex
 import signal
-import socket
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.exceptions import AuthenticationError
 
 from xling.errors import ResourceError, StorageAway, UserInterrupt
 from xling.storage import Storage
+from xling.sweep.admission import ensure_token_here, refused, require_answer
 from xling.sweep.cells import Outcome
 from xling.sweep.demand import Demand
 from xling.sweep.job_queue import JobQueue
@@ -49,8 +49,7 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
-CONNECT_S = 10.0
-FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_")
+FORWARDED = ("AWS_", "GOOGLE_", "MLFLOW_TRACKING_", "HF_", "PGPASS")
 
 
 @contextmanager
@@ -58,41 +57,25 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine; it goes with the block when it was started here.
 
     Raises:
-        ResourceError: there is no cluster at the address.
+        ResourceError: there is no cluster at the address, or it refuses us.
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # "local", not None: that would join whatever `ray start` left running on this machine.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    if where.startswith("ray://"):
-        raise ResourceError(
-            f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
-            "machines, or submit it with `ray job submit`"
-        )
-    _require_answer(where)
+    if where == "local":
+        ensure_token_here()
+    require_answer(where)
     try:
         ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
+    except AuthenticationError as error:
+        raise refused(where) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ResourceError(f"cannot connect to the Ray cluster at {where}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _require_answer(where: str) -> None:
-    """Raise ResourceError when nobody listens at an address: Ray itself would try for minutes."""
-    host, _, port = where.rpartition(":")
-    if not host or not port.isdigit():  # local, auto
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
-            "or correct --address"
-        ) from error
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:
@@ -102,33 +85,10 @@ def _runtime_env(where: str) -> dict[str, Any] | None:
         quoted = shlex.quote(sys.executable)
         return None if quoted == sys.executable else {"py_executable": quoted}
     forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-    return {"env_vars": {**RAY_ENVIRONMENT, **forwarded}}
-
-
-def require_shared_storage(root: Storage, sweep: str) -> None:
-    """Raise ResourceError when a node of the cluster does not see the storage that this process writes to."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not root.is_local:
-        return
-    token = f"{sweep}/seen-{uuid.uuid4().hex}"
-    root.write(token, b"")
-    looking = {
-        node["NodeManagerAddress"]: ray.remote(num_cpus=0)(_sees)
-        .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-        .remote(root.url, token)
-        for node in nodes
-    }
-    blind = [name for name, seen in looking.items() if not ray.get(seen)]
-    root.delete(token)
-    if blind:
-        raise ResourceError(
-            f"storage {root.url} is not the same folder on {', '.join(blind)}; "
-            "set `storage:` to a folder that all nodes share, or to s3:// or gs://"
-        )
-
-
-def _sees(url: str, path: str) -> bool:
-    return Storage(url).exists(path)
+    # A job was submitted with variables of its own, which Ray would not have twice.
+    of_job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {}).get("env_vars", {})
+    told = {**RAY_ENVIRONMENT, **forwarded}
+    return {"env_vars": {name: value for name, value in told.items() if name not in of_job}}
 
 
 def run_jobs(
@@ -150,7 +110,6 @@ def run_jobs(
         UserInterrupt: Ctrl-C; the workers finished their step and saved.
     """
     kinds = require_kinds(ray_nodes(), jobs)
-    require_shared_storage(root, settings.sweep)
     for kind in kinds:
         of = f" of {', '.join(kind.models)}" if len(kinds) > 1 else ""
         display.message(f"{kind.jobs} jobs{of}, at once: {kind.text}")

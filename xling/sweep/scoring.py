@@ -14,7 +14,7 @@ from xling.model.tokenizer import tokenizer_digest
 from xling.storage import Storage
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.packing import Need
-from xling.train.inputs import trained_languages
+from xling.train.trained import require_weights, trained_languages
 
 
 def score(
@@ -31,6 +31,7 @@ def score(
     Args:
         held: nodes where the caller holds a worker's cores each, idle now: the tasks run on these.
     """
+    require_weights(root.child(path))
     retrieval = load_retrieval(root, evaluation.fingerprint)
     with root.local_copy(f"{path}/model") as folder:
         model = load_folder(folder, trust_remote_code=job.config.model.trust_remote_code)

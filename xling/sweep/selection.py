@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from xling.errors import ConfigError
+from xling.config.labels import is_name
+from xling.errors import ConfigError, DataError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study
@@ -36,7 +37,20 @@ def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellS
 def stored_jobs(root: Storage, sweep: str) -> list[Job]:
     """The jobs that were launched in a sweep, as their folders tell; none where there is no such sweep."""
     paths = [f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells")]
-    return [Job.from_json(root.read(path).decode()) for path in paths if root.exists(path)]
+    return [stored_job(root, path) for path in paths if root.exists(path)]
+
+
+def stored_job(root: Storage, path: str) -> Job:
+    """Read a job. Raises DataError when a name, which folders and files are named by, is none that xling gives."""
+    job = Job.from_json(root.read(path).decode())
+    scored = [name for of in job.evaluations for name in (of.id, of.dataset, of.fingerprint)]
+    for name in (job.id, job.warm or job.id, *job.label.split("/"), *scored):
+        if not is_name(name):
+            raise DataError(
+                f"{root.locate(path)} names {name!r}, must be letters, digits, '.', '_' and '-': it was not written by "
+                "xling, or was changed; delete its folder"
+            )
+    return job
 
 
 def find_job(jobs: Sequence[Job], name: str) -> Job:

@@ -16,7 +16,7 @@ from xling.model.source import LoadedModel, load_start, save_folder
 from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.selection import find_job, stored_jobs
-from xling.train.trained import MODEL_MARKER
+from xling.train.trained import MODEL_MARKER, has_weights, require_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def model_sources(model: str, root: Storage, trust_remote_code: bool = False) ->
     sweep, _, cell = model.partition("/")
     if "sweep.yaml" in root.list(sweep):
         jobs = _trained(root, sweep)
-        chosen = [find_job(jobs, cell)] if cell else jobs
+        chosen = [find_job(jobs, cell)] if cell else [job for job in jobs if has_weights(root.child(job.folder(sweep)))]
         return {job.label: _of_cell(root, job.folder(sweep), job) for job in chosen}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
@@ -71,7 +71,11 @@ def single_source(
 
 
 def _of_cell(root: Storage, path: str, job: Job) -> ModelSource:
-    return ModelSource(partial(root.local_copy, f"{path}/model"), job, root.child(path))
+    def folder() -> AbstractContextManager[Path]:
+        require_weights(root.child(path))
+        return root.local_copy(f"{path}/model")
+
+    return ModelSource(folder, job, root.child(path))
 
 
 def _trained(root: Storage, sweep: str) -> list[Job]:

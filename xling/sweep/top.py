@@ -12,9 +12,9 @@ from xling.report.csv_text import to_csv
 from xling.report.ranking import criterion, place_of_chosen, ranked, ranking_grid, ranking_note, ranking_records
 from xling.report.rows import in_order
 from xling.report.tables import as_rich
-from xling.sweep.jobs import build_study
+from xling.sweep.copied import study_of
+from xling.sweep.gather import collect
 from xling.sweep.launch import resume_command, sweep_storage
-from xling.sweep.results import collect
 
 
 def show_top(
@@ -33,7 +33,8 @@ def show_top(
         ConfigError: the data set is not clear, or has no such figure.
         DataError: nothing is scored yet.
     """
-    rows = collect(sweep_storage(loaded), loaded.config.name, build_study(loaded.cells).scored)
+    root = sweep_storage(loaded)
+    rows = collect(root, loaded.config.name, study_of(root, loaded).scored)
     if not rows:
         raise DataError(f"{loaded.config.name} has no scores yet; finish a cell: {resume_command(loaded)}")
     chosen_set = _dataset(in_order(row.dataset for row in rows), dataset)

@@ -18,6 +18,7 @@ from typing import Any
 
 from xling.errors import XlingError
 from xling.evaluate.pairs import Progress
+from xling.redaction import redacted_values
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, told, why
@@ -63,6 +64,7 @@ class Trial:
         self._record: CellRecord | None = None
         self._polled = self._looked = 0.0
         self._stopped_early = ""  # why
+        self._lacks_room = ""  # likewise
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -119,6 +121,9 @@ class Trial:
         furthest, reason = 0, ""
         while not self._lost.is_set():
             if self._sweep_is_stopping():
+                return CellState.INTERRUPTED
+            if lack := self._root.lack_of_room(self._settings.min_free):
+                self._tell(phase=CellState.INTERRUPTED, note=lack)
                 return CellState.INTERRUPTED
             if (asked := self._folder.asked_to_stop()) is not None:
                 return CellState(asked.value)
@@ -207,15 +212,17 @@ class Trial:
             rungs=self._settings.rungs(
                 job.group, job.id, job.config.train.dev_measure, stops=not self._folder.is_wanted()
             ),
+            min_free=self._settings.min_free,
         )
-        self._stopped_early = ""
+        self._stopped_early = self._lacks_room = ""
         ran = _pool.take(job.config.resources).run(spec, self._on_message, self._is_asked_to_stop)
         if not ran:  # they are still starting
             _pool.close()
         if not ran or not self._folder.is_trained():
             if self._stopped_early:
                 raise Stopped(Outcome.STOPPED, self._stopped_early)
-            raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
+            asked = self._folder.asked_to_stop()
+            raise Stopped(asked or Outcome.INTERRUPTED, "" if asked else self._lacks_room)
         if job.config.resources.gpus_per_worker:
             _pool.close()  # scoring takes the GPUs over
 
@@ -236,6 +243,8 @@ class Trial:
             self._record.save_spool()
         elif message["event"] == "stopped early":
             self._stopped_early = message["reason"]
+        elif message["event"] == "no room":
+            self._lacks_room = message["reason"]
         elif message["event"] == "note":
             self._tell(phase="training", note=message["text"])
         elif message["event"] == "skipped":
@@ -244,6 +253,8 @@ class Trial:
     def _evaluate(self, record: CellRecord) -> None:
         for evaluation in self._job.evaluations:
             if self._folder.missing_evaluations([evaluation.id]):
+                if lack := self._root.lack_of_room(self._settings.min_free):
+                    raise Stopped(Outcome.INTERRUPTED, lack)
                 self._tell(phase="evaluating")
                 held = _pool.held(self._job.config.resources)
                 tell = partial(self._on_progress, evaluation.dataset)
@@ -277,4 +288,12 @@ class Trial:
         return self._root.exists(f"{self._settings.sweep}/stop.json")
 
     def _tell(self, phase: str, **values: Any) -> None:
-        self._report({"job": self._job.id, "phase": str(phase), "step": self._step, "total": self._total, **values})
+        self._report(
+            {
+                "job": self._job.id,
+                "phase": str(phase),
+                "step": self._step,
+                "total": self._total,
+                **redacted_values(values),
+            }
+        )

@@ -81,6 +81,7 @@ def worker_spec(
     accepted: tuple[str, ...] = (),
     stop_files: tuple[str, ...] = (),
     rungs: dict[str, Any] | None = None,
+    min_free: int = 0,
 ) -> WorkerSpec:
     """One attempt at a job. Args: storage: URL of its root. folder: the job's, below it. The rest as in WorkerSpec."""
     return WorkerSpec(
@@ -96,6 +97,7 @@ def worker_spec(
         attempt=attempt,
         accepted=accepted,
         rungs=rungs,
+        min_free=min_free,
     )
 
 

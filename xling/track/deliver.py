@@ -173,8 +173,10 @@ class Delivery:
             self._report(f"run {run_id} was resumed with other settings, MLflow keeps the first ones: {listed}")
 
     def _log_artifact(self, client: MlflowClient, run_id: str, file: str, to: str) -> None:
-        path = self._spool.folder / file
-        if path.is_dir():
+        path = self._spool.staged(file)
+        if path is None:
+            self._report(f"artifact {file!r} is left out: it lies outside the spool {self._spool.folder}")
+        elif path.is_dir():
             client.log_artifacts(run_id, str(path), "/".join(part for part in (to, path.name) if part))
         elif path.exists():
             client.log_artifact(run_id, str(path), to or None)

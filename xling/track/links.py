@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from xling.errors import TrackingError
-from xling.track.store import PARENT_TAG, SWEEP_TAG, connect, translated, without_password
+from xling.redaction import without_password
+from xling.track.store import PARENT_TAG, SWEEP_TAG, connect, translated
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from xling.errors import TrackingError
+from xling.redaction import redacted, redacted_values
 from xling.track.deliver import Delivery
 from xling.track.names import flatten, is_metric_name, metric_name
 from xling.track.spool import MetricPoint, Spool
@@ -108,7 +109,7 @@ class RunTracker:
         """Log a text as the artifact ``to/name``."""
         with self._kept():
             path, file = self.spool.stage_new(name)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(redacted(text), encoding="utf-8")
             self.spool.append("artifact", file=file, to=to)
 
     def log_figure(self, figure: Figure, name: str, to: str = "plots") -> None:
@@ -179,7 +180,7 @@ class RunTracker:
 
     def _spool_op(self, op: str, **values: Any) -> None:
         with self._kept():
-            self.spool.append(op, **values)
+            self.spool.append(op, **redacted_values(values))
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -226,6 +227,7 @@ class RunTracker:
         return delivered
 
     def _report(self, problem: str) -> None:
+        problem = redacted(problem)
         if problem not in self._problems:
             self._problems.append(problem)
             log.warning("%s", problem)

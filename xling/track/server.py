@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from xling.errors import TrackingError
+from xling.redaction import redacted
 from xling.track.links import SweepLinks, sweep_links
 from xling.track.store import resolve_uri, sqlite_path
 
@@ -131,7 +132,7 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int, timeout: float, out
             return
         time.sleep(0.2)
     output.seek(0)
-    last = "\n".join(output.read().strip().splitlines()[-5:])
+    last = redacted("\n".join(output.read().strip().splitlines()[-5:]))
     what = "stopped at once" if process.poll() is not None else f"does not answer after {timeout:g} s"
     raise TrackingError(f"the MLflow server {what}; its last words:\n{last}")
 

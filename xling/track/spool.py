@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -29,6 +30,8 @@ from typing import Any
 from xling.storage import Storage
 
 Operation = dict[str, Any]
+
+_STAGED = re.compile(r"files/[0-9a-f]+/(?!\.{1,2}$)[^/\0]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +142,18 @@ class Spool:
         target.parent.mkdir(parents=True)
         return target, target.relative_to(self.folder).as_posix()
 
+    def staged(self, path: str) -> Path | None:
+        """Where an artifact's copy is; None for a path that :meth:`stage` never gave: a spool may come from others."""
+        copy = self.folder / path
+        is_inside = _STAGED.fullmatch(path) and copy.resolve().is_relative_to(
+            self.folder.resolve()
+        )  # links may lead out
+        return copy if is_inside else None
+
     def unstage(self, path: str) -> None:
         """Drop an artifact's copy once it is delivered."""
-        shutil.rmtree((self.folder / path).parent, ignore_errors=True)
+        if (copy := self.staged(path)) is not None:
+            shutil.rmtree(copy.parent, ignore_errors=True)
 
     def claim(self) -> bool:
         """Become the only deliverer on this host; False while another process is. The kernel frees a dead one's."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xling.errors import TrackingError
+from xling.redaction import redacted, without_password
 from xling.storage import Storage
 
 if TYPE_CHECKING:
@@ -125,11 +126,6 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be shown and kept: a password in it is left out."""
-    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1@", uri)
-
-
 def connect(uri: str) -> MlflowClient:
     """A client whose calls end in bounded time; makes a fresh SQLite store's tables, once.
 
@@ -165,9 +161,9 @@ def translated(uri: str) -> Iterator[None]:
             f"tracking.uri is {uri}, its database driver is missing: pip install {error.name}"
         ) from error
     except MlflowException as error:
-        raise _refusal(uri, error.error_code, str(error).splitlines()[0]) from error
+        raise _refusal(uri, error.error_code, redacted(str(error).splitlines()[0])) from error
     except (RequestException, SQLAlchemyError, OSError) as error:
-        text = (str(error) or type(error).__name__).splitlines()[0]
+        text = redacted((str(error) or type(error).__name__).splitlines()[0])
         raise ServerAway(f"MLflow at {uri}, or its artifact folder, cannot be reached: {text}") from error
 
 

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from xling.batching.sources import SetShare
 from xling.config.schema import CellConfig, ModelConfig
 from xling.data.records import TrainingSet
 from xling.data.training_tokens import TrainingRows, TrainingTokens, open_training, tokenize_training
+from xling.errors import DataError
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest, tokenizer_path
 from xling.storage import Storage
@@ -72,8 +74,7 @@ def store_inputs(root: Storage, training: TrainingSet, start: LoadedModel, *, na
 
 def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: CellConfig) -> Inputs:
     """Raises DataError: the data have no such batches as the mix asks for (see the plan); or the tokens are gone."""
-    with np.load(io.BytesIO(root.read(_items_path(fingerprint))), allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = _read_arrays(root, _items_path(fingerprint))
     tokens = open_training(
         root,
         start.tokenizer,
@@ -98,6 +99,18 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
         sets=_shares(arrays, config),
     )
     return Inputs(plan, total_steps, tokens, arrays.get("negative_keys_N", np.zeros(0, np.int64)))
+
+
+def _read_arrays(root: Storage, path: str) -> dict[str, Any]:
+    """Raises DataError for a file that is not NumPy's, or that holds anything but numbers and texts."""
+    data = root.read(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, TypeError, BadZipFile) as error:
+        raise DataError(
+            f"{root.locate(path)} cannot be read ({error}); delete it, the next launch writes it again"
+        ) from error
 
 
 def _shares(arrays: dict[str, Any], config: CellConfig) -> list[SetShare]:

@@ -29,17 +29,3 @@ def stored_steps(job: Storage) -> list[dict[str, Any]]:
             record = json.loads(line)
             steps.setdefault(record["step"], record)
     return [steps[step] for step in sorted(steps)]
-
-
-def sampled_steps(job: Storage, most: int) -> list[dict[str, Any]]:
-    """Every n-th step on storage, so that there are ``most`` at most: as :func:`stored_steps`, parsing only these."""
-    names = sorted(job.list("metrics"), key=lambda name: name.rpartition("-a")[2])
-    total = max((int(name.split("-")[1]) for name in names), default=-1) + 1
-    every = -(-total // most) or 1
-    steps: dict[int, dict[str, Any]] = {}
-    for name in names:
-        first = int(name.split("-")[0])
-        for line in job.read(f"metrics/{name}").decode().splitlines()[-first % every :: every]:
-            record = json.loads(line)
-            steps.setdefault(record["step"], record)
-    return [steps[step] for step in sorted(steps)]

@@ -59,6 +59,7 @@ class WorkerSpec:
     attempt: int
     accepted: tuple[str, ...]  # checkpoints it may start from
     rungs: dict[str, Any] | None = None  # a RungSpec; None without early stopping
+    min_free: int = 0  # bytes that stay free on the storage
 
 
 def describe(error: Exception) -> dict[str, Any]:
@@ -157,6 +158,7 @@ class _Job:
         self._checkpoints = CheckpointStore(self._cell, spec.attempt, spec.accepted)
         self._segment: list[StepRecord] = []  # not on storage yet
         self._polled = self._told = time.monotonic()
+        self._lacks_room = False
         self._looking = ThreadPoolExecutor(1, "stop")
         self._look: Future[bool] | None = None
         measure = task.config.measure
@@ -204,9 +206,6 @@ class _Job:
         if self._task.rank != 0:
             return
         self._checkpoints.check_fence()
-        if self._segment:
-            write_segment(self._cell, self._segment, self._spec.attempt)
-            self._segment = []
         about = {
             "state": asdict(state),
             "world_size": self._task.world_size,
@@ -218,6 +217,11 @@ class _Job:
             "optimizer.pt": object_to_bytes(self._task.optimizer.state_dict()),
             "state.json": json.dumps(about).encode(),
         }
+        if not self._has_room(sum(map(len, contents.values()))):
+            return
+        if self._segment:
+            write_segment(self._cell, self._segment, self._spec.attempt)
+            self._segment = []
         try:
             files = [self._checkpoints.write_file(state.step, name, data) for name, data in contents.items()]
         except FileNotFoundError:  # a newer attempt, which clears up, took the folder away while this process slept
@@ -226,6 +230,14 @@ class _Job:
         keep = [state.best_step] if self._task.config.keep == "best" and state.best_step is not None else []
         self._checkpoints.publish(state.step, files, keep)
         self._send({"event": "checkpoint", "step": state.step})
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes may be written; where not, all ranks soon stop, and the driver is told why."""
+        reason = self._root.lack_of_room(self._spec.min_free, size)
+        if reason:
+            self._lacks_room = True
+            self._send({"event": "no room", "reason": reason})
+        return not reason
 
     def dev(self) -> float | None:
         return self._dev.score(self._alive) if self._dev is not None else None
@@ -256,6 +268,8 @@ class _Job:
         return asked
 
     def _is_asked_to_stop(self) -> bool:
+        if self._lacks_room or self._root.lack_of_room(self._spec.min_free):
+            return True
         try:
             return any(self._root.exists(path) for path in self._spec.stop_files)
         except StorageAway:  # no word of anybody; the next checkpoint fails if it stays so
@@ -274,7 +288,9 @@ class _Job:
         return reason is None
 
     def publish(self, state: LoopState) -> None:
-        """Write the trained model's folder, its marker last."""
+        """Write the trained model's folder, its marker last; nothing where it has no room."""
+        if not self._has_room(4 * self._task.encoder.parameters_total):
+            return
         if self._task.config.keep == "best" and state.best_step is not None and state.best_step != state.step:
             best = self._checkpoints.newest_at(state.best_step)
             weights = self._checkpoints.read_file(best, "weights.safetensors")

@@ -105,9 +105,9 @@ class ShardStore:
         storage = Storage(self.url)
         stored: Stored
         if storage.is_local:
-            stored = np.load(storage.locate(f"{shard.key}.npy"), mmap_mode="r")
+            stored = np.load(storage.locate(f"{shard.key}.npy"), mmap_mode="r", allow_pickle=False)
         else:
-            stored = np.load(io.BytesIO(storage.read(f"{shard.key}.npy")))
+            stored = np.load(io.BytesIO(storage.read(f"{shard.key}.npy")), allow_pickle=False)
         return np.asarray(stored, np.float32)
 
     def clear(self) -> None:

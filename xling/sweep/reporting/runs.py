@@ -8,17 +8,16 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from xling.redaction import redacted, redacted_values
 from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
 from xling.storage import Storage
+from xling.sweep.gather import Gathered
 from xling.sweep.jobs import Job
 from xling.sweep.launch import resume_command
-from xling.sweep.reporting.gather import Gathered
 from xling.train.attempts import local_time
-from xling.train.metrics import sampled_steps
 
-_STEPS_READ = 2000  # of a cell's; a curve has far fewer points
 _ELSEWHERE = "again"  # where the commands store: what is done in the sweep's own storage is not done again
 
 
@@ -26,7 +25,7 @@ def training_section(gathered: Gathered) -> Section:
     """The loss of every cell."""
     curves = []
     for job in gathered.study.cells:
-        steps = [one for one in sampled_steps(gathered.folder(job).storage, _STEPS_READ) if "loss" in one]
+        steps = [one for one in gathered.traces[job.label].steps if "loss" in one]
         if steps:
             x, y = thinned([one["step"] for one in steps], [one["loss"] for one in steps])
             size = job.row_size
@@ -44,7 +43,7 @@ def attempt_section(gathered: Gathered) -> Section:
     """Attempts of each job, and what ended those that did not come to an end by themselves."""
     body, ended = [], []
     for job in (*gathered.study.scored, *gathered.study.warm):
-        attempts = gathered.folder(job).attempts()
+        attempts = gathered.attempts[job.id]
         seconds = sum(one["end"]["ended"] - one["started"] for one in attempts if one["end"])
         hosts = " ".join(dict.fromkeys(one["host"] for one in attempts))
         state = str(gathered.states[job.id]) if job.id in gathered.states else "warm start"
@@ -92,7 +91,7 @@ def environment_section(gathered: Gathered) -> Section:
     for job in gathered.study.scored:
         folder = gathered.folder(job)
         device = _used(folder.storage).get("device", "–")
-        for attempt in folder.attempts():
+        for attempt in gathered.attempts[job.id]:
             found.append((attempt["versions"], attempt["machine"], attempt["host"], device, job))
             packages |= dict.fromkeys(attempt["versions"])
     for versions, machine, host, device, job in found:
@@ -124,7 +123,7 @@ def command_section(gathered: Gathered) -> Section:
         Listing(
             "commands", "the sweep, what is left of it, and this report with its numbers recomputed", "\n".join(lines)
         ),
-        Listing("sweep-file", f"{Path(source).name}, as it was launched", loaded.text),
+        Listing("sweep-file", f"{Path(source).name}, as it was launched", redacted(loaded.text)),
     ]
     commands = [[job.label, job.id, cell_command(job, source, overrides)] for job in gathered.study.cells]
     blocks.append(Table("cell-commands", "each cell by itself", (["cell", "id", "command"], commands)))
@@ -146,7 +145,7 @@ def _launched(gathered: Gathered) -> tuple[str, str, list[str]]:
     try:
         about: dict[str, Any] = gathered.root.read_json(f"{gathered.sweep}/launch.json")
     except FileNotFoundError:
-        return str(gathered.loaded.source), str(Path.cwd()), list(gathered.loaded.overrides)
+        return str(gathered.loaded.source), str(Path.cwd()), redacted_values(gathered.loaded.overrides)
     return about["source"], about["folder"], about["overrides"]
 
 

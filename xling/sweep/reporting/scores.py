@@ -12,8 +12,8 @@ from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import Ratio, ScoreRow, chosen_on_dev
 from xling.report.sentence import summary
 from xling.report.tables import FIGURES, number, size_by_alpha
+from xling.sweep.gather import Gathered, Scored
 from xling.sweep.jobs import Job
-from xling.sweep.reporting.gather import Gathered, Scored
 from xling.sweep.results import mix_tables, says_of_set, tables_of_set
 
 
@@ -36,7 +36,7 @@ def table_section(gathered: Gathered) -> Section:
     for dataset in gathered.datasets:
         for table in tables_of_set(gathered.study, gathered.rows_on(dataset), gathered.result_of):
             tables.append(Table(table.name, gathered.in_sets(table.title, dataset), table.grid, table.note))
-    tables += mix_tables(gathered.root, gathered.sweep, gathered.study, gathered.rows)
+    tables += mix_tables(gathered.rows, gathered.compositions)
     says = (
         "Mo.: query and passage in one language. Cr.: in two. Mul.: against the passages of all languages. "
         "Rank distance: how far apart a query's parallel passages lie there (less is better). "
@@ -96,8 +96,7 @@ def bias_section(gathered: Gathered) -> Section:
 def _states(gathered: Gathered) -> str:
     counts = Counter(gathered.states[job.id] for job in gathered.study.cells)
     listed = ", ".join(f"{count} {state}" for state, count in counts.items())
-    seeds = len({job.config.seed for job in gathered.study.cells})
-    return f"{len(gathered.study.cells)} cells ({listed}), {seeds} seed{'s' * (seeds > 1)}."
+    return f"{len(gathered.study.cells)} cells: {listed}."
 
 
 def _of_best(best: ScoreRow) -> str:

@@ -17,10 +17,10 @@ from xling.report.blocks import Section
 from xling.report.page.files import Page, page_files
 from xling.storage import Storage
 from xling.sweep.analysis import analyse_sweep
-from xling.sweep.jobs import Study, build_study
+from xling.sweep.copied import study_of
+from xling.sweep.gather import Gathered, gather
 from xling.sweep.launch import sweep_storage
 from xling.sweep.reporting.examples import example_section
-from xling.sweep.reporting.gather import Gathered, gather
 from xling.sweep.reporting.runs import (
     attempt_section,
     command_section,
@@ -47,9 +47,9 @@ def show_report(
     Raises:
         ConfigError, DataError: the sweep's data or results cannot be read.
     """
-    root, study = sweep_storage(loaded), build_study(loaded.cells)
-    gathered = gather(root, loaded, study)
-    sections = sections_of(gathered, examples=examples, analysis=_analysis(gathered))
+    root = sweep_storage(loaded)
+    gathered = gather(root, loaded, study_of(root, loaded))
+    sections = sections_of(gathered, examples=examples, analysis=analyse_sweep(gathered))
     place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{REPORT}")
     names = _write(place, gathered, sections)
     verified = verify(gathered, sections) if check else None
@@ -62,12 +62,11 @@ def show_report(
     return 1 if verified is not None and verified.differing else 0
 
 
-def write_report(root: Storage, loaded: LoadedSweep, study: Study) -> str:
+def write_report(gathered: Gathered) -> str:
     """Write the report beside the sweep, as after a launch; its folder below the storage."""
-    folder = f"{loaded.config.name}/{REPORT}"
-    gathered = gather(root, loaded, study)
-    root.delete(folder)  # an earlier one may show what is no longer there
-    _write(root.child(folder), gathered, sections_of(gathered, analysis=_analysis(gathered)))
+    folder = f"{gathered.sweep}/{REPORT}"
+    gathered.root.delete(folder)  # an earlier one may show what is no longer there
+    _write(gathered.root.child(folder), gathered, sections_of(gathered, analysis=analyse_sweep(gathered)))
     return folder
 
 
@@ -97,10 +96,6 @@ def sections_of(
         command_section(gathered),
     ]
     return tuple(section for section in own if section.says or section.blocks)
-
-
-def _analysis(gathered: Gathered) -> dict[str, list[Section]]:
-    return analyse_sweep(gathered.root, gathered.sweep, gathered.study, gathered.rows, stopped=gathered.stopped)
 
 
 def _of_set(section: Section, dataset: str) -> Section:

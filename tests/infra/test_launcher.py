@@ -1,0 +1,86 @@
+"""infra/ray: files of Ray's cluster launcher, read as `ray up` reads them, and held against its schema."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray._private.label_utils import parse_node_labels_from_yaml_file, validate_node_labels
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+FOLDER = Path(__file__).resolve().parents[2] / "infra/ray"
+FILES = ["aws.yaml", "on-premise.yaml"]
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def test_these_are_all():
+    assert sorted(path.name for path in FOLDER.glob("*.yaml")) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ray_takes_it(name):
+    prepared = prepare_config(read(name))
+    validate_config(prepared)
+    assert prepared["available_node_types"][prepared["head_node_type"]]["max_workers"] is not None
+
+
+def test_a_mistake_would_be_found():
+    config = read("aws.yaml")
+    config["idle_timeout_minute"] = 5
+    with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minute"):
+        validate_config(prepare_config(config))
+    config = read("aws.yaml")
+    config["available_node_types"]["small"]["resources"]["GPU"] = "one"
+    with pytest.raises(jsonschema.ValidationError, match="one"):
+        validate_config(prepare_config(config))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_dashboard_is_on_loopback_and_the_token_is_a_file_of_the_user(name):
+    config = read(name)
+    (start,) = (line for line in config["head_start_ray_commands"] if "ray start" in line)
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start
+    ((there, here),) = config["file_mounts"].items()
+    assert here == "~/.ray/auth_token"
+    assert there.endswith("/.ray/auth_token")
+    assert config["idle_timeout_minutes"] > 0
+
+
+def test_on_aws_only_ssh_from_one_place_comes_in():
+    group = read("aws.yaml")["provider"]["security_group"]
+    for rule in group["IpPermissions"]:
+        assert (rule["FromPort"], rule["ToPort"]) == (22, 22)
+        assert all(source["CidrIp"].endswith("/32") for source in rule["IpRanges"])
+
+
+def test_on_aws_each_model_size_has_spot_machines_that_come_when_asked_for():
+    config = prepare_config(read("aws.yaml"))
+    types = copy.deepcopy(config["available_node_types"])
+    head = types.pop("head")
+    assert head["resources"] == {"CPU": 0, "GPU": 0}
+    assert "InstanceMarketOptions" not in head["node_config"]
+    assert list(types) == ["small", "base", "large"]
+    for size, node_type in types.items():
+        assert node_type["labels"] == {"xling-size": size}
+        validate_node_labels(node_type["labels"])
+        assert node_type["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+        assert node_type["min_workers"] == 0
+        assert node_type["max_workers"] >= 1
+        assert node_type["resources"]["GPU"] >= 1
+        assert node_type["node_config"]["MetadataOptions"]["HttpTokens"] == "required"
+    assert sum(node_type["max_workers"] for node_type in types.values()) >= config["max_workers"]
+
+
+def test_the_empty_labels_that_a_machine_begins_with_are_read(tmp_path):
+    line = next(line for line in read("on-premise.yaml")["setup_commands"] if "ray-labels.yaml" in line)
+    path = tmp_path / "ray-labels.yaml"
+    path.write_text(line.split("echo '")[1].split("'")[0])
+    assert parse_node_labels_from_yaml_file(str(path)) == {}

@@ -1,0 +1,137 @@
+"""A sweep that `xling pull` copied: which files a copy holds, what it remembers, and its jobs without their data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from xling.config.load import LoadedSweep
+from xling.errors import ConfigError
+from xling.storage import HIDDEN, Storage
+from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.selection import stored_job, stored_jobs
+from xling.train.attempts import newest_attempt
+
+Part = Literal["results", "models", "all"]
+PARTS: tuple[Part, ...] = ("results", "models", "all")
+
+RECORD = "pulled.jsonl"  # in the sweep's folder: where it came from, then a line a file that is here whole
+# Only what runs the sweep needs these: leases, checkpoints, what MLflow has not got yet.
+_LEFT_OUT = frozenset({"lease", "checkpoints", "track"})
+_FOR_RUNNING = ("stop.json", "seen-", "probe-", HIDDEN, RECORD)
+_OF_A_MODEL = ("sweep.yaml", "launch.json", "cell.json", "summary.json", "result.json")
+# Readers take a folder by its marker, so markers come after what they speak for.
+_SPEAK = {"trained.json": 1, "summary.json": 1, "result.json": 2}
+
+
+def is_wanted(path: str, part: Part) -> bool:
+    """Whether a copy holds a file. Args: path: below the storage's root."""
+    *folders, name = path.split("/")
+    if _LEFT_OUT & set(folders) or any(one.startswith(_FOR_RUNNING) for one in (*folders, name)):
+        return False
+    in_model = "model" in folders
+    if folders[0] == "warm" and in_model and name != "trained.json":
+        return False
+    if part == "results":
+        return not in_model or name == "trained.json"
+    return part == "all" or in_model or name in _OF_A_MODEL or "attempts" in folders
+
+
+def turn(path: str) -> int:
+    """Which files come first: those of a lower number."""
+    return _SPEAK.get(path.rpartition("/")[2], 0)
+
+
+def read_record(copy: Storage, sweep: str) -> tuple[str | None, dict[str, str]]:
+    """Where a copy came from (None: there is none), and the stamps of its files by path."""
+    try:
+        lines = copy.read(f"{sweep}/{RECORD}").split(b"\n")
+    except FileNotFoundError:
+        return None, {}
+    entries = list(_whole(lines))
+    stamps = {entry["path"]: entry["stamp"] for entry in entries if "path" in entry}
+    return next((entry["from"] for entry in entries if "from" in entry), None), stamps
+
+
+def record_lines(source: str, stamps: Mapping[str, str]) -> bytes:
+    """What :func:`read_record` reads."""
+    entries: list[dict[str, str]] = [{"from": source}]
+    entries += [{"path": path, "stamp": stamp} for path, stamp in sorted(stamps.items())]
+    return b"".join(map(record_line, entries))
+
+
+def record_line(entry: Mapping[str, str]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+
+
+def _whole(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """Entries of whole lines; a kill may have torn the last one."""
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def is_copy(root: Storage, sweep: str) -> bool:
+    return root.exists(f"{sweep}/{RECORD}")
+
+
+def refuse_copy(root: Storage, sweep: str) -> None:
+    """Raise ConfigError for a copy, which has no checkpoints: a sweep is run where it lies."""
+    source, _ = read_record(root, sweep)
+    if source is not None:
+        raise ConfigError(
+            f"{root.locate(sweep)} is a copy that `xling pull` made, without checkpoints; run the sweep where it lies, "
+            f"--storage {source}, or delete {RECORD} there to go on in the copy by itself"
+        )
+
+
+def study_of(root: Storage, loaded: LoadedSweep) -> Study:
+    """A sweep's jobs with the data they read; those of a copy as its cells tell, without data.
+
+    Raises:
+        DataError: as :func:`build_study`.
+    """
+    sweep = loaded.config.name
+    if not is_copy(root, sweep):
+        return build_study(loaded.cells)
+    jobs = stored_jobs(root, sweep)
+    order = {cell.label: number for number, cell in enumerate(loaded.cells)}
+    cells = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell" and job.label in order))
+    baselines = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "baseline"))
+    sizes = list(dict.fromkeys(job.size for job in sorted(cells, key=lambda job: order[job.label])))
+    warm_ids = {job.warm for job in (*cells, *baselines) if job.warm}
+    warm_paths = [f"warm/{identity}/cell.json" for identity in sorted(warm_ids)]
+    return Study(
+        cells=tuple(sorted(cells, key=lambda job: order[job.label])),
+        baselines=tuple(sorted((job for job in baselines if job.size in sizes), key=lambda job: sizes.index(job.size))),
+        warm=tuple(stored_job(root, path) for path in warm_paths if root.exists(path)),
+        trainings={},
+        retrievals={},
+        overlaps=(),
+    )
+
+
+def languages_of(study: Study, job: Job, scored: Sequence[str]) -> tuple[str, ...]:
+    """The languages a job was trained on; where its data is not at hand ``scored``: none is then called unseen."""
+    training = study.trainings.get(job.training)
+    return training.languages if training is not None else tuple(scored)
+
+
+def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:
+    """Of jobs with one label, which a changed sweep file leaves behind, the one that was begun last."""
+    found: dict[str, tuple[float, Job]] = {}
+    for job in jobs:
+        begun = _begun(root.child(job.folder(sweep)))
+        if job.label not in found or begun > found[job.label][0]:
+            found[job.label] = (begun, job)
+    return [job for _, job in found.values()]
+
+
+def _begun(cell: Storage) -> float:
+    number = newest_attempt(cell)
+    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0
