@@ -80,7 +80,7 @@ def test_cells_are_scored_and_compared(shell):
     assert said.count("mid/a") >= 3
     compared = shell(line("xling compare demo/mid/a0.5/s0 demo/mid/a0/s0"))
     assert compared.startswith("A: demo/mid/a0.5/s0\nB: demo/mid/a0/s0\n")
-    assert "360 questions" in compared
+    assert "720 questions" in compared
     assert "Mul" in compared
 
 

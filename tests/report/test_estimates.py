@@ -127,11 +127,15 @@ def test_two_seeds_are_averaged_before_questions_are_resampled():
     )
 
 
-def test_cells_measured_on_other_questions_have_no_interval():
+def test_cells_measured_on_other_questions_are_not_held_against_each_other():
     other = per_query(np.random.default_rng(0).random((39, 3, 4)), LANGUAGES)
     cells = [cell("small", 0.0, per_query=measured(1), Mo=0.5), cell("small", 1.0, per_query=other, Mo=0.4)]
     (found,) = Estimates(sweep(cells), resamples=100).of(MO, [difference(at("small", 0.0), at("small", 1.0))])
     assert (found.basis, found.value) == (Basis.NONE, pytest.approx(0.1))
+    for one in cells:  # each has its own interval, whichever comes first
+        point = at("small", one.row.alpha)
+        together, alone = (Estimates(sweep(of), resamples=100).of(MO, [{point: 1.0}])[0] for of in (cells, [one]))
+        assert (together.basis, together.low, together.high) == (Basis.QUESTIONS, alone.low, alone.high)
 
 
 def test_a_point_without_the_figure_has_no_estimate():

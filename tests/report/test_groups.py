@@ -44,8 +44,20 @@ def test_means_are_over_pairs_by_how_many_of_their_languages_were_trained_on():
 
 
 @pytest.mark.parametrize("seen", [(), LANGUAGES, ("fr",)])
-def test_without_both_kinds_there_are_no_groups(seen):
-    assert language_groups(result(np.ones((4, 4))), seen, "mAP") == {}
+def test_without_both_kinds_there_is_no_table(seen):
+    found = language_groups(result(np.ones((4, 4))), seen, "mAP")
+    assert found.keys() == {f"mAP/{kind}_{'seen' if seen == LANGUAGES else 'unseen'}" for kind in ("Mo", "Cr")}
+    one = cell("small", 0.5, Mo=1.0)
+    swept = sweep(CellValues(one.row, more=found))
+    assert groups(swept, Estimates(swept), [MO]) is None
+
+
+def test_who_was_trained_on_all_stands_beside_who_was_not():
+    rest = {"mAP/Mo_seen": 0.6, "mAP/Mo_unseen": 0.5}
+    ones = [(0.0, {"mAP/Mo_seen": 0.7}), (1.0, rest)]
+    swept = sweep([CellValues(cell("small", alpha, Mo=0.5).row, more=more) for alpha, more in ones])
+    body = groups(swept, Estimates(swept), [MO]).blocks[0].grid[1]
+    assert [row[2:5] for row in body] == [[".700", "–", "–"], [".600", ".500", "+.100"]]
 
 
 def test_a_group_without_a_scored_pair_is_left_out():

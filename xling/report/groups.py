@@ -27,10 +27,10 @@ LANGUAGE_GROUPS = {
 def language_groups(result: EvaluationResult, seen: Collection[str], measure: str) -> dict[str, float]:
     """Means of a measure over pairs by whether their languages were trained on, by name (``mAP/Mo_seen``).
 
-    Empty where all were, or none. A group without a scored pair is left out.
+    A group without a scored pair is left out.
     """
     trained_L = np.array([code in seen for code in result.languages])
-    if measure not in result.pair_values or trained_L.all() or not trained_L.any():
+    if measure not in result.pair_values:
         return {}
     values_LL = result.pair_values[measure]
     own_LL = np.eye(len(trained_L), dtype=bool)
@@ -104,9 +104,17 @@ def _gap_says(gaps: dict[Point, Estimate]) -> str:
 
 
 def _language_means(estimates: Estimates, measure: str) -> dict[str, Mapping[Point, Estimate]]:
-    """By group of languages the mean of every point, of the groups that there are."""
+    """By group of languages the mean of every point, of the groups that there are; none without both kinds.
+
+    A cell that was trained on all languages stands beside one that was not, as when few batches met only some.
+    """
     found = {name: estimates.curve(Figure(f"{measure}/{name}", title)) for name, title in LANGUAGE_GROUPS.items()}
-    return {name: means for name, means in found.items() if means}
+    found = {name: means for name, means in found.items() if means}
+    kinds = {kind for name in found for kind in _KINDS[name.rpartition("_")[2]]}
+    return found if len(kinds) == 2 else {}
+
+
+_KINDS = {"seen": ("seen",), "mixed": ("seen", "unseen"), "unseen": ("unseen",)}
 
 
 def _language_grid(

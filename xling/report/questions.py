@@ -52,22 +52,24 @@ class QuestionValues:
     ) -> list[Interval | None]:
         """Of each weighted sum (weights by a cell's label) its interval and p-value.
 
-        None where one of its cells has no values by query, or was measured on other questions or pairs.
+        None where one of its cells has no values by query, or was measured on other questions or pairs than another
+        one of the same sum.
         """
         by_label = {cell.row.label: cell for cell in cells}
         labels = dict.fromkeys(label for one in sums for label in one)
         kinds = {label: self._kinds_of(by_label[label], figure) for label in labels}
         found: list[Interval | None] = [None] * len(sums)
-        first = next((of for of in kinds.values() if of is not None), None)
-        if first is None:
-            return found
-        known = {label: of for label, of in kinds.items() if of is not None and _alike(of, first)}
-        wanted = [number for number, one in enumerate(sums) if all(label in known for label in one)]
-        step = max(1, _AT_ONCE // len(first.pairs_K))
-        for start in range(0, len(wanted), step):
-            part = wanted[start : start + step]
-            for number, interval in zip(part, self._of(known, [sums[n] for n in part], first), strict=True):
-                found[number] = interval
+        left = {label: of for label, of in kinds.items() if of is not None}
+        while left:
+            first = next(iter(left.values()))
+            known = {label: of for label, of in left.items() if _alike(of, first)}
+            left = {label: of for label, of in left.items() if label not in known}
+            wanted = [number for number, one in enumerate(sums) if all(label in known for label in one)]
+            step = max(1, _AT_ONCE // len(first.pairs_K))
+            for start in range(0, len(wanted), step):
+                part = wanted[start : start + step]
+                for number, interval in zip(part, self._of(known, [sums[n] for n in part], first), strict=True):
+                    found[number] = interval
         return found
 
     def _of(self, known: Mapping[str, _Kinds], sums: Sequence[Mapping[str, float]], like: _Kinds) -> list[Interval]:
