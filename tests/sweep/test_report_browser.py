@@ -6,6 +6,7 @@ import pytest
 from synthetic_sweep import finish_all, write_sweep
 
 from xling.storage import Storage
+from xling.sweep.gather import gather
 from xling.sweep.jobs import build_study
 from xling.sweep.reporting.show import write_report
 
@@ -20,7 +21,7 @@ def address(tmp_path_factory):
     study = build_study(loaded.cells)
     finish_all(loaded, study)
     root = Storage(loaded.config.storage)
-    return f"file://{root.locate(write_report(root, loaded, study))}/index.html"
+    return f"file://{root.locate(write_report(gather(root, loaded, study)))}/index.html"
 
 
 @pytest.fixture
