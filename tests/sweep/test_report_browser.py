@@ -59,7 +59,7 @@ def test_pictures_are_there(open_page):
     page = open_page()
     assert page.get_by_role("heading", level=1).inner_text() == "Sweep made-up"
     widths = page.eval_on_selector_all("img", "all => all.map(image => image.naturalWidth)")
-    assert len(widths) == 3
+    assert len(widths) == 5  # two of them of the analysis
     assert min(widths) > 300
 
 
