@@ -134,7 +134,7 @@ class Monkey:
         if (self.storage / self._name / "launch.json").exists():
             what = ["resume", self._name, "--storage", str(self.storage)]
         else:
-            tracking = f"tracking={{uri: '{self._server.uri}', experiment: {self.experiment}}}"
+            tracking = f"tracking={{uri: '{self._server.uri}', experiment: {self.experiment}, system_metrics: false}}"
             settings = (f"storage={self.storage}", tracking)
             what = ["sweep", str(self._file), *(part for value in settings for part in ("--set", value))]
         arguments = [*what, "--address", self._cluster.address, "--json"]

@@ -1,6 +1,6 @@
 """Do the intervals of `xling report` cover, and does its interaction test cry wolf? On sweeps whose truth is known.
 
-    python benchmarks/coverage.py [--simulations 500]
+    python benchmarks/interval_coverage.py [--simulations 500]
 
 Sweeps of three sizes x five alphas are drawn from a known table of means, with an interaction and without one, with 3
 and with 5 seeds that all cells share. What a seed does, by kind of error:
