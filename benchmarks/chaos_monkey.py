@@ -16,13 +16,13 @@ from typing import Any
 from chaos_plan import Kill, Progress
 from chaos_processes import DRIVER_TITLE, WORKER_TITLE, Command, World, kill
 
+from xling.errors import OK, SOME_FAILED
 from xling.storage import Storage
 from xling.sweep.lease import holder_of
 
 POLL_S = 0.1
 HUNG_S = 400.0  # without anything going forward: several times what the slowest start-up takes
 FAILURES_IN_A_ROW = 10  # launches that end by themselves, badly, without a new step
-OK, SOME_FAILED = 0, 1  # of the command's exit statuses
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,13 @@ from chaos_plan import Progress
 from chaos_processes import Command, Processes
 from hosts_network import WORKERS, Hosts, network
 
+from xling.errors import OK, USER_ERROR
+
 DEMO = Path(__file__).parents[1] / "sweeps" / "demo.yaml"
 CUT_AT, HEAD_LOST_AT = 0.25, 0.6  # shares of all steps
 AWAY_S = 30.0  # that a host stays cut off: longer than it takes to be missed, also on a busy machine
 HUNG_S = 400.0
 REFUSED_WITHIN_S = 10.0
-OK, USER_ERROR = 0, 2
 
 
 @dataclass(frozen=True)

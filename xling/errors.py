@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Exit statuses of every command. 1: something was left undone, or found wrong.
+OK, SOME_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
 
 class XlingError(Exception):
     """Base of every error a user can cause and mend."""

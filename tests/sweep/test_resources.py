@@ -1,10 +1,11 @@
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
 from xling.config.schema import ResourcesConfig
 from xling.errors import ResourceError
-from xling.sweep.resources import Node, require_fit, this_machine, what_fits
+from xling.sweep.resources import Node, require_kinds, this_machine, what_fits
 
 GB = 1e9
 
@@ -14,6 +15,10 @@ NUMBERS = count()
 
 def node(cpus, gpus=0, memory=64 * GB):
     return Node(f"n{next(NUMBERS)}", cpus, gpus, memory)
+
+
+def job(**resources):
+    return SimpleNamespace(size="tiny", config=SimpleNamespace(resources=ResourcesConfig(**resources)))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +42,7 @@ def test_what_fits(nodes, need, trials):
 
 def test_the_impossible_is_refused_with_the_arithmetic():
     with pytest.raises(ResourceError) as caught:
-        require_fit([node(2), node(2)], ResourcesConfig(workers=2, cpus_per_worker=4))
+        require_kinds([node(2), node(2)], [job(workers=2, cpus_per_worker=4)])
     text = str(caught.value)
     assert "not one trial fits: a trial needs 2 workers x 4 CPUs; 2 nodes with 4 CPUs have room for 0" in text
     assert "Lower resources.workers" in text
@@ -51,7 +56,7 @@ def test_why_not_more_is_said():
 def test_a_label_that_no_node_has_is_told_with_those_there_are():
     nodes = [Node(name, 8, 1, 64 * GB, {"accelerator": "T4", "ray.io/node-id": "abc"}) for name in "ab"]
     with pytest.raises(ResourceError) as caught:
-        require_fit(nodes, ResourcesConfig(labels={"accelerator": "A100"}))
+        require_kinds(nodes, [job(labels={"accelerator": "A100"})])
     text = str(caught.value)
     assert (
         "not one trial fits: no node is labelled accelerator=A100; labels there are: accelerator=T4 (2 nodes)." in text
@@ -61,7 +66,8 @@ def test_a_label_that_no_node_has_is_told_with_those_there_are():
 
 
 def test_a_cluster_that_adds_nodes_may_have_none_yet():
-    assert require_fit([node(2)], ResourcesConfig(gpus_per_worker=1, autoscaling=True)).trials == 0
+    (kind,) = require_kinds([node(2)], [job(gpus_per_worker=1, autoscaling=True)])
+    assert kind.fit.trials == 0
 
 
 def test_this_machine_has_something():

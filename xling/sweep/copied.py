@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
@@ -12,6 +12,9 @@ from xling.storage import HIDDEN, Storage
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.selection import stored_job, stored_jobs
 from xling.train.attempts import newest_attempt
+
+if TYPE_CHECKING:
+    from xling.evaluate.result import EvaluationResult  # heavy: `xling status` has no use for it
 
 Part = Literal["results", "models", "all"]
 PARTS: tuple[Part, ...] = ("results", "models", "all")
@@ -116,10 +119,16 @@ def study_of(root: Storage, loaded: LoadedSweep) -> Study:
     )
 
 
-def languages_of(study: Study, job: Job, scored: Sequence[str]) -> tuple[str, ...]:
-    """The languages a job was trained on; where its data is not at hand ``scored``: none is then called unseen."""
+def languages_of(study: Study, job: Job, result: EvaluationResult) -> tuple[str, ...]:
+    """The languages a scored job was trained on.
+
+    Of a result that was stored before these told, those of its data; where that is not at hand the scored ones: none
+    is then called unseen.
+    """
+    if result.trained_languages is not None:
+        return result.trained_languages
     training = study.trainings.get(job.training)
-    return training.languages if training is not None else tuple(scored)
+    return training.languages if training is not None else tuple(result.languages)
 
 
 def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:

@@ -124,8 +124,7 @@ class Gathered:
 
     def languages_of(self, one: Scored) -> tuple[str, ...]:
         """The languages that a scored model was trained on."""
-        told = one.result.trained_languages
-        return languages_of(self.study, one.job, one.result.languages) if told is None else told  # older
+        return languages_of(self.study, one.job, one.result)
 
     def folder(self, job: Job) -> CellFolder:
         return CellFolder(self.root.child(job.folder(self.sweep)))

@@ -15,7 +15,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from xling.config.load import LoadedSweep
-from xling.errors import ConfigError, ResourceError, UserInterrupt
+from xling.errors import INTERRUPTED, OK, SOME_FAILED, ConfigError, ResourceError, UserInterrupt
 from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
 from xling.sweep.admission import require_answer
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
-
-OK, SOME_FAILED, INTERRUPTED = 0, 1, 130  # exit statuses; 2, a user's error, is the command line's
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -59,7 +57,7 @@ def show_plan(
     # A cell that was stopped keeps its own.
     with_checkpoints = len(left) if early else sum(kind.fit.trials for kind in kinds)
     disk = sum(left) + COPIES_WHILE_RUNNING * sum(sorted(left, reverse=True)[:with_checkpoints])
-    free = shutil.disk_usage(_existing(Path(root.url))).free if root.is_local else None
+    free = root.free_bytes()
     if as_json:
         cells = [
             {**_as_json(job), "state": states[job.id], "disk_bytes": need[job.id], **_foretold(expected.get(job.id))}
@@ -162,10 +160,6 @@ def _nodes(address: str | None) -> tuple[list[Node], str]:
 
     with ray_cluster(address):
         return ray_nodes(), f"the cluster at {address}"
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
 
 
 def _budget(job: Job) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +90,7 @@ def pull(root: Storage, sweep: str, target: Path, part: Part, progress: Callable
     listed = _listed(root, sweep)
     there = {file.path: file for file in listed if is_wanted(file.path, part)}
     todo = [file for path, file in there.items() if stamps.get(path) != file.stamp or not copy.exists(path)]
-    _require_room(target, sum(file.size for file in todo))
+    _require_room(copy, target, sum(file.size for file in todo))
     gone = _gone(copy, stamps, listed)
     kept = {path: stamp for path, stamp in stamps.items() if path not in gone}
     copy.write(f"{sweep}/{RECORD}", record_lines(root.url, kept))
@@ -128,10 +127,9 @@ def _gone(copy: Storage, stamps: Iterable[str], there: Iterable[StoredFile]) -> 
     return {path for path in stamps if path not in known and "/model/" not in path and copy.exists(path)}
 
 
-def _require_room(target: Path, size: int) -> None:
-    folder = next(path for path in (target.absolute(), *target.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if size + SPARE_BYTES > free:
+def _require_room(copy: Storage, target: Path, size: int) -> None:
+    free = copy.free_bytes()
+    if free is not None and size + SPARE_BYTES > free:
         raise ResourceError(
             f"{target} has {size_text(free)} free, {size_text(size)} are to be copied; make room, name another folder, "
             "or take --only results"

@@ -85,14 +85,6 @@ def what_fits(nodes: Sequence[Node], config: ResourcesConfig) -> Fit:
     return Fit(trials, f"a trial needs {describe(need)}; {has} room for {room} such {_plural('worker', room)}")
 
 
-def require_fit(nodes: Sequence[Node], config: ResourcesConfig) -> Fit:
-    """What fits, or a ResourceError with the arithmetic when not even one trial does, and no node will come."""
-    fit = what_fits(nodes, config)
-    if fit.trials < 1 and not config.autoscaling:
-        raise ResourceError(_refusal(fit.why_not_more))
-    return fit
-
-
 def require_kinds(nodes: Sequence[Node], jobs: Sequence[Job]) -> list[Kind]:
     """The kinds of jobs, those first that most can run of.
 

@@ -164,7 +164,8 @@ def tables_of_set(
         lead = result.measures[0]
         title = f"{lead} of {best.label}, the best on dev (query down, passage across)"
         add("pairs-of-best", title, matrix(result.pair_values[lead], result.languages))
-        for number, (title, grid) in enumerate(bias_grids(best.label, result, _seen(study, best, result)), start=1):
+        seen = languages_of(study, next(job for job in study.cells if job.label == best.label), result)
+        for number, (title, grid) in enumerate(bias_grids(best.label, result, seen), start=1):
             add(f"bias-of-best-{number}", title, grid)
     return tables
 
@@ -180,14 +181,6 @@ def mix_tables(rows: Sequence[ScoreRow], compositions: Mapping[str, Composition]
         title = f"training pairs of {best.label} by language, in %: given/asked (query down)"
         tables.append(Table("mix-pairs", title, pairs))
     return tables
-
-
-def _seen(study: Study, row: ScoreRow, result: EvaluationResult) -> tuple[str, ...]:
-    """The languages a cell was trained on."""
-    if result.trained_languages is not None:
-        return result.trained_languages
-    job = next(job for job in study.cells if job.label == row.label)  # stored before results told
-    return languages_of(study, job, result.languages)
 
 
 def _show_places(loaded: LoadedSweep, root: Storage, console: Console) -> None:

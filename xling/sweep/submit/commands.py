@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import xling
-from xling.errors import ConfigError, UserInterrupt
+from xling.errors import INTERRUPTED, ConfigError, UserInterrupt
 from xling.sweep.submit.follow import follow
-from xling.sweep.submit.jobs import INTERRUPTED, JobApi, JobSpec, Submission, find_job, next_id, refuse_running
+from xling.sweep.submit.jobs import JobApi, JobSpec, Submission, find_job, next_id, refuse_running
 from xling.sweep.submit.package import Parcel
 from xling.train.attempts import local_time
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from xling.errors import ConfigError, ResourceError
+from xling.errors import INTERRUPTED, OK, SOME_FAILED, USER_ERROR, ConfigError, ResourceError
 
 SWEEP_KEY, STORAGE_KEY = "xling.sweep", "xling.storage"  # of a job's metadata
 LIVE = ("PENDING", "RUNNING")
 STOPPED = "STOPPED"
-SOME_FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130  # of the command's exit statuses
 _NOT_FOUND = 127  # a shell's, of a command that is not there
 
 
@@ -51,7 +50,7 @@ class Submission:
         """The sweep's: 0, 1, 2 or 130. What ended without telling one has left something undone."""
         if self.status == STOPPED:
             return INTERRUPTED
-        if self.exit_code in (0, SOME_FAILED, USER_ERROR, INTERRUPTED):
+        if self.exit_code in (OK, SOME_FAILED, USER_ERROR, INTERRUPTED):
             return int(self.exit_code)
         return SOME_FAILED if self.ran and self.exit_code != _NOT_FOUND else USER_ERROR
 
