@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 TIMINGS = ("train/pairs_per_s", "train/tokens_per_s")  # differ from run to run: only their steps are compared
+RETRIES = "report/retries.csv"  # in the report where something was retried: what was killed, as it should tell
 
 History = list[tuple[int, float]]
 
@@ -47,7 +48,7 @@ def read_outcome(table: list[dict[str, Any]], storage: Path, uri: str, experimen
             "status": run.info.status,
             "parent": names.get(run.data.tags.get("mlflow.parentRunId", "")),
             "params": dict(run.data.params),
-            "artifacts": sorted(_artifacts(client, run.info.run_id)),
+            "artifacts": sorted(set(_artifacts(client, run.info.run_id)) - {RETRIES}),
         }
     return Outcome(
         table=table,
