@@ -54,11 +54,11 @@ class Sweep:
         return cls(DEMO, "demo", 12 * 300)  # nine cells, three warm starts
 
     @classmethod
-    def small(cls, folder: Path, steps: int = 800) -> Sweep:
-        """Four tiny cells, whose training outlasts what is done to it."""
+    def small(cls, folder: Path, steps: int = 800, seeds: tuple[int, ...] = (0, 1)) -> Sweep:
+        """Two tiny cells a seed, whose training outlasts what is done to it."""
         file = folder / "small.yaml"
-        file.write_text(sweep_text(steps, (0, 1), (0, 1)))
-        return cls(file, NAME, 4 * steps)
+        file.write_text(sweep_text(steps, (0, 1), seeds))
+        return cls(file, NAME, 2 * len(seeds) * steps)
 
 
 @dataclass

@@ -1,48 +1,10 @@
-"""Whatever is killed, nothing is lost: `benchmarks/chaos.py` in short, and its own parts."""
+"""The parts of `benchmarks/chaos.py`: whom it kills when, and what it compares."""
 
-import json
 import math
-import shutil
-import sys
 
 import pytest
-from chaos import CHECKPOINT_EVERY, Result, new_folder, run_sweep, sweep_text
 from chaos_outcome import Outcome, differences
-from chaos_plan import KINDS, Kill, Progress, plan_kills
-from chaos_processes import ready
-
-PLAN = [
-    Kill("driver", after=60, at_start=True, wait=2, pick=0),
-    Kill("server", after=20, at_start=False, wait=4, pick=0),
-    Kill("worker", after=60, at_start=False, wait=0, pick=1),
-    Kill("sweep", after=60, at_start=False, wait=0, pick=0),
-    Kill("node", after=60, at_start=True, wait=2, pick=0),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_a_sweep_whose_processes_are_killed_ends_as_the_undisturbed_one():
-    folder = new_folder()
-    file = folder / "sweep.yaml"
-    file.write_text(sweep_text(300, alphas=(0, 1), seeds=(0,)))
-    with ready(folder) as world:
-        calm, expected = run_sweep(world, folder / "a", file, [])
-        wild, found = run_sweep(world, folder / "b", file, PLAN)
-    result = Result(calm, wild, 2, differences(expected, found), found.repeats)
-
-    print(json.dumps(result.summary(), indent=1))
-    assert [kill.kind for kill in wild.killed] == [kill.kind for kill in PLAN]
-    assert result.is_equal, result.differences
-    assert len(found.models) > 0
-    assert len(found.table) == 3  # two cells and their start
-    history = found.histories["a0/s0"]["train/loss"]
-    assert [step for step, _ in history] == list(range(300))
-    assert wild.steps == calm.steps == 600
-    assert max(found.repeats, default=0) <= CHECKPOINT_EVERY
-    assert not expected.repeats
-    shutil.rmtree(folder)  # a failed test leaves it
+from chaos_plan import KINDS, Progress, plan_kills
 
 
 def test_a_plan_is_seeded_and_ends_before_the_sweep_does():

@@ -90,21 +90,32 @@ def test_workers_drivers_and_the_whole_cluster_die(tmp_path):
     signal_one(TRIAL_DRIVER, signal.SIGKILL, before)
     wait_for_note(sweep, "its driver died; another one takes over")
 
-    sweep.wait_for(in_training(300))
-    os.kill(sweep.process.pid, signal.SIGKILL)
-    kill_all(ray_processes() - before)
-    sweep.process.wait()
+    sweep.wait_for(in_training(260))
+    sweep.process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    sweep.process.send_signal(signal.SIGINT)  # leaves at once
+    assert sweep.process.wait(timeout=60) == 130
     wait_until_gone(ray_processes() - before)
+    kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
+    assert kept >= 240
 
     resumed = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
-    first = resumed.wait_for(in_training(1))
-    assert first["step"] >= 300
-    assert resumed.finish() == 0, resumed.tail()
+    assert resumed.wait_for(in_training(1))["step"] >= kept
+    resumed.wait_for(in_training(360))
+    os.kill(resumed.process.pid, signal.SIGKILL)
+    kill_all(ray_processes() - before)
+    resumed.process.wait()
+    wait_until_gone(ray_processes() - before)
+
+    last = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
+    assert last.wait_for(in_training(1))["step"] >= 340
+    assert last.finish() == 0, last.tail()
 
     attempts = cell.attempts()
     ends = [attempt["end"]["infra"] if attempt["end"] else None for attempt in attempts]
     assert ends[-1] is False
-    assert ends.count(None) == 2  # driver and sweep: nobody was left to write an end
+    # Nobody was left to write an end to the driver's attempt and the sweep's, nor always after Ctrl-C twice.
+    assert 2 <= ends.count(None) <= 3
     assert ends.count(True) >= 2  # a machine under load may let six seconds of silence pass by itself
     assert_undisturbed(tmp_path, file, cell, label)
     assert_one_run_a_cell(tmp_path, label, STEPS)
@@ -132,7 +143,7 @@ name: small
 storage: {folder}/runs
 data:
   train: {{dataset: parallel-jsonl, path: {folder}/rows.jsonl}}
-  evaluate: [{{dataset: parallel-jsonl, path: {folder}/rows.jsonl}}]
+  evaluate: [{{dataset: geo, languages: [de, en]}}]
 model: {{max_query_tokens: 16, max_passage_tokens: 512}}
 train: {{budget: {{steps: 4}}}}
 resources: {{max_concurrent: 1}}
@@ -233,21 +244,3 @@ def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp
         assert_undisturbed(small, file, cell, label)
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
-
-
-def test_ctrl_c_twice_leaves_at_once_and_nothing_is_lost(tmp_path):
-    file = write_sweep(tmp_path)
-    cell, _ = only_cell(file)
-    before = ray_processes()
-    sweep = Command("sweep", str(file), "--json")
-    sweep.wait_for(in_training(60))
-    sweep.process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    sweep.process.send_signal(signal.SIGINT)
-    assert sweep.process.wait(timeout=60) == 130
-    wait_until_gone(ray_processes() - before)
-    kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
-    assert kept >= 40
-    resumed = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
-    assert resumed.wait_for(in_training(1))["step"] >= kept
-    assert resumed.finish() == 0

@@ -183,7 +183,7 @@ def test_a_mine_that_was_killed_goes_on_and_gives_the_same_bytes(tmp_path: Path)
     killed = Command(*MINE, "--model", model, *pairs, folder=tmp_path)
     shards = tmp_path / "runs" / "embeddings"
     deadline = time.monotonic() + 200
-    while len(list(shards.glob("*/*.npy"))) < 1:
+    while not list(shards.glob("*/*.json")):
         assert killed.process.poll() is None, killed.process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -191,7 +191,10 @@ def test_a_mine_that_was_killed_goes_on_and_gives_the_same_bytes(tmp_path: Path)
     kill_all(ray_processes() - before)
     killed.process.wait()
     assert not (tmp_path / "mined" / MANIFEST).exists()
-    kept = {file: file.stat().st_mtime_ns for file in shards.glob("*/*.npy")}
+    # A block is kept once its description is there too, the last of it to be written.
+    blocks = [file.with_suffix(".npy") for file in shards.glob("*/*.json")]
+    kept = {file: file.stat().st_mtime_ns for file in blocks}
+    assert kept
 
     keep = ("--set", "keep_embeddings=true")
     told = run(tmp_path, *MINE, "--model", model, *pairs, *keep)
