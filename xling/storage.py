@@ -174,8 +174,11 @@ class Storage:
         with self._asking():
             return bool(self._fs.exists(self._full(path)))
 
-    def list(self, path: str = "") -> list[str]:
-        """Names directly below a folder, sorted; empty when there is no such folder."""
+    def list(self, path: str = "", *, hidden: bool = False) -> list[str]:
+        """Names directly below a folder, sorted; empty when there is no such folder.
+
+        Args: hidden: those of what is not there yet, or no longer, instead of all others.
+        """
         full = self._full(path).rstrip("/")
         try:
             with self._asking():
@@ -183,7 +186,7 @@ class Storage:
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != full)
-        return sorted(name for name in names if not name.startswith(HIDDEN))
+        return sorted(name for name in names if name.startswith(HIDDEN) == hidden)
 
     def files(self, path: str = "") -> Sequence[StoredFile]:
         """All files below a folder, however deep, sorted; of a local one also those that :meth:`list` hides.

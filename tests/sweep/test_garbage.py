@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from forked import forked
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load
 
@@ -169,9 +172,43 @@ def test_killed_in_the_middle_all_is_readable(swept, monkeypatch):
     assert survey(root, "small", Asked(caches=True, models=True)).goes == ()
 
 
+def removed_until(url, steps):
+    """Remove all that can go, and kill this process at that many renamings and removals."""
+    left = [steps]
+
+    def kill_when_due(event, _):
+        if event in ("os.rename", "os.remove", "os.rmdir"):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill_when_due)
+    root = Storage(url)
+    list(remove(root, survey(root, "small", Asked(caches=True, models=True)).goes))
+
+
+def test_really_killed_at_any_removal_all_is_readable_and_the_next_one_goes_on(swept):
+    _, study, root = swept
+    states, rows = states_of(root, "small", study.scored), collect(root, "small", study.scored)
+    ends = []
+    while not ends or ends[-1] != 0:
+        process = forked(removed_until, root.url, len(ends) + 1)
+        process.join()
+        ends.append(process.exitcode)
+        assert states_of(root, "small", study.scored) == states
+        assert collect(root, "small", study.scored) == rows
+    assert set(ends[:-1]) == {-signal.SIGKILL}
+    assert len(ends) > 3
+    assert survey(root, "small", Asked(caches=True, models=True)).goes == ()
+    for name in (file.path for file in root.files() if "/.tmp-" in f"/{file.path}"):  # of deletions that were killed
+        os.utime(root.locate(name), (OLD, OLD))
+    list(remove(root, survey(root, "small", Asked()).goes))
+    assert not [file for file in root.files() if "/.tmp-" in f"/{file.path}"]
+
+
 def test_half_written_files_go_once_they_are_old(tmp_path):
     _, _, root = load(tmp_path)
-    for name, is_old in ((".tmp-old", True), (".tmp-new", False), ("seen-old", True), ("seen-new", False)):
+    for name, is_old in ((".tmp-old", True), (".tmp-new", False), ("probe-old", True), ("probe-new", False)):
         file = Path(root.locate(f"small/{name}"))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x" * 10)
@@ -180,10 +217,22 @@ def test_half_written_files_go_once_they_are_old(tmp_path):
     (Path(root.url) / "tokens/.tmp-folder/deep").mkdir(parents=True)
     (Path(root.url) / "tokens/.tmp-folder/deep/a").write_bytes(b"x")
     os.utime(Path(root.url) / "tokens/.tmp-folder/deep/a", (OLD, OLD))
+    for name, is_old in ((".tmp-doctor-old", True), (".tmp-doctor-new", False)):
+        mark = Path(root.url) / name / "10.0.0.1"
+        mark.parent.mkdir()
+        mark.write_bytes(b"10.0.0.1")
+        if is_old:
+            os.utime(mark, (OLD, OLD))
     found = survey(root, "small", Asked())
-    assert {piece.path for piece in found.goes} == {"small/.tmp-old", "small/seen-old", "tokens/.tmp-folder"}
+    assert {piece.path for piece in found.goes} == {
+        "small/.tmp-old",
+        "small/probe-old",
+        "tokens/.tmp-folder",
+        ".tmp-doctor-old",
+    }
     list(remove(root, found.goes))
-    assert sorted(file.name for file in (Path(root.url) / "small").iterdir()) == [".tmp-new", "seen-new"]
+    assert sorted(file.name for file in (Path(root.url) / "small").iterdir()) == [".tmp-new", "probe-new"]
+    assert root.list(hidden=True) == [".tmp-doctor-new"]
 
 
 def test_without_yes_nothing_goes_and_both_are_told(swept, capsys):

@@ -1,10 +1,13 @@
 """``xling pull``: a copy that results, reports and exports work from, made again in parts."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from forked import forked
 from small_models import tiny_model
 from small_sweeps import cell_folder, end_as, finish, load
 
@@ -116,6 +119,38 @@ def test_killed_at_any_file_it_goes_on_and_a_result_never_comes_before_what_it_s
     assert pulls > 3
     assert len(last.copied) <= 3
     assert last.unchanged + len(last.copied) + 1 == len(copies(target))
+
+
+def pulled_until(url, target, files):
+    """Copy, and kill this process once that many files have come."""
+    came = [-1]  # told of the start, too
+
+    def kill_when_due(_, __):
+        came[0] += 1
+        if came[0] == files:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    pull(Storage(url), "small", target, "all", kill_when_due)
+
+
+def test_really_killed_again_and_again_the_copy_is_the_same(swept, tmp_path):
+    _, study, root = swept
+    target, cell = tmp_path / "copy", study.cells[0].folder("small")
+    whole = {file.path for file in root.files(cell)}
+    ends = []
+    while not ends or ends[-1] != 0:
+        process = forked(pulled_until, root.url, target, 4)
+        process.join()
+        ends.append(process.exitcode)
+        if (target / cell / "result.json").exists():
+            assert whole <= copies(target)
+        assert len(ends) < 50
+    assert set(ends[:-1]) == {-signal.SIGKILL}
+    assert len(ends) > 3
+    assert pull(root, "small", target, "all", silent).copied == []
+    for path in copies(target) - {"small/pulled.jsonl"}:
+        if ".tmp-" not in path:
+            assert (target / path).read_bytes() == root.read(path)
 
 
 def test_results_or_models_alone(swept, tmp_path):

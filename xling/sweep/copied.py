@@ -11,6 +11,7 @@ from xling.errors import ConfigError
 from xling.storage import HIDDEN, Storage
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.selection import stored_job, stored_jobs
+from xling.sweep.usable import PROBE
 from xling.train.attempts import newest_attempt
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PARTS: tuple[Part, ...] = ("results", "models", "all")
 RECORD = "pulled.jsonl"  # in the sweep's folder: where it came from, then a line a file that is here whole
 # Only what runs the sweep needs these: leases, checkpoints, what MLflow has not got yet.
 _LEFT_OUT = frozenset({"lease", "checkpoints", "track"})
-_FOR_RUNNING = ("stop.json", "seen-", "probe-", HIDDEN, RECORD)
+_FOR_RUNNING = ("stop.json", PROBE, HIDDEN, RECORD)
 _OF_A_MODEL = ("sweep.yaml", "launch.json", "cell.json", "summary.json", "result.json")
 # Readers take a folder by its marker, so markers come after what they speak for.
 _SPEAK = {"trained.json": 1, "summary.json": 1, "result.json": 2}

@@ -16,12 +16,12 @@ from xling.storage import HIDDEN, Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.lease import holder_of
 from xling.sweep.selection import find_job, states_of, stored_jobs
+from xling.sweep.usable import PROBE
 from xling.train.attempts import accepted_checkpoints
 from xling.train.trained import remove_weights
 
 LEFT_BEHIND_S = 3600.0  # after which what a writer left half-written is taken for a dead one's
 CACHES = {"tokens": "token tables", "embeddings": "embeddings"}
-_PROBES = ("seen-", "probe-")  # files that ask whether a storage can be used
 # Files that speak for others beside them: first to go where a folder does not go at once.
 _MARKERS = frozenset({"result.json", "trained.json", "summary.json", "manifest.json", "meta.json", "set.json"})
 
@@ -82,7 +82,8 @@ def survey(root: Storage, sweep: str, asked: Asked) -> Survey:
     """
     jobs = stored_jobs(root, sweep)
     kept = {find_job(jobs, name).id for name in asked.keep}
-    files = {folder: root.files(folder) for folder in (sweep, "data", "tokenizers", "warm", *CACHES)}
+    folders = (sweep, "data", "tokenizers", "warm", *CACHES, *root.list(hidden=True))
+    files = {folder: root.files(folder) for folder in folders}
     marked = _Marked()
     states = states_of(root, sweep, jobs)
     cells = root.list(f"{sweep}/cells")
@@ -168,7 +169,7 @@ def _left_behind(sweep: str, files: Iterable[StoredFile], now: float) -> Iterato
     for file in files:
         parts = file.path.split("/")
         at = next((number for number, part in enumerate(parts) if part.startswith(HIDDEN)), None)
-        if at is None and (parts[0] != sweep or len(parts) != 2 or not parts[1].startswith(_PROBES)):
+        if at is None and (parts[0] != sweep or len(parts) != 2 or not parts[1].startswith(PROBE)):
             continue
         path = file.path if at is None else "/".join(parts[: at + 1])
         newest[path] = max(newest.get(path, 0.0), file.changed)

@@ -12,6 +12,7 @@ from xling.storage import Storage
 
 T = TypeVar("T")
 
+PROBE = "probe-"  # begins the names of files that ask whether a storage can be used
 PATIENCE_S = 30.0  # object stores' libraries try for minutes
 
 
@@ -24,7 +25,7 @@ def require_usable(root: Storage, folder: str, patience: float = PATIENCE_S) -> 
     Raises:
         ResourceError: one of these is refused or fails, or there is no answer.
     """
-    path = f"{folder}/probe-{uuid.uuid4().hex}"
+    path = f"{folder}/{PROBE}{uuid.uuid4().hex}"
     errors: list[BaseException] = []
 
     def ask() -> None:

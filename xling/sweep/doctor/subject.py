@@ -13,7 +13,7 @@ from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig, ModelConfig, SweepConfig
 from xling.config.sizes import in_bytes
 from xling.data import registry
-from xling.storage import Storage
+from xling.storage import HIDDEN, Storage
 from xling.sweep.doctor.checks import CALLER, Node
 from xling.sweep.packing import DRIVER_BYTES
 from xling.sweep.settings import TrialSettings
@@ -35,7 +35,7 @@ class Subject:
     hub_models: tuple[HubModel, ...] = ()
     model_folders: tuple[str, ...] = ()
     hub_data: tuple[str, ...] = ()  # data sets whose files come from the hub
-    marks: str = field(default_factory=lambda: f"doctor-{secrets.token_hex(8)}")  # a folder of the storage
+    marks: str = field(default_factory=lambda: f"{HIDDEN}doctor-{secrets.token_hex(8)}")  # a folder of the storage
 
     @property
     def places(self) -> dict[str, str]:
