@@ -20,7 +20,6 @@ from xling.sweep.doctor.checks import (
     CALLER,
     Answers,
     Clock,
-    Node,
     State,
     all_checks,
     check,
@@ -30,10 +29,11 @@ from xling.sweep.doctor.checks import (
 )
 from xling.sweep.doctor.show import doctor, show_findings
 from xling.sweep.doctor.subject import Subject, of_launch, of_sweep
+from xling.sweep.packing import Node
 from xling.sweep.settings import TrialSettings
 
 GIB = 2**30
-NODES = (Node(CALLER), *(Node(name, name, 4, 0, 8e9, GIB) for name in "ABC"))
+NODES = (Node(CALLER), *(Node(name, 4, 0, 8e9, id=name, object_store=GIB) for name in "ABC"))
 VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "mlflow": "3.17.2", "xling": "0.1.0 (code 1)"}
 GPU = {"name": "H100", "free": 78 * GIB, "total": 80 * GIB}
 NO_GPU = {"cuda": "", "gpus": [], "problem": "", "driver": ""}
@@ -291,7 +291,7 @@ def test_an_error_on_a_node_is_a_failure_of_the_check_that_asked():
     ],
 )
 def test_gpus_are_what_torch_can_use_of_what_ray_gives(offered, seen, state, text):
-    nodes = (NODES[0], Node("A", "A", 4, offered, 8e9, GIB), *NODES[2:])
+    nodes = (NODES[0], Node("A", 4, offered, 8e9, id="A", object_store=GIB), *NODES[2:])
     values = {**GOOD, "usable_gpus": on_all(NO_GPU, caller=False, A=seen)}
     found = next(one for one in judge_all(all_checks(), Answers(SUBJECT, nodes, values)) if one.group == "gpus")
     assert found.state is state
@@ -474,7 +474,7 @@ def cluster(monkeypatch):
             asked.extend(f"{one.group}: {one.name}" for one in checks)
             return judge_all(checks, Answers(subject, NODES, {**GOOD, **said}, {}, {}, CLOCKS))
 
-        monkeypatch.setattr(before_launch, "cluster_nodes", lambda: NODES[1 : 1 + nodes])
+        monkeypatch.setattr(before_launch, "ray_nodes", lambda: NODES[1 : 1 + nodes])
         monkeypatch.setattr(before_launch, "examine", answer)
         return asked
 

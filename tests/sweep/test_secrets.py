@@ -42,7 +42,7 @@ def launched(tmp_path, monkeypatch, empty_store):
     monkeypatch.setattr(trial, "_pool", pool)
     monkeypatch.setattr(runner, "ray_cluster", nullcontext)
     monkeypatch.setattr(runner, "ray_nodes", list)
-    monkeypatch.setattr(before_launch, "cluster_nodes", list)
+    monkeypatch.setattr(before_launch, "ray_nodes", list)
     monkeypatch.setattr(runner, "require_kinds", lambda nodes, jobs: [])
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")

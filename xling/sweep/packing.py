@@ -28,11 +28,12 @@ class Node:
     """What one machine offers."""
 
     name: str
-    cpus: float
-    gpus: float
-    memory: float  # bytes
-    labels: Mapping[str, str] = field(default_factory=dict)
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory: float = 0.0  # bytes
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     id: str = ""  # Ray's; its name where it has none
+    object_store: float = 0.0  # bytes
 
     @property
     def key(self) -> str:

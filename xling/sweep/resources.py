@@ -48,21 +48,18 @@ def this_machine() -> list[Node]:
 
 
 def ray_nodes() -> list[Node]:
-    """The nodes of the connected Ray cluster."""
+    """The living nodes of the connected Ray cluster, each named by its address, and its id where several share one."""
     import ray
 
-    return [
-        Node(
-            node["NodeManagerAddress"],
-            node["Resources"].get("CPU", 0.0),
-            node["Resources"].get("GPU", 0.0),
-            node["Resources"].get("memory", 0.0),
-            node.get("Labels") or {},
-            node["NodeID"],
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+    living = [node for node in ray.nodes() if node["Alive"]]
+    addresses = Counter(node["NodeManagerAddress"] for node in living)
+    found = []
+    for node in living:
+        address, identity, offers = node["NodeManagerAddress"], node["NodeID"], node["Resources"]
+        name = address if addresses[address] == 1 else f"{address} ({identity[:6]})"
+        cpus, gpus, memory, store = (offers.get(x, 0.0) for x in ("CPU", "GPU", "memory", "object_store_memory"))
+        found.append(Node(name, cpus, gpus, memory, node.get("Labels") or {}, identity, store))
+    return sorted(found, key=lambda node: node.name)
 
 
 def what_fits(nodes: Sequence[Node], config: ResourcesConfig) -> Fit:

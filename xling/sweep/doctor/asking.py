@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from xling.sweep.doctor.checks import CALLER, Answers, Check, Clock, Finding, Node, Probe, judge_all, rounds_of
+from xling.sweep.doctor.checks import CALLER, Answers, Check, Clock, Finding, Probe, judge_all, rounds_of
 from xling.sweep.doctor.subject import Subject
-from xling.sweep.resources import this_machine
+from xling.sweep.packing import Node
+from xling.sweep.resources import ray_nodes, this_machine
 
 QUICK_ANSWER_S = 30.0  # a process starts in seconds, and nothing that takes long is imported
 
@@ -40,8 +41,7 @@ def examine(checks: Sequence[Check], subject: Subject, timeout_s: float = QUICK_
 
 def ask_here(checks: Sequence[Check], subject: Subject) -> Answers:
     """This machine alone, in this process."""
-    (machine,) = this_machine()
-    node = Node(machine.name, cpus=machine.cpus, gpus=machine.gpus, memory=machine.memory)
+    (node,) = this_machine()
     said = _Said()
     order = subject.order_for(node, [node])
     for probes in rounds_of(checks):
@@ -51,7 +51,7 @@ def ask_here(checks: Sequence[Check], subject: Subject) -> Answers:
 
 def ask_cluster(checks: Sequence[Check], subject: Subject, timeout_s: float) -> Answers:
     """Every node that Ray takes for alive, and the caller."""
-    nodes, caller, said = cluster_nodes(), Node(CALLER), _Said()
+    nodes, caller, said = ray_nodes(), Node(CALLER), _Said()
     everyone = (caller, *nodes)
     own = rounds_of(checks, by_caller=True)
     with _sent_by_value():
@@ -90,21 +90,6 @@ class _Said:
         within = max(0.0, (arrived - sent) - (answer["ended"] - answer["begun"])) / 2
         if node not in self.clocks or within < self.clocks[node].within:
             self.clocks[node] = Clock(ahead, within)
-
-
-def cluster_nodes() -> list[Node]:
-    """The living nodes of the connected cluster, each by its address, and by its id where several share one."""
-    import ray
-
-    living = [node for node in ray.nodes() if node["Alive"]]
-    addresses = [node["NodeManagerAddress"] for node in living]
-    found = []
-    for node, address in zip(living, addresses, strict=True):
-        name = address if addresses.count(address) == 1 else f"{address} ({node['NodeID'][:6]})"
-        offers = node["Resources"]
-        amounts = (offers.get(kind, 0.0) for kind in ("CPU", "GPU", "memory", "object_store_memory"))
-        found.append(Node(name, node["NodeID"], *amounts))
-    return sorted(found, key=lambda node: node.name)
 
 
 def _ask(node: Node, probes: Mapping[str, Probe], order: Mapping[str, Any]) -> Any:

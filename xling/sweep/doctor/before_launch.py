@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 
 from xling.errors import ResourceError
-from xling.sweep.doctor.asking import cluster_nodes, examine
+from xling.sweep.doctor.asking import examine
 from xling.sweep.doctor.checks import Finding, State, all_checks
 from xling.sweep.doctor.subject import of_launch
+from xling.sweep.resources import ray_nodes
 from xling.sweep.settings import TrialSettings
 
 
@@ -18,7 +19,7 @@ def look_before_launch(settings: TrialSettings, address: str | None, tell: Calla
     Raises:
         ResourceError: it would not run; every reason with its fix.
     """
-    if not address and not os.environ.get("RAY_ADDRESS") and len(cluster_nodes()) < 2:
+    if not address and not os.environ.get("RAY_ADDRESS") and len(ray_nodes()) < 2:
         return
     findings = examine(all_checks(quick=True), of_launch(settings))
     reasons = [_line(one) for one in findings if one.state is State.FAILED and one.stops]

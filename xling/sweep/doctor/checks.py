@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
+from xling.sweep.packing import Node
+
 MODULES = ("nodes", "packages", "gpus", "storage", "tracking", "inputs", "machines")  # in the order they are shown
 CALLER = "this process"
 
@@ -40,18 +42,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One machine that was asked, with what Ray says it offers; the caller offers nothing of its own."""
-
-    name: str
-    id: str = ""
-    cpus: float = 0.0
-    gpus: float = 0.0
-    memory: float = 0.0  # bytes
-    object_store: float = 0.0  # bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Clock:
     """How far a node's clock is ahead of the caller's, in seconds, and how far that may be off."""
 
@@ -64,7 +54,7 @@ class Answers:
     """What the nodes said."""
 
     subject: Any  # a Subject; it stands below, and reads models and data
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...]  # those that were asked; the caller offers nothing of its own
     values: Mapping[str, Mapping[str, Any]]  # by probe, by node
     errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # likewise, of probes that raised
     silent: Mapping[str, str] = field(default_factory=dict)  # nodes that did not answer, and why

@@ -14,8 +14,8 @@ from xling.config.schema import CellConfig, ModelConfig, SweepConfig
 from xling.config.sizes import in_bytes
 from xling.data import registry
 from xling.storage import HIDDEN, Storage
-from xling.sweep.doctor.checks import CALLER, Node
-from xling.sweep.packing import DRIVER_BYTES
+from xling.sweep.doctor.checks import CALLER
+from xling.sweep.packing import DRIVER_BYTES, Node
 from xling.sweep.settings import TrialSettings
 from xling.track.store import default_store, resolve_uri, sqlite_path
 
