@@ -16,6 +16,7 @@ ROOMS = [
     "redaction",
     "languages",
     "listing",
+    "sizes",
     "storage",
     "config",
     "data",

@@ -26,6 +26,7 @@ import fsspec
 from xling.errors import ResourceError, StorageAway
 from xling.listing import StoredFile, from_info, walk
 from xling.redaction import holds_secret, redacted
+from xling.sizes import size_text
 
 HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # of this package, by kind of URL
@@ -238,9 +239,9 @@ class Storage:
         free = self.free_bytes() if floor else None
         if free is None or free - more >= floor:
             return ""
-        what = f", and {more / 2**20:,.0f} MiB are to be written" if more else ""
+        what = f", and {size_text(more)} are to be written" if more else ""
         return (
-            f"storage {self.url} has {free / 2**20:,.0f} MiB free{what}; {floor / 2**20:,.0f} MiB must stay free "
+            f"storage {self.url} has {size_text(free)} free{what}; {size_text(floor)} must stay free "
             "(min_free_space): make room there, then resume the sweep"
         )
 

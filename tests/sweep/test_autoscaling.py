@@ -1,107 +1,112 @@
-"""A sweep that needs nodes which are not up yet: it asks for them, they come, its cells run."""
+"""A sweep that needs nodes which are not up yet: it asks for them, they come, its cells run.
 
-import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
+What a node's arrival is decided by is Ray's own: the state that the cluster tells autoscalers, and the scheduler of
+their second version, which `ray up` and KubeRay use. Only the machines it asks for are made up here.
+"""
 
+import threading
+
+import planner
 import pytest
-from chaos_processes import Processes, free_port
-from planner import use_own_token
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray._raylet import GcsClient
+from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.schema import AutoscalerInstance
+from ray.autoscaler.v2.sdk import get_cluster_resource_state
+from ray.core.generated.instance_manager_pb2 import Instance, NodeKind
 from ray.util import placement_group_table
 from sleeping import run
 
 from xling.sweep.resources import ray_nodes
 from xling.sweep.runner import ray_cluster
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-    # It has not been seen to pass: Ray's made-up autoscaler did not come up on two busy cores (benchmarks/README.md).
-    pytest.mark.skipif("XLING_TEST_AUTOSCALER" not in os.environ, reason="set XLING_TEST_AUTOSCALER to try it"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-A100 = {"accelerator": "A100"}
+HEAD = {"num_cpus": 2}
+KINDS = {
+    "T4": {"num_cpus": 4, "num_gpus": 4, "labels": {"accelerator": "T4"}},
+    "A100": {"num_cpus": 4, "num_gpus": 4, "labels": {"accelerator": "A100"}},
+}
 
 
-class Autoscaling:
-    """A head whose autoscaler (version 2) starts made-up nodes on this machine, as Ray's own tests have it."""
+class Autoscaling(threading.Thread):
+    """Adds, once a second, the nodes that Ray's scheduler would launch. A context manager."""
 
-    def __init__(self, processes: Processes, folder: Path) -> None:
-        port = free_port()
-        self.address = f"127.0.0.2:{port}"  # Ray replaces .1
-        worker = {
-            "resources": {"CPU": 4, "GPU": 4, "object_store_memory": 10**8},
-            "labels": A100,
-            "node_config": {},
-            "max_workers": 2,
+    def __init__(self, nodes: planner.RayNodes, address: str) -> None:
+        super().__init__(daemon=True)
+        self._nodes, self._client, self._ended = nodes, GcsClient(address), threading.Event()
+        self._scheduler = ResourceDemandScheduler()
+        self._kinds = {
+            name: NodeTypeConfig(
+                name,
+                min_worker_nodes=0,
+                max_worker_nodes=2,
+                resources={"CPU": shape["num_cpus"], "GPU": shape["num_gpus"], "memory": planner.MEMORY},
+                labels=shape["labels"],
+            )
+            for name, shape in KINDS.items()
         }
-        head = {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0}
-        config = {
-            "cluster_name": "fake",
-            "max_workers": 2,
-            "provider": {
-                # Not its own name, "fake_multinode": that wants a file of defaults which wheels of Ray lack.
-                "type": "external",
-                "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
-                "gcs_address": self.address,
-                "launch_multiple": True,
-                "head_node_id": FAKE_HEAD_NODE_ID,
-                "use_node_id_as_ip": True,
-                "disable_node_updaters": True,
-                "disable_launch_config_check": True,
-            },
-            "available_node_types": {"ray.head.default": head, "gpu": worker},
-            "head_node_type": "ray.head.default",
-            "upscaling_speed": 1.0,
-            "idle_timeout_minutes": 5,
-            "auth": {"ssh_user": "nobody"},
-            **{f"{name}_commands": [] for name in ("setup", "head_setup", "worker_setup", "initialization")},
-            **{f"{name}_start_ray_commands": [] for name in ("head", "worker")},
-            "file_mounts": {},
-            "cluster_synced_files": [],
-        }
-        (folder / "autoscaler.yaml").write_text(json.dumps(config))
-        environment = {
-            **os.environ,
-            "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            "RAY_enable_autoscaler_v2": "1",
-            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
-            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-        }
-        options = [
-            f"--port={port}", "--node-ip-address=127.0.0.2", "--num-cpus=2", "--memory=4000000000",
-            f"--object-store-memory={10**8}", "--include-dashboard=false",
-            f"--autoscaling-config={folder / 'autoscaler.yaml'}",
-        ]  # fmt: skip
-        with (folder / "head.log").open("w") as log:
-            command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options]
-            processes.start(command, environment, stdout=log, stderr=subprocess.STDOUT)
-        self.log = folder / "head.log"
+        self.launched: list[str] = []
 
-    def wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while "--block" not in self.log.read_text():
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.2)
+    def __enter__(self) -> "Autoscaling":
+        self.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._ended.wait(1):
+            state = get_cluster_resource_state(self._client)
+            request = SchedulingRequest(
+                disable_launch_config_check=True,
+                node_type_configs=self._kinds,
+                max_num_nodes=4,
+                resource_requests=state.pending_resource_requests,
+                gang_resource_requests=state.pending_gang_resource_requests,
+                current_instances=[*self._up(state), *self._coming(state)],
+            )
+            for launch in self._scheduler.schedule(request).to_launch:
+                for _ in range(launch.count):
+                    self._nodes.add(KINDS[launch.instance_type])
+                    self.launched.append(launch.instance_type)
+
+    def _up(self, state) -> list[AutoscalerInstance]:
+        found = []
+        for number, node in enumerate(state.node_states):
+            kind = node.labels.get("accelerator", "head")
+            about = Instance(
+                instance_id=f"up-{number}",
+                instance_type=kind,
+                status=Instance.RAY_RUNNING,
+                node_id=node.node_id.hex(),
+                node_kind=NodeKind.HEAD if kind == "head" else NodeKind.WORKER,
+            )
+            found.append(AutoscalerInstance(cloud_instance_id=about.instance_id, ray_node=node, im_instance=about))
+        return found
+
+    def _coming(self, state) -> list[AutoscalerInstance]:
+        """What was launched, and is not a node of the cluster yet."""
+        number = len(self.launched) - (len(state.node_states) - 1)
+        about = [
+            Instance(instance_id=f"coming-{n}", instance_type=kind, status=Instance.REQUESTED)
+            for n, kind in enumerate(self.launched[len(self.launched) - number :])
+        ]
+        return [AutoscalerInstance(im_instance=one) for one in about]
 
 
-def test_a_cell_waits_for_a_node_that_the_autoscaler_brings(tmp_path):
-    large = {"workers": 4, "gpus_per_worker": 1, "labels": A100, "autoscaling": True}
+def test_a_cell_waits_for_a_node_that_an_autoscaler_brings(tmp_path):
+    large = {"workers": 4, "gpus_per_worker": 1, "labels": KINDS["A100"]["labels"], "autoscaling": True}
     small = {"gpus_per_worker": 0}
-    use_own_token()
-    with Processes() as processes:
-        autoscaling = Autoscaling(processes, tmp_path)
-        autoscaling.wait()
-        with ray_cluster(autoscaling.address):
-            before = {node.id for node in ray_nodes()}
+    nodes = planner.RayNodes([HEAD])
+    with nodes as address, ray_cluster(address):
+        before = {node.id for node in ray_nodes()}
+        with Autoscaling(nodes, address) as autoscaling:
             wide, narrow = run(tmp_path, (large, 1), (small, 1))
-            added = [node for node in ray_nodes() if node.id not in before]
-            assert not [group for group in placement_group_table().values() if group["state"] == "PENDING"]
-    assert [node.labels["accelerator"] for node in added] == ["A100"]  # one, not one a second
+        added = [node for node in ray_nodes() if node.id not in before]
+        assert not [group for group in placement_group_table().values() if group["state"] == "PENDING"]
+    assert autoscaling.launched == ["A100"]  # one, not one a second, and no other kind
+    assert [node.labels["accelerator"] for node in added] == ["A100"]
     assert wide["nodes"] == [added[0].id] * 4
     assert narrow["ended"] < wide["held"]

@@ -168,7 +168,7 @@ BAD = {
         {"leave_mark": on_all(marks(free=GIB // 2))},
         "storage: room",
         State.FAILED,
-        "512 MiB free, 1.0 GiB must stay free",
+        "512 MiB free, 1 GiB must stay free",
         ("this process", "A", "B", "C"),
     ),
     "a store that overwrites": (
@@ -217,7 +217,7 @@ BAD = {
         {"machine": on_all(MACHINE, caller=False, A={**MACHINE, "shm": 64 * 2**20})},
         "machines: shared memory",
         State.WARNING,
-        "A: 64 MiB, Ray's object store has 1.0 GiB",
+        "A: 64 MiB, Ray's object store has 1 GiB",
         ("A",),
     ),
     "a full disk for temporary files": (
@@ -231,7 +231,7 @@ BAD = {
         {"machine": on_all(MACHINE, caller=False, A={**MACHINE, "temp": {**DISK, "free": 4 * GIB}})},
         "machines: room for temporary files",
         State.WARNING,
-        "A: 4.0 GiB free at /tmp: more than 95% in use",
+        "A: 4 GiB free at /tmp: more than 95% in use",
         ("A",),
     ),
     "temporary files that cannot be": (
@@ -245,7 +245,7 @@ BAD = {
         {"machine": on_all(MACHINE, caller=False, A={**MACHINE, "caches": [DISK, {**DISK, "free": 0}]})},
         "machines: room for caches",
         State.WARNING,
-        "A: 0 MiB free at /tmp",
+        "A: 0 B free at /tmp",
         ("A",),
     ),
     "few open files": (
@@ -284,7 +284,7 @@ def test_an_error_on_a_node_is_a_failure_of_the_check_that_asked():
 @pytest.mark.parametrize(
     ("offered", "seen", "state", "text"),
     [
-        (1, {**NO_GPU, "cuda": "12.8", "gpus": [GPU], "driver": "570.1"}, State.OK, "none on B, C; 1 x H100, 80.0 GiB"),
+        (1, {**NO_GPU, "cuda": "12.8", "gpus": [GPU], "driver": "570.1"}, State.OK, "none on B, C; 1 x H100, 80 GiB"),
         (2, {**NO_GPU, "cuda": "12.8", "gpus": [GPU]}, State.FAILED, "A: 1 of 2 GPUs usable (torch finds no more)"),
         (1, {**NO_GPU, "problem": "driver too old"}, State.FAILED, "A: 0 of 1 GPUs usable (driver too old)"),
         (0, {**NO_GPU, "cuda": "12.8", "gpus": [GPU]}, State.WARNING, "Ray does not offer all of A"),
@@ -496,7 +496,7 @@ def test_before_a_launch_failures_stop_it_and_warnings_are_told(tmp_path, cluste
     assert told[1].startswith("failed: tracking, MLflow is reached: http://mlflow:5000: refused; start the server")
 
     cluster(leave_mark=on_all(marks(free=1)))
-    with pytest.raises(ResourceError, match=r"cannot run this sweep .*: storage, room: 0 MiB free, .* make room there"):
+    with pytest.raises(ResourceError, match=r"cannot run this sweep .*: storage, room: 1 B free, .* make room there"):
         before_launch.look_before_launch(settings(tmp_path), None, told.append)
     cluster(leave_mark=on_all(marks(free=1)), see_marks=on_all({"storage": EVERYBODY}, B={"storage": ["B"]}))
     with pytest.raises(

@@ -44,8 +44,8 @@ def test_a_job_without_room_stops_and_goes_on_to_the_same_weights(tmp_path, monk
     assert not root.exists("cut/model/trained.json")
     assert steps_kept(root) == [4]
     (reason,) = disk.reasons()
-    assert "has 1,024 MiB free, and " in reason
-    assert reason.endswith("1,024 MiB must stay free (min_free_space): make room there, then resume the sweep")
+    assert "has 1 GiB free, and " in reason
+    assert reason.endswith("1 GiB must stay free (min_free_space): make room there, then resume the sweep")
 
     disk.free = 2 * FLOOR
     assert attempt(root, "cut", cell, min_free=FLOOR)
@@ -60,4 +60,4 @@ def test_what_is_written_is_counted_before_and_nothing_is_published_without_room
     assert attempt(root, "cut", cell, send=disk.send, min_free=FLOOR)  # the budget is spent before anybody looks
     assert steps_kept(root) == []
     assert not root.exists("cut/model")
-    assert "MiB are to be written" in disk.reasons()[0]
+    assert "iB are to be written" in disk.reasons()[0]

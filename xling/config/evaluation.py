@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xling.config import sizes
+from xling import sizes
 from xling.config.section import Section, identity
 
 

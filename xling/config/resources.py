@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from xling.config import sizes
+from xling import sizes
 from xling.config.encoder import ModelConfig
 from xling.config.section import Section
 

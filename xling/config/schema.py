@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xling.config import sizes
+from xling import sizes
 from xling.config.data_sets import DataConfig as DataConfig
 from xling.config.data_sets import DatasetConfig as DatasetConfig
 from xling.config.data_sets import TrainingEntry as TrainingEntry

@@ -20,6 +20,7 @@ from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.model.source import LoadedModel, load_folder, save_folder
 from xling.report.model_card import CardFacts, model_card
 from xling.report.tables import number
+from xling.sizes import size_text
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import Job
@@ -67,7 +68,7 @@ def export_model(
     if as_json:
         console.print_json(json.dumps({"model": name, "folder": str(target), "files": len(files), "bytes": size}))
         return
-    console.print(f"{name} is in {target}: {len(files)} files, {size / 1e6:,.1f} MB", soft_wrap=True)
+    console.print(f"{name} is in {target}: {len(files)} files, {size_text(size)}", soft_wrap=True)
     console.print(f"How it was trained, what it scores and how to use it: {target / CARD}", soft_wrap=True)
 
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from xling.config.load import LoadedSweep
+from xling.sizes import size_text
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
-from xling.sweep.live import size_text
 from xling.sweep.order import weights_bytes
 from xling.sweep.packing import Need, Node
 from xling.sweep.resources import Kind, as_json, per_worker, require_kinds, this_machine

@@ -18,11 +18,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError, ResourceError
 from xling.listing import StoredFile
+from xling.sizes import size_text
 from xling.storage import Storage
 from xling.sweep.copied import RECORD, Part, is_wanted, read_record, record_line, record_lines, turn
 from xling.sweep.launch import sweep_storage
 from xling.sweep.lease import holder_of
-from xling.sweep.live import size_text
 from xling.sweep.selection import stored_jobs
 
 AT_ONCE = 8  # files; an object store is far

@@ -10,6 +10,7 @@ from typing import Any
 
 from xling.config.schema import ResourcesConfig
 from xling.errors import ResourceError
+from xling.sizes import size_text
 from xling.sweep.jobs import Job
 from xling.sweep.packing import DRIVER_BYTES, Need, Node, at_once, slots
 
@@ -77,7 +78,7 @@ def what_fits(nodes: Sequence[Node], config: ResourcesConfig) -> Fit:
         return Fit(0, f"no node is labelled {_labels(need.labels)}; {_labels_there(nodes)}")
     room = sum(slots(node, need) for node in accepted)
     if trials < room // need.workers:
-        return Fit(trials, f"a trial's driver needs {DRIVER_BYTES / 1e9:.1f} GB of memory")
+        return Fit(trials, f"a trial's driver needs {size_text(DRIVER_BYTES)} of memory")
     has = f"{_offer(accepted, need)} {'have' if len(accepted) > 1 else 'has'}"
     return Fit(trials, f"a trial needs {describe(need)}; {has} room for {room} such {_plural('worker', room)}")
 
@@ -123,7 +124,7 @@ def per_worker(need: Need) -> str:
     if need.gpus:
         parts.append(f"{need.gpus:g} {_plural('GPU', need.gpus)}")
     if need.memory:
-        parts.append(f"{need.memory / 1e9:.1f} GB")
+        parts.append(size_text(need.memory))
     return parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
 
 
@@ -153,7 +154,7 @@ def _offer(nodes: Sequence[Node], need: Need) -> str:
     if gpus:
         parts.append(f"{gpus:g} {_plural('GPU', gpus)}")
     if need.memory:
-        parts.append(f"{sum(node.memory for node in nodes) / 1e9:.1f} GB")
+        parts.append(size_text(sum(node.memory for node in nodes)))
     labelled = f" labelled {_labels(need.labels)}" if need.labels else ""
     return f"{len(nodes)} {_plural('node', len(nodes))}{labelled} with {', '.join(parts)}"
 

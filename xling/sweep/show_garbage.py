@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from xling.config.load import LoadedSweep
+from xling.sizes import size_text
 from xling.sweep.garbage import Asked, Piece, Survey, remove, survey
 from xling.sweep.jobs import build_study
 from xling.sweep.launch import held, sweep_storage
 from xling.sweep.lease import holder_of
-from xling.sweep.live import size_text
 
 
 def show_garbage(

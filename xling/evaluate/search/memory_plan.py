@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from xling.errors import ResourceError
+from xling.sizes import size_text
 
 KEY_BYTES = 8
 SCORE_BLOCK = 16 * 2**20  # bytes of scores at once; more is no faster
@@ -55,11 +56,6 @@ def plan_memory(
                 room = (budget - need) // a_query + least
                 return MemoryPlan(many, block, min(queries, room))
     raise ResourceError(
-        f"`evaluation.memory_budget` is {_size(budget)}, must be at least {_size(need)} for {unit}"
-        f" ({_size(unit_bytes)}), {queries:,} query vectors and lists of {depth:,}; raise it"
+        f"`evaluation.memory_budget` is {size_text(budget)}, must be at least {math.ceil(need / 2**20)}MiB for {unit}"
+        f" ({size_text(unit_bytes)}), {queries:,} query vectors and lists of {depth:,}; raise it"
     )
-
-
-def _size(count: float) -> str:
-    power = min(int(math.log2(max(count, 1)) / 10), 4)
-    return f"{count / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

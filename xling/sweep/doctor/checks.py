@@ -191,8 +191,3 @@ def by_value(values: Mapping[Key, Any]) -> dict[Any, list[Key]]:
     for key, value in values.items():
         found.setdefault(value, []).append(key)
     return dict(sorted(found.items(), key=lambda entry: -len(entry[1])))
-
-
-def size(count: float) -> str:
-    """Bytes for a sentence."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xling.sweep.doctor.checks import Answers, Order, State, Verdict, by_value, check, listed, probe, size
+from xling.sizes import size_text
+from xling.sweep.doctor.checks import Answers, Order, State, Verdict, by_value, check, listed, probe
 
 USED_SHARE = 0.2  # of a GPU's memory, by whom it may be
 
@@ -94,7 +95,7 @@ def usable(answers: Answers) -> Verdict:
 def _tell(seen: dict[str, Any]) -> str:
     if not seen["gpus"]:
         return "none"
-    kinds = by_value({number: f"{gpu['name']}, {size(gpu['total'])}" for number, gpu in enumerate(seen["gpus"])})
+    kinds = by_value({number: f"{gpu['name']}, {size_text(gpu['total'])}" for number, gpu in enumerate(seen["gpus"])})
     driver = f", driver {seen['driver']}" if seen["driver"] else ""
     return " + ".join(f"{len(on)} x {kind}" for kind, on in kinds.items()) + f", CUDA {seen['cuda']}{driver}"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xling.sweep.doctor.checks import Answers, Order, State, Verdict, check, listed, probe, size
+from xling.sizes import size_text
+from xling.sweep.doctor.checks import Answers, Order, State, Verdict, check, listed, probe
 
 RAY_FULL = 0.95  # Ray spills nothing to a disk that is fuller (RAY_local_fs_capacity_threshold)
 OPEN_FILES = 8192
@@ -55,11 +56,11 @@ def shared_memory(answers: Answers) -> Verdict:
     small = {node: shm for node, shm in found.items() if shm < answers.node(node).object_store}
     if small:
         seen = "; ".join(
-            f"{node}: {size(shm)}, Ray's object store has {size(answers.node(node).object_store)}"
+            f"{node}: {size_text(shm)}, Ray's object store has {size_text(answers.node(node).object_store)}"
             for node, shm in small.items()
         )
         return Verdict(State.WARNING, seen, nodes=tuple(small))
-    return Verdict(State.OK, f"{size(min(found.values()))} or more")
+    return Verdict(State.OK, f"{size_text(min(found.values()))} or more")
 
 
 @check(
@@ -80,7 +81,7 @@ def temporary(answers: Answers) -> Verdict:
     full = {node: disk for node, disk in found.items() if 1 - disk["free"] / disk["total"] > RAY_FULL}
     if full:
         return Verdict(State.WARNING, f"{_rooms(full)}: more than {RAY_FULL:.0%} in use", nodes=tuple(full))
-    return Verdict(State.OK, f"{size(min((disk['free'] for disk in found.values()), default=0))} free or more")
+    return Verdict(State.OK, f"{size_text(min((disk['free'] for disk in found.values()), default=0))} free or more")
 
 
 @check(
@@ -94,11 +95,11 @@ def caches(answers: Answers) -> Verdict:
     short = {node: disk for node, disk in found.items() if disk["free"] < answers.subject.floor or not disk["writable"]}
     if short:
         return Verdict(State.WARNING, _rooms(short), nodes=tuple(short))
-    return Verdict(State.OK, f"{size(min((disk['free'] for disk in found.values()), default=0))} free or more")
+    return Verdict(State.OK, f"{size_text(min((disk['free'] for disk in found.values()), default=0))} free or more")
 
 
 def _rooms(disks: dict[str, Any]) -> str:
-    return "; ".join(f"{node}: {size(disk['free'])} free at {disk['path']}" for node, disk in disks.items())
+    return "; ".join(f"{node}: {size_text(disk['free'])} free at {disk['path']}" for node, disk in disks.items())
 
 
 @check(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xling.sweep.doctor.checks import CALLER, Answers, Order, State, Verdict, by_value, check, listed, probe, size
+from xling.sizes import size_text
+from xling.sweep.doctor.checks import CALLER, Answers, Order, State, Verdict, by_value, check, listed, probe
 
 NONE_NAMED = "no storage is named: give a sweep file or --storage"
 
@@ -142,7 +143,7 @@ def room(answers: Answers) -> Verdict:
         return Verdict(State.NOT_APPLICABLE, NONE_NAMED if known else "an object store has no floor")
     least, floor = min(free.values()), answers.subject.floor
     short = tuple(node for node, count in free.items() if count < floor)
-    seen = f"{size(least)} free, {size(floor)} must stay free"
+    seen = f"{size_text(least)} free, {size_text(floor)} must stay free"
     return Verdict(State.FAILED if short else State.OK, seen, nodes=short)
 
 

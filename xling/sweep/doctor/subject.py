@@ -11,8 +11,8 @@ from typing import Any
 from xling.config import presets
 from xling.config.load import LoadedSweep
 from xling.config.schema import CellConfig, ModelConfig, SweepConfig
-from xling.config.sizes import in_bytes
 from xling.data import registry
+from xling.sizes import in_bytes
 from xling.storage import HIDDEN, Storage
 from xling.sweep.doctor.checks import CALLER
 from xling.sweep.packing import DRIVER_BYTES, Node

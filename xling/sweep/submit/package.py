@@ -16,9 +16,10 @@ from xling.config.dotted import Parts
 from xling.config.load import LoadedSweep, load_sweep
 from xling.config.schema import CellConfig, SweepConfig
 from xling.errors import ConfigError
+from xling.sizes import size_text
 from xling.sweep.registered import check_registered
 
-MOST_BYTES = 100_000_000  # a package is held in the head's memory
+MOST_BYTES = 100 * 2**20  # a package is held in the head's memory
 FILES_SHOWN = 5
 ENTRY = "job_entry.py"
 ENTRYPOINT = f"exec python {ENTRY}"
@@ -43,7 +44,7 @@ class Parcel:
         """What is sent, for people."""
         names = sorted(self.files)
         more = f" and {len(names) - FILES_SHOWN} more" if len(names) > FILES_SHOWN else ""
-        return f"{', '.join(names[:FILES_SHOWN])}{more} ({_megabytes(self.size)})"
+        return f"{', '.join(names[:FILES_SHOWN])}{more} ({size_text(self.size)})"
 
     def write(self, target: Path, arguments: Sequence[str]) -> None:
         """Args: target: the zip to write. arguments: of ``xling``, to be run where the package lies unpacked."""
@@ -101,7 +102,7 @@ def pack(file: Path, overrides: Sequence[str]) -> Parcel:
     parcel = Parcel(loaded, name, found)
     if parcel.size > MOST_BYTES:
         raise ConfigError(
-            f"the sweep's local files have {_megabytes(parcel.size)} in all, at most {_megabytes(MOST_BYTES)} are "
+            f"the sweep's local files have {size_text(parcel.size)} in all, at most {size_text(MOST_BYTES)} are "
             "sent with a job: put some on storage that the cluster's machines share, and name them by absolute paths"
         )
     return parcel
@@ -133,7 +134,7 @@ def _collect(path: str, found: dict[str, Path]) -> Iterator[str]:
     files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
     total = sum(file.stat().st_size for file in files)
     if total > MOST_BYTES:
-        yield f"is {path!r} with {_megabytes(total)}, must have at most {_megabytes(MOST_BYTES)} to be sent, {shared}"
+        yield f"is {path!r} with {size_text(total)}, must have at most {size_text(MOST_BYTES)} to be sent, {shared}"
         return
     found.update({file.as_posix(): file for file in files})
 
@@ -163,7 +164,3 @@ def _misplaced(data: Mapping[str, Any]) -> Iterator[tuple[Parts, str]]:
 
 def _add(package: zipfile.ZipFile, name: str, content: bytes) -> None:
     package.writestr(zipfile.ZipInfo(name, _EARLIEST), content, zipfile.ZIP_DEFLATED)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

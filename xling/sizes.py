@@ -1,4 +1,4 @@
-"""Sizes in bytes as the sweep file writes them: 4GiB, 0.5GiB."""
+"""Sizes in bytes as the sweep file writes them, 4GiB or 0.5GiB, and as they are told: 4 GiB."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ def in_bytes(size: str) -> int:
     """Bytes of a size that :func:`one_spelling` took."""
     number, unit = _SIZE.fullmatch(size).groups()  # type: ignore[union-attr]
     return int(float(number) * 1024 ** (_UNITS.index(unit) + 1))
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them: ``1.2 GiB``, ``512 MiB``, ``12 B``."""
+    for unit in ("B", *_UNITS):
+        if round(count, 1) < 1024 or unit == _UNITS[-1]:
+            break
+        count /= 1024
+    number = f"{count:,.0f}" if unit == "B" else f"{count:,.1f}".removesuffix(".0")
+    return f"{number} {unit}"
