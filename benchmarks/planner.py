@@ -37,7 +37,6 @@ from xling.sweep.settings import TrialSettings
 MOST_RATIO, MOST_GROWTH = 1.2, 1.1
 LABEL = {"accelerator": "A100"}
 MEMORY = 32 * 10**9  # bytes that each node says it has
-ALIKE = {"memory": MEMORY, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}  # Ray replaces .1
 SIZES = {  # share of the cells, mean seconds beside those of the others, resources
     "large": (0.06, 24, {"workers": 4, "gpus_per_worker": 1, "labels": LABEL}),
     "base": (0.32, 20, {"gpus_per_worker": 1}),
@@ -214,21 +213,18 @@ class RayNodes:
         began = time.monotonic()
         os.environ.update(RAY_ENVIRONMENT)
         use_own_token()
+        alike = {"memory": MEMORY, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}  # Ray replaces .1
         lazy = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
-        head = {**self._shapes[0], **ALIKE, "include_dashboard": False, "_system_config": lazy}
+        head = {**self._shapes[0], **alike, "include_dashboard": False, "_system_config": lazy}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for shape in self._shapes[1:]:
-            self.add(shape)
+            self._cluster.add_node(wait=False, **shape, **alike)
         self._cluster.wait_for_nodes(timeout=300)
         print(f"{len(self._shapes)} nodes up in {time.monotonic() - began:.0f} s", flush=True)
         return str(self._cluster.address)
 
     def __exit__(self, *problem: object) -> None:
         self._cluster.shutdown()
-
-    def add(self, shape: dict[str, Any]) -> None:
-        """One more node; it joins in some seconds."""
-        self._cluster.add_node(wait=False, **shape, **ALIKE)
 
 
 def report(

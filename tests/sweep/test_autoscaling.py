@@ -4,10 +4,14 @@ What a node's arrival is decided by is Ray's own: the state that the cluster tel
 their second version, which `ray up` and KubeRay use. Only the machines it asks for are made up here.
 """
 
+import os
+import subprocess
+import sys
 import threading
 
 import planner
 import pytest
+from chaos_processes import STORE_BYTES, Processes
 from ray._raylet import GcsClient
 from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
@@ -32,9 +36,10 @@ KINDS = {
 class Autoscaling(threading.Thread):
     """Adds, once a second, the nodes that Ray's scheduler would launch. A context manager."""
 
-    def __init__(self, nodes: planner.RayNodes, address: str) -> None:
+    def __init__(self, processes: Processes, address: str) -> None:
         super().__init__(daemon=True)
-        self._nodes, self._client, self._ended = nodes, GcsClient(address), threading.Event()
+        self._processes, self._address = processes, address
+        self._client, self._ended = GcsClient(address), threading.Event()
         self._scheduler = ResourceDemandScheduler()
         self._kinds = {
             name: NodeTypeConfig(
@@ -46,6 +51,7 @@ class Autoscaling(threading.Thread):
             )
             for name, shape in KINDS.items()
         }
+        self._kinds["head"] = NodeTypeConfig("head", 0, 1, resources={"CPU": HEAD["num_cpus"]})
         self.launched: list[str] = []
 
     def __enter__(self) -> "Autoscaling":
@@ -69,8 +75,19 @@ class Autoscaling(threading.Thread):
             )
             for launch in self._scheduler.schedule(request).to_launch:
                 for _ in range(launch.count):
-                    self._nodes.add(KINDS[launch.instance_type])
                     self.launched.append(launch.instance_type)
+                    self._start_node(launch.instance_type)
+
+    def _start_node(self, kind: str) -> None:
+        shape = KINDS[kind]
+        options = [
+            f"--address={self._address}", f"--node-ip-address=127.0.0.{2 + len(self.launched)}",
+            f"--num-cpus={shape['num_cpus']}", f"--num-gpus={shape['num_gpus']}", f"--labels=accelerator={kind}",
+            f"--memory={planner.MEMORY}", f"--object-store-memory={STORE_BYTES}",
+            *("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        self._processes.start(command, os.environ, stdout=subprocess.DEVNULL)
 
     def _up(self, state) -> list[AutoscalerInstance]:
         found = []
@@ -99,10 +116,9 @@ class Autoscaling(threading.Thread):
 def test_a_cell_waits_for_a_node_that_an_autoscaler_brings(tmp_path):
     large = {"workers": 4, "gpus_per_worker": 1, "labels": KINDS["A100"]["labels"], "autoscaling": True}
     small = {"gpus_per_worker": 0}
-    nodes = planner.RayNodes([HEAD])
-    with nodes as address, ray_cluster(address):
+    with planner.RayNodes([HEAD]) as address, Processes() as processes, ray_cluster(address):
         before = {node.id for node in ray_nodes()}
-        with Autoscaling(nodes, address) as autoscaling:
+        with Autoscaling(processes, address) as autoscaling:
             wide, narrow = run(tmp_path, (large, 1), (small, 1))
         added = [node for node in ray_nodes() if node.id not in before]
         assert not [group for group in placement_group_table().values() if group["state"] == "PENDING"]
