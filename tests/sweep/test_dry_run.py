@@ -124,8 +124,9 @@ def test_the_environment_is_as_it_was_and_the_folder_gone(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_study_runs_dry_and_scores_every_set(tmp_path):
-    file = SWEEPS / "size_x_ratio.yaml"  # it scores every set that the others do
+@pytest.mark.parametrize("study", ["size_x_ratio", "hybrid_batches"])
+def test_a_study_runs_dry_and_scores_every_set(study, tmp_path):
+    file = SWEEPS / f"{study}.yaml"
     written = yaml.safe_load(file.read_text())
     temporary = tmp_path / "tmp"
     temporary.mkdir()
