@@ -7,8 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 PASSWORD = "only-this-password"
 
@@ -51,7 +54,12 @@ class Postgres:
 
     def stop(self) -> None:
         """End it, if it is still there, and take its data away."""
-        self._run("pg_ctl", "stop", "--wait", "--mode=immediate", must=False)
+        record = self._folder / "data" / "postmaster.pid"
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            server = psutil.Process(int(record.read_text().split()[0]))
+            self._run("pg_ctl", "stop", "--no-wait", "--mode=immediate", must=False)
+            # Not left to pg_ctl: restarted, it may be a child of this process, which pg_ctl would wait for in vain.
+            server.wait(timeout=30)
         shutil.rmtree(self._folder)
 
     def _run(self, program: str, *options: str, must: bool = True) -> None:
