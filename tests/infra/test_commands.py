@@ -207,6 +207,19 @@ def test_what_its_program_would_refuse_is_found():
     assert refusal(xling(), ("xling", "sweep", "a.yaml", "--set", "train.lr=1", "--address", "auto")) is None
 
 
+def test_where_nodes_come_when_asked_for_sweeps_wait_for_them():
+    """Else a cluster that begins without workers refuses them."""
+    begun = [
+        command
+        for command in calls("xling")
+        if command.words[1] in ("sweep", "submit")
+        and (command.page.startswith("infra/kuberay") or "s3://my-bucket/runs" in " ".join(command.words))
+        and command.page.startswith(("infra/kuberay", "infra/ray"))
+    ]
+    assert len(begun) == 3
+    assert all("resources.autoscaling=true" in command.words for command in begun)
+
+
 def test_the_pages_name_files_that_exist():
     named = {
         (command.page, word)

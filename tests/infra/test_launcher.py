@@ -51,14 +51,23 @@ def test_the_dashboard_is_on_loopback_and_the_token_is_a_file_of_the_user(name):
     ((there, here),) = config["file_mounts"].items()
     assert here == "~/.ray/auth_token"
     assert there.endswith("/.ray/auth_token")
-    assert config["idle_timeout_minutes"] > 0
 
 
-def test_on_aws_only_ssh_from_one_place_comes_in():
-    group = read("aws.yaml")["provider"]["security_group"]
-    for rule in group["IpPermissions"]:
-        assert (rule["FromPort"], rule["ToPort"]) == (22, 22)
-        assert all(source["CidrIp"].endswith("/32") for source in rule["IpRanges"])
+def test_on_aws_ray_makes_no_security_group_which_would_let_ssh_in_from_everywhere():
+    from ray.autoscaler._private.aws.config import _configure_security_group, _create_default_inbound_rules
+
+    opened = _create_default_inbound_rules(["sg-1"], [])
+    assert any(rule["IpRanges"] == [{"CidrIp": "0.0.0.0/0"}] for rule in opened if "IpRanges" in rule)
+    config = prepare_config(read("aws.yaml"))
+    assert "security_group" not in config["provider"]
+    assert _configure_security_group(copy.deepcopy(config)) == config  # of AWS it asks nothing
+
+
+def test_on_premise_all_machines_are_started_as_the_autoscaler_knows_not_what_they_have():
+    config = prepare_config(read("on-premise.yaml"))
+    (machine,) = config["available_node_types"].values()
+    assert machine["resources"] == {}
+    assert machine["min_workers"] == machine["max_workers"] == len(config["provider"]["worker_ips"]) == 3
 
 
 def test_on_aws_each_model_size_has_spot_machines_that_come_when_asked_for():
@@ -66,6 +75,7 @@ def test_on_aws_each_model_size_has_spot_machines_that_come_when_asked_for():
     types = copy.deepcopy(config["available_node_types"])
     head = types.pop("head")
     assert head["resources"] == {"CPU": 0, "GPU": 0}
+    assert config["idle_timeout_minutes"] > 0
     assert "InstanceMarketOptions" not in head["node_config"]
     assert list(types) == ["small", "base", "large"]
     for size, node_type in types.items():

@@ -23,7 +23,7 @@ def submit(
     address: Dashboard = None,
     env: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Send this variable along: MLFLOW_*, AWS_*, GOOGLE_*, HF_*. Repeatable."),
+        typer.Option(help="Send this variable along: MLFLOW_*, AWS_*, GOOGLE_*, HF_*, XLING_*. Repeatable."),
     ] = None,
     working_tree: Annotated[
         bool, typer.Option("--working-tree", help="Send xling as it is here, not the version installed there.")

@@ -21,7 +21,7 @@ from xling.sweep.submit.jobs import JobApi, JobSpec, Submission, find_job, next_
 from xling.sweep.submit.package import Parcel
 from xling.train.attempts import local_time
 
-SENDABLE = ("MLFLOW_", "AWS_", "GOOGLE_", "HF_")  # beginnings of the variables that may go with a job
+SENDABLE = ("MLFLOW_", "AWS_", "GOOGLE_", "HF_", "XLING_")  # beginnings of the variables that may go with a job
 
 
 def dashboard_address(given: str | None) -> str:
