@@ -260,10 +260,11 @@ def models(
 
 
 def main() -> None:
-    """The console script: user errors become one message and exit status 2."""
+    """The console script: user errors become one message and exit status 2, Ctrl-C and SIGTERM 130."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the latter is how Slurm, Kubernetes and Docker end a command
+        signal.signal(number, _interrupt)
     try:
         app()
     except UserInterrupt:
