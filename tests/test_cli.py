@@ -50,9 +50,10 @@ def xling(capsys, monkeypatch, tmp_path):
         told = capsys.readouterr()
         return status, told.out, told.err
 
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield run
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def write(text, name="small.yaml"):
@@ -66,6 +67,15 @@ def refused(result):
     assert (status, out) == (2, "")
     assert "Traceback" not in err
     return err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_signals_that_end_a_command_are_an_interrupt(xling, monkeypatch, number):
+    write(GOOD)
+    monkeypatch.setattr(cli, "_launch", lambda *args, **options: os.kill(os.getpid(), number))
+    status, out, err = xling("sweep", "small.yaml")
+    assert (status, out) == (130, "")
+    assert err == "Interrupted. The same command goes on from here.\n"
 
 
 def test_all_commands_are_known():

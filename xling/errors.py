@@ -52,4 +52,4 @@ class NonFiniteError(XlingError):
 
 
 class UserInterrupt(BaseException):
-    """Ctrl-C. What can be saved was saved; the command ends with status 130."""
+    """Ctrl-C, or SIGTERM. What can be saved was saved; the command ends with status 130."""

@@ -58,6 +58,12 @@ def cell_folder(root: Storage, job: Job, sweep: str = "small") -> CellFolder:
     return CellFolder(root.child(job.folder(sweep)))
 
 
+def prepare_cells(root: Storage, study: Study, sweep: str = "small") -> None:
+    """Every job's record, which a launch writes before any of them begins."""
+    for job in (*study.warm, *study.scored):
+        root.write(f"{job.folder(sweep)}/cell.json", job.to_json().encode())
+
+
 def end_as(root: Storage, job: Job, outcome: Outcome, *, step: int = 4, message: str = "", traceback: str = "") -> None:
     """One attempt that ended so."""
     folder = cell_folder(root, job)

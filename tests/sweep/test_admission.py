@@ -2,18 +2,20 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ray_tokens import no_token
 
-from xling.sweep.admission import ensure_token_here, refused
+from xling.errors import ResourceError
+from xling.sweep.admission import ensure_token_here, refused, require_answer
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with no_token(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def keep_token(home):
@@ -21,19 +23,68 @@ def keep_token(home):
     (home / ".ray" / "auth_token").write_text("a-token")
 
 
-def test_without_a_token_both_are_to_be_set(home):
+def test_without_a_token_it_is_said_where_one_belongs(home, monkeypatch):
     message = str(refused("head:6379"))
     assert message.startswith("the Ray cluster at head:6379 refuses us: this machine has no token, must give its own")
     assert "put its head's token in ~/.ray/auth_token" in message
-    assert "and export RAY_AUTH_MODE=token" in message
+    assert "RAY_AUTH_MODE" not in message  # a token is sent without it
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "RAY_AUTH_TOKEN_PATH, and unset RAY_AUTH_MODE" in str(refused("head:6379"))
 
 
 def test_a_token_that_was_not_sent_only_needs_the_mode(home, monkeypatch):
     keep_token(home)
-    assert f"RAY_AUTH_MODE is not set, so that the token in {home}/.ray/auth_token was not" in str(refused("head:1"))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert "RAY_AUTH_MODE is 'disabled'" in str(refused("head:1"))
-    assert "put its head's token" not in str(refused("head:1"))
+    message = str(refused("head:1"))
+    assert f"RAY_AUTH_MODE is 'disabled', so that the token in {home}/.ray/auth_token was not sent" in message
+    assert "; unset RAY_AUTH_MODE" in message
+    assert "put its head's token" not in message
+
+
+@pytest.fixture
+def head():
+    """The head of a cluster that asks for a-token: a function that tells its address, and with what it was asked."""
+    import grpc
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+    asked = []
+
+    class Nodes(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
+        def CheckAlive(self, request, context):
+            asked.append(dict(context.invocation_metadata()).get("authorization"))
+            if asked[-1] != "Bearer a-token":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+            return gcs_service_pb2.CheckAliveReply()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    gcs_service_pb2_grpc.add_NodeInfoGcsServiceServicer_to_server(Nodes(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", asked
+    server.stop(None)
+
+
+@pytest.mark.parametrize("by_ray_address", [False, True])
+def test_a_cluster_that_asks_for_the_token_gets_it(home, head, monkeypatch, by_ray_address):
+    address, asked = head
+    keep_token(home)
+    if by_ray_address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    require_answer("auto" if by_ray_address else address)
+    assert asked == [None, "Bearer a-token"]
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_token_is_not_sent_where_that_is_forbidden_or_there_is_none(home, head, monkeypatch):
+    address, asked = head
+    with pytest.raises(ResourceError, match="this machine has no token"):
+        require_answer(address)
+    assert "RAY_AUTH_MODE" not in os.environ
+    keep_token(home)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(ResourceError, match="RAY_AUTH_MODE is 'disabled'"):
+        require_answer(address)
+    assert asked == [None, None]
 
 
 @pytest.mark.parametrize("name", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", None])

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from rich.console import Console
-from small_sweeps import cell_folder, end_as, finish, load
+from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
@@ -35,6 +35,7 @@ def console():
 def stopped(tmp_path):
     """Of each three rates the last was stopped early; one cell was stopped by hand; all others are done."""
     loaded, study, root = load(tmp_path, GRID, STOPPING)
+    prepare_cells(root, study)
     for number, job in enumerate(study.cells):
         if job.label.endswith("lr1e-7"):
             end_as(root, job, Outcome.STOPPED, step=6, message=REASON)

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import sys
 
 import pytest
 from rich.console import Console
-from small_sweeps import cell_folder, end_as, finish, load
+from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
 
+from xling import cli
 from xling.errors import ConfigError, TrackingError
 from xling.sweep.cells import Outcome
 from xling.sweep.inspect import failures, open_ui, show_logs, show_status, stop_cell, sync_tracking
+from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
 from xling.train.metrics import write_segment
 
@@ -24,6 +27,7 @@ def console():
 def mixed(tmp_path):
     """One cell done, one failed twice, one stopped, the others new."""
     loaded, study, root = load(tmp_path)
+    prepare_cells(root, study)
     done, failed, stopped, *_ = study.cells
     finish(root, done)
     end_as(root, failed, Outcome.FAILED, step=2, message="a node died")
@@ -143,6 +147,53 @@ def test_what_is_not_running_cannot_be_stopped(mixed, console, cell, state):
     with pytest.raises(ConfigError, match=f"cell {cell} is {state}, only a running one can be stopped"):
         stop_cell(loaded, cell, console)
     assert all(cell_folder(root, job).asked_to_stop() is None for job in study.cells)
+
+
+@pytest.fixture
+def xling(monkeypatch, capsys):
+    """Run ``xling …`` in this process; what it wrote to standard output."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xling", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        told = capsys.readouterr()
+        assert not left.value.code, told.err
+        return told.out
+
+    return run
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_looking_and_stopping_need_the_storage_and_not_the_data(mixed, tmp_path, xling, by_name):
+    loaded, study, root = mixed
+    remember(root, loaded)
+    sweep = ["small", "--storage", root.url] if by_name else [loaded.source]
+    with_data = xling("status", *sweep, "--json")
+    (tmp_path / "rows.jsonl").unlink()
+    assert xling("status", *sweep, "--json") == with_data
+    assert "[no] luck" in xling("logs", sweep[0], "tiny/a0.5", *sweep[1:])
+    folder = cell_folder(root, study.cells[4])
+    with Lease(folder.storage, "cell"):
+        assert xling("stop", sweep[0], "mini/a0.5", *sweep[1:]).startswith("mini/a0.5 finishes its step")
+    assert folder.asked_to_stop() is Outcome.STOPPED
+
+
+def test_cells_that_no_launch_has_prepared_are_new(tmp_path, console):
+    loaded, study, root = load(tmp_path)
+    finish(root, study.cells[1])
+    show_status(loaded, console, as_json=True)
+    found = json.loads(said(console))
+    rows = [(row["cell"], row["id"], row["state"], row["step"], row["steps"]) for row in found["cells"]]
+    assert rows == [
+        (job.label, job.id, "done", 12, 12) if job is study.cells[1] else (job.label, "", "new", 0, 12)
+        for job in study.cells
+    ]
+    assert found["states"] == {"new": 5, "done": 1}
+    with pytest.raises(ConfigError, match="cell tiny/a0 is new, only one that a launch has prepared has logs"):
+        show_logs(loaded, "tiny/a0", console)
+    with pytest.raises(ConfigError, match="cell tiny/a0 is new, only a running one can be stopped"):
+        stop_cell(loaded, "tiny/a0", console)
 
 
 def test_a_failure_is_told_with_its_traceback_where_it_left_one(mixed):

@@ -2,20 +2,24 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from small_sweeps import cell_folder, end_as, finish, load, write_rows, write_sweep
 
 from xling.config.load import load_sweep
-from xling.errors import ConfigError, ResourceError
+from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.storage import Storage
+from xling.sweep import lease
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.jobs import build_study
 from xling.sweep.launch import Launched, how_to_go_on, launch, remember, remembered, resume_command
-from xling.sweep.lease import HeldError, Lease
+from xling.sweep.lease import HeldError, Holder, Lease, holder_of
 from xling.sweep.selection import Selection, find_job, states_of, to_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -244,6 +248,42 @@ def test_two_launches_at_once_are_refused(tmp_path):
     loaded, _, root = load(tmp_path)
     with Lease(root.child("small"), "sweep small"), pytest.raises(HeldError, match=rf"process {os.getpid()} "):
         launch(loaded, no_display)
+
+
+def lost_launcher(root):
+    """The lease of a launch whose host was lost just now."""
+    holder = replace(Holder.me(), host="lost-head")
+    root.write_json("small/lease/000001.json", asdict(holder))
+
+
+def test_a_launch_goes_on_when_the_head_of_the_one_before_was_lost(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lease, "EXPIRY_S", 0.6)
+    monkeypatch.setattr(lease, "LOOK_S", 0.05)
+    loaded, _, root = load(tmp_path)
+    lost_launcher(root)
+    with pytest.raises(NoDisplayError):
+        launch(loaded, no_display)
+    told = capsys.readouterr()
+    assert "sweep small is held by process " in told.err
+    assert "on host lost-head" in told.err
+    assert told.out == ""
+
+
+def test_waiting_for_a_lost_launcher_can_be_interrupted(tmp_path, monkeypatch):
+    loaded, _, root = load(tmp_path)
+    lost_launcher(root)
+
+    def interrupt(number, frame):
+        raise UserInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(UserInterrupt):
+            launch(loaded, no_display)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert holder_of(root.child("small")).host == "lost-head"
 
 
 def test_word_to_stop_of_an_earlier_launch_is_forgotten_and_the_lease_given_back(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from dataclasses import asdict, replace
+from threading import Timer
 
 import pytest
 
@@ -73,6 +74,55 @@ def test_a_holder_elsewhere_counts_until_its_heartbeat_expires(storage):
     elsewhere(storage, time.time() - module.EXPIRY_S - 1)
     with Lease(storage, "it"):
         assert holder_of(storage).host == socket.gethostname()
+
+
+@pytest.mark.parametrize("ahead", [0, 3600])
+def test_a_holder_that_was_lost_elsewhere_is_waited_out(tmp_path, monkeypatch, ahead):
+    monkeypatch.setattr(module, "EXPIRY_S", 0.6)
+    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    storage, told = Storage(str(tmp_path)), []
+    elsewhere(storage, time.time() + ahead)  # its clock may be
+    began = time.monotonic()
+    lease = Lease(storage, "sweep demo")
+    lease.acquire(told.append)
+    assert 0.5 < time.monotonic() - began < 5
+    assert holder_of(storage).host == socket.gethostname()
+    lease.release()
+    (line,) = told
+    assert line.startswith("sweep demo is held by process ")
+    assert " on host another-host, since " in line
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "another process"])
+def test_a_holder_elsewhere_that_lives_is_told_at_its_next_heartbeat(tmp_path, monkeypatch, sign):
+    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    storage, began = Storage(str(tmp_path)), time.monotonic()
+    elsewhere(storage, time.time() - 5)
+    beat = replace(Holder.me(), host="another-host", heartbeat=time.time())
+    path = "lease/000001.json" if sign == "heartbeat" else "lease/000002.json"
+    Timer(0.3, storage.write, (path, json.dumps(asdict(beat)).encode())).start()
+    with pytest.raises(HeldError, match="another-host"):
+        Lease(storage, "it").acquire(lambda text: None)
+    assert time.monotonic() - began < 5
+
+
+def test_a_holder_elsewhere_that_lets_go_is_followed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    storage, began = Storage(str(tmp_path)), time.monotonic()
+    elsewhere(storage, time.time())
+    gone = replace(Holder.me(), host="another-host", released=True)
+    Timer(0.3, storage.write, ("lease/000001.json", json.dumps(asdict(gone)).encode())).start()
+    lease = Lease(storage, "it")
+    lease.acquire(lambda text: None)
+    lease.release()
+    assert time.monotonic() - began < 5
+
+
+def test_a_holder_on_this_host_is_not_waited_for(tmp_path):
+    storage, told = Storage(str(tmp_path)), []
+    with Lease(storage, "it"), pytest.raises(HeldError):
+        Lease(storage, "it").acquire(told.append)
+    assert told == []
 
 
 def test_a_process_that_was_taken_over_learns_it(storage, monkeypatch):

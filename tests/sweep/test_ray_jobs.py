@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 from aiohttp import web
+from ray._private.authentication_test_utils import reset_auth_token_state
+from ray_tokens import no_token
 
 from xling.errors import ConfigError, ResourceError
 from xling.sweep.submit import follow, ray_jobs
@@ -22,6 +24,7 @@ class Dashboard:
 
     def __init__(self):
         self.refuse = 0  # an HTTP status
+        self.token = ""  # that is asked for
         self.silent = False
         self.pieces = []
         self.job = {
@@ -71,6 +74,8 @@ class Dashboard:
             await asyncio.sleep(5)
         if self.refuse:
             return web.Response(status=self.refuse, text="no")
+        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return web.Response(status=401, text="no")
         return await handler(request)
 
     def _answer(self, app, path, value):
@@ -115,12 +120,11 @@ class Dashboard:
 
 @pytest.fixture
 def dashboard(monkeypatch, tmp_path):
-    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://another:8265")  # the one that was given goes before it
     served = Dashboard()
-    yield served
+    with no_token(tmp_path, monkeypatch):
+        yield served
     served.close()
 
 
@@ -197,6 +201,25 @@ def test_a_cut_connection_is_told_and_followed_over(dashboard):
 def test_a_refusal_is_one_message(dashboard, status):
     dashboard.refuse = status
     with pytest.raises(ResourceError, match="refuses us: this machine has no token"):
+        RayJobs(dashboard.address)
+
+
+def test_the_token_in_the_home_folder_is_sent_unless_that_is_forbidden(dashboard, tmp_path, monkeypatch):
+    dashboard.token = "a-token"
+    dashboard.pieces = ["one\n"]
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("a-token")
+    api = RayJobs(dashboard.address)
+    assert api.get("xling-demo-1").id == "xling-demo-1"
+    assert list(api.log("xling-demo-1")) == ["one\n"]
+    (tmp_path / ".ray" / "auth_token").write_text("another")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    reset_auth_token_state()
+    with pytest.raises(ResourceError, match=r"RAY_AUTH_MODE is 'disabled', so that the token in .* was not sent"):
+        RayJobs(dashboard.address)
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    reset_auth_token_state()
+    with pytest.raises(ResourceError, match=r"the token in .*/auth_token is not its token"):
         RayJobs(dashboard.address)
 
 

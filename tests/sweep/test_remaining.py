@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from small_sweeps import cell_folder, end_as, finish, load
+from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
 
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
@@ -148,6 +148,7 @@ def test_a_budget_in_flops_is_known_from_the_checkpoint_that_counted_it(tmp_path
 
 def test_status_tells_the_time_left(sweep):
     loaded, study, root = sweep
+    prepare_cells(root, study)
     folder = cell_folder(root, study.cells[2])
     folder.begin_attempt()
     console = Console(file=io.StringIO(), width=80, markup=False, emoji=False, highlight=False)
@@ -160,7 +161,7 @@ def test_status_tells_the_time_left(sweep):
     assert line.split()[3:9:2] == ["running", "1", "0/12"]
     assert re.fullmatch("0:3[3-6]", line.split()[9])  # 37 s, less what looking took
     assert re.search(r"^Left: about 0:4[6-9] for 2 cells, 1 at once\.$", text, re.MULTILINE)
-    assert "Not counted, since none of its kind ran yet: mini/start and 3 more." in text.splitlines()
+    assert "Not counted, since none of its kind is known to have run: mini/start and 3 more." in text.splitlines()
     found = json.loads(console.file.getvalue())
     assert found["states"] == {"new": 5, "done": 2, "running": 1}
     assert found["seconds_left"] == pytest.approx(49, abs=3)

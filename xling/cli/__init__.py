@@ -138,7 +138,7 @@ def status(name: Name, storage: SweepStorage = None, json: Json = False, csv: Cs
     require_one_format(json, csv)
     from xling.sweep.inspect import show_status
 
-    show_status(_load_named(name, storage), _console(), as_json=json, as_csv=csv)
+    show_status(_load_named(name, storage, with_data=False), _console(), as_json=json, as_csv=csv)
 
 
 @app.command()
@@ -146,7 +146,7 @@ def logs(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], 
     """Show a cell's history: attempts, errors with their tracebacks, the latest metrics."""
     from xling.sweep.inspect import show_logs
 
-    show_logs(_load_named(name, storage), cell, _console())
+    show_logs(_load_named(name, storage, with_data=False), cell, _console())
 
 
 @app.command()
@@ -154,7 +154,7 @@ def stop(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], 
     """Ask a running cell to finish its step, save and stop; it stays stopped until resumed with --stopped."""
     from xling.sweep.inspect import stop_cell
 
-    stop_cell(_load_named(name, storage), cell, _console())
+    stop_cell(_load_named(name, storage, with_data=False), cell, _console())
 
 
 @app.command()
@@ -260,10 +260,11 @@ def models(
 
 
 def main() -> None:
-    """The console script: user errors become one message and exit status 2."""
+    """The console script: user errors become one message and exit status 2, Ctrl-C and SIGTERM 130."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the latter is how Slurm, Kubernetes and Docker end a command
+        signal.signal(number, _interrupt)
     try:
         app()
     except UserInterrupt:

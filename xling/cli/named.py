@@ -33,7 +33,8 @@ def load_named(
     """A sweep by its file and overrides, or by its name in a storage, which has kept both.
 
     Args:
-        with_data: its data must be on this machine, where it is no copy that `xling pull` made.
+        with_data: its data must be on this machine, where it is no copy that `xling pull` made. Without it nothing is
+            asked of data and models: they may be elsewhere.
     """
     from xling.config.load import load_sweep
     from xling.storage import Storage
@@ -41,7 +42,8 @@ def load_named(
     from xling.sweep.launch import remembered, storage_override
 
     if is_file(name):
-        return load(Path(name), [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())])
+        given = [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())]
+        return load(Path(name), given) if with_data else load_sweep(Path(name), given)
     if overrides:
         raise ConfigError(f"--set goes with a sweep's file, {name} is a name: what it was launched with stands")
     with_data = with_data and not is_copy(Storage(storage or "runs"), name)  # found from here, not from its folder

@@ -15,12 +15,17 @@ CONNECT_S, ANSWER_S = 10.0, 5.0
 def require_answer(where: str) -> None:
     """Ask at an address before Ray does, which would try for minutes where nobody listens, and for 20 s when refused.
 
+    A cluster that asks for a token gets the one that this machine has, unless RAY_AUTH_MODE forbids it.
+
     Args:
-        where: host:port of a cluster's head; ``auto`` and ``local`` are left to Ray.
+        where: host:port of a cluster's head; ``auto`` is what RAY_ADDRESS says, as Ray has it. Without that it is left
+            to Ray, as ``local`` is.
 
     Raises:
         ResourceError: it is a URL, nobody answers, or a cluster does that wants a token which we have not.
     """
+    if where == "auto":
+        where = os.environ.get("RAY_ADDRESS") or where
     if "://" in where:
         raise ResourceError(
             f"--address is {where}, must be a cluster's own address (host:port or auto): run the command on one of its "
@@ -37,11 +42,13 @@ def require_answer(where: str) -> None:
             f"no Ray cluster answers at {where} ({reason}): start one there (`ray start --head --port={port}`), "
             "or correct --address"
         ) from error
-    _require_admission(where)
+    # Only a cluster that asks gets the token: with it on, this process asks for one too, and others would not send any.
+    if not _is_admitted(where) and not (send_token() and _is_admitted(where)):
+        raise refused(where)
 
 
-def _require_admission(address: str) -> None:
-    """Raise ResourceError when a cluster refuses us. What else may be wrong with it, Ray says itself."""
+def _is_admitted(address: str) -> bool:
+    """Whether a cluster lets us in. What else may be wrong with it, Ray says itself."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel  # with Ray's token, and TLS if that is on
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
@@ -52,14 +59,28 @@ def _require_admission(address: str) -> None:
         channel = init_grpc_channel(address)
         alive = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel).CheckAlive
         alive(gcs_service_pb2.CheckAliveRequest(), timeout=ANSWER_S)
-    except AuthenticationError as error:
-        raise refused(address) from error
+    except AuthenticationError:
+        return False
     except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            raise refused(address) from error
+        return error.code() is not grpc.StatusCode.UNAUTHENTICATED
     finally:
         if channel is not None:
             channel.close()
+    return True
+
+
+def send_token() -> bool:
+    """Have Ray send the token that this machine has, where RAY_AUTH_MODE is not set; whether that is new.
+
+    Ray itself does so for clusters that it finds on this machine, and never for one that is named by its address.
+    """
+    if os.environ.get("RAY_AUTH_MODE") or not _token():
+        return False
+    from ray._raylet import Config
+
+    os.environ["RAY_AUTH_MODE"] = "token"
+    Config.initialize("")  # Ray read its settings as it was imported
+    return True
 
 
 def ensure_token_here() -> None:
@@ -77,12 +98,11 @@ def refused(where: str) -> ResourceError:
     token, mode = _token(), os.environ.get("RAY_AUTH_MODE", "")
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     give = "put its head's token in ~/.ray/auth_token, or name the file that holds it by RAY_AUTH_TOKEN_PATH"
-    turn_on = "" if mode.lower() == "token" else "export RAY_AUTH_MODE=token"
+    turn_on = "" if mode.lower() in ("", "token") else "unset RAY_AUTH_MODE"
     if token and not turn_on:
         why, fix = f"{token} is not its token, must be the one that its head was started with", give
     elif token:
-        setting = f"is {mode!r}" if mode else "is not set"
-        why, fix = f"RAY_AUTH_MODE {setting}, so that {token} was not sent, must be 'token'", turn_on
+        why, fix = f"RAY_AUTH_MODE is {mode!r}, so that {token} was not sent, must be 'token' or not set", turn_on
     else:
         missing = f"RAY_AUTH_TOKEN_PATH is {named}, which is no file" if named else "this machine has no token"
         why, fix = f"{missing}, must give its own", give + (turn_on and f", and {turn_on}")

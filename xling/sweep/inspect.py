@@ -17,9 +17,9 @@ from xling.errors import ConfigError
 from xling.report.csv_text import to_csv
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.copied import study_of
 from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
+from xling.sweep.launched import launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
@@ -31,8 +31,10 @@ LINES_SHOWN = 10
 
 def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
     """A row a cell: state, attempts, how far it is, the time left, why it failed or was stopped early."""
-    study, root, sweep = _open(loaded)
-    stands = look(root, sweep, study.scored)
+    study, new, root, sweep = _open(loaded)
+    order = {cell.label: number for number, cell in enumerate(loaded.cells)}
+    cells = sorted((*study.cells, *new), key=lambda job: order[job.label])
+    stands = look(root, sweep, (*study.baselines, *cells))
     left = remaining(stands, time.time())
     records = [_status(stand, left) for stand in stands]
     if as_csv:
@@ -99,16 +101,18 @@ def _time_left(left: Remaining) -> list[str]:
     if left.unknown:
         count = len(left.unknown)
         lines.append(
-            f"Not counted, since none of its kind ran yet: {left.unknown[0].label}"
+            f"Not counted, since none of its kind is known to have run: {left.unknown[0].label}"
             + (f" and {count - 1} more." if count > 1 else ".")
         )
     return lines
 
 
 def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
-    """Attempts with their errors, then the newest steps."""
-    study, root, sweep = _open(loaded)
-    job = find_job((*study.scored, *study.warm), cell)
+    """Attempts with their errors, then the newest steps. Raises ConfigError when no launch has prepared the cell."""
+    study, new, root, sweep = _open(loaded)
+    job = find_job((*study.scored, *new, *study.warm), cell)
+    if not job.id:
+        raise ConfigError(f"cell {job.label} is new, only one that a launch has prepared has logs: launch the sweep")
     folder = CellFolder(root.child(job.folder(sweep)))
     console.print(f"{job.label}  {job.id}  {folder.storage.url}", soft_wrap=True)
     for attempt in folder.attempts():
@@ -129,10 +133,10 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
 
 def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:
     """Leave word for a running cell. Raises ConfigError when it is not running."""
-    study, root, sweep = _open(loaded)
-    job = find_job(study.cells, cell)
+    study, new, root, sweep = _open(loaded)
+    job = find_job((*study.cells, *new), cell)
     folder = CellFolder(root.child(job.folder(sweep)))
-    state = states_of(root, sweep, [job])[job.id]
+    state = states_of(root, sweep, [job])[job.id] if job.id else CellState.NEW
     if state is not CellState.RUNNING:
         raise ConfigError(f"cell {job.label} is {state}, only a running one can be stopped")
     folder.ask_to_stop(Outcome.STOPPED)
@@ -176,9 +180,11 @@ def sync_tracking(storage: str, console: Console) -> int:
     return 0 if complete == len(synced) else 1
 
 
-def _open(loaded: LoadedSweep) -> tuple[Study, Storage, str]:
+def _open(loaded: LoadedSweep) -> tuple[Study, list[Job], Storage, str]:
+    """What storage has of a sweep, the cells of its grid that it has nothing of, the storage, the sweep's name."""
     root = sweep_storage(loaded)
-    return study_of(root, loaded), root, loaded.config.name
+    study = launched_study(root, loaded)
+    return study, not_launched(loaded, study), root, loaded.config.name
 
 
 def failures(root: Storage, sweep: str, jobs: list[Job]) -> list[tuple[Job, str, str]]:

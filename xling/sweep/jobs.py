@@ -215,14 +215,14 @@ def _cell_job(data: _Data, cell: Cell) -> Job:
         dev=dev,
         warm=warm,
         evaluations=_evaluations(data, config, identity),
-        variant=_variant(cell),
+        variant=variant_of(cell),
         axes=dict(cell.axes),
         group=group if cell.tuned else "",
         schedule=config.mix.schedule,
     )
 
 
-def _variant(cell: Cell) -> str:
+def variant_of(cell: Cell) -> str:
     usual = {size_of(cell), f"a{cell.config.mix.schedule or format(alpha_of(cell), 'g')}", f"s{cell.config.seed}"}
     return " ".join(part for part in cell.label.split("/") if part not in usual)
 

@@ -22,7 +22,7 @@ from xling.sweep.admission import require_answer
 from xling.sweep.cells import CellState
 from xling.sweep.copied import refuse_copy
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.lease import Lease
+from xling.sweep.lease import held
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
@@ -122,21 +122,6 @@ def _states_now(root: Storage, sweep: str, study: Study, gathered: Gathered | No
     """The states of cells and baselines; what was done as they were gathered is not looked at again."""
     known = {} if gathered is None else {key: of for key, of in gathered.states.items() if of is CellState.DONE}
     return known | states_of(root, sweep, [job for job in study.scored if job.id not in known])
-
-
-@contextmanager
-def held(root: Storage, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lease."""
-    lease = Lease(root.child(sweep), f"sweep {sweep}")
-    try:
-        lease.acquire()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(f"storage {root.url} cannot be written ({reason}); choose another `storage:`") from error
-    try:
-        yield
-    finally:
-        lease.release()
 
 
 def _track_and_run(

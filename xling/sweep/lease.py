@@ -13,9 +13,11 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
 EXPIRY_S = 60.0
+LOOK_S = 0.5  # between looks at a holder that is waited for
 
 
 class HeldError(XlingError):
@@ -50,10 +53,15 @@ class Holder:
         now = time.time()
         return cls(socket.gethostname(), _boot_id(), os.getpid(), _process_start(os.getpid()), now, now)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its process, while it lives, is one that this one can see."""
+        return (self.host, self.boot) == (socket.gethostname(), _boot_id())
+
     def is_alive(self, now: float) -> bool:
         if self.released:
             return False
-        if (self.host, self.boot) == (socket.gethostname(), _boot_id()):
+        if self.is_here:
             return _process_start(self.pid) == self.process_start != ""
         return now - self.heartbeat < EXPIRY_S
 
@@ -82,14 +90,24 @@ class Lease:
     def __exit__(self, *exc_info: object) -> None:
         self.release()
 
-    def acquire(self) -> None:
+    def acquire(self, tell: Callable[[str], None] | None = None) -> None:
         """Take the lease, which nobody living must have.
+
+        Args:
+            tell: with it a holder elsewhere, which may have been lost a moment ago, is waited for: until its heartbeat
+                moves, since it lives then, or has stood still for the expiry. It is told so once.
 
         Raises:
             HeldError: somebody has; it names the holder.
             ResourceError: the store creates what is there already: it could give one lease to two.
         """
         number, holder = _newest(self._storage)
+        if tell is not None and holder is not None and not holder.is_here and holder.is_alive(time.time()):
+            tell(
+                f"{self._what} is held by {holder.describe()}: waiting up to {EXPIRY_S:.0f} s for a sign of life, "
+                "else taking it over. Ctrl-C leaves."
+            )
+            number, holder = self._outwait(number, holder)
         if holder is not None and holder.is_alive(time.time()):
             raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
         self._holder = Holder.me()
@@ -105,6 +123,19 @@ class Lease:
         for old in range(max(1, self._number - 3), self._number):
             self._storage.delete(_path(old))
         threading.Thread(target=self._beat, name="lease", daemon=True).start()
+
+    def _outwait(self, number: int, holder: Holder) -> tuple[int, Holder | None]:
+        """The newest holder as soon as it is another one or has moved; none when this one's heartbeat has run out.
+
+        Its own clock may be ahead of ours, so that the waiting is timed as well.
+        """
+        until = time.monotonic() + EXPIRY_S
+        while holder.is_alive(time.time()) and time.monotonic() < until:
+            time.sleep(LOOK_S)
+            newest = _newest(self._storage)
+            if newest != (number, holder):
+                return newest
+        return number, None
 
     def release(self) -> None:
         with self._writing:  # no heartbeat may follow
@@ -125,6 +156,31 @@ class Lease:
                         self._storage.write(_path(self._number), _encode(beat))
             except Exception:  # a full or absent store, of whatever kind: the lease runs out if it stays so
                 log.debug("no heartbeat for %s", self._what, exc_info=True)
+
+
+@contextmanager
+def held(root: Storage, sweep: str) -> Iterator[None]:
+    """Hold a sweep's lease. Who had it on a host that was lost just now is waited out, and standard error says so.
+
+    Raises:
+        HeldError: another process runs the sweep.
+        ResourceError: the storage cannot be written, or cannot keep a lease.
+    """
+    lease = Lease(root.child(sweep), f"sweep {sweep}")
+    try:
+        lease.acquire(_tell)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(f"storage {root.url} cannot be written ({reason}); choose another `storage:`") from error
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+def _tell(text: str) -> None:
+    """Beside standard output, which may be for programs."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def holder_of(storage: Storage) -> Holder | None:

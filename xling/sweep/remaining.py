@@ -62,7 +62,7 @@ class Remaining:
     """What is left of a sweep."""
 
     cells: Mapping[str, float]  # seconds by job id, of what will run and can be foretold
-    unknown: tuple[Job, ...]  # that will run, and are of a kind that none has run yet
+    unknown: tuple[Job, ...]  # that will run, and are of a kind that none is known to have run
     at_once: int  # how many run now
 
     @property
@@ -89,11 +89,13 @@ def cost_key(job: Job) -> str:
 
 
 def look(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[Stand]:
-    """How each job stands, in their order."""
-    states = states_of(root, sweep, jobs)
+    """How each job stands, in their order; one without an id has nothing on storage yet."""
+    states = states_of(root, sweep, [job for job in jobs if job.id])
 
     def stand(job: Job) -> Stand:
         folder = CellFolder(root.child(job.folder(sweep)))
+        if not job.id:
+            return Stand(job, folder, CellState.NEW, (), 0, _total(job, folder, CellState.NEW, ()))
         attempts = () if states[job.id] is CellState.NEW else tuple(folder.attempts())
         checkpoints = [] if states[job.id] is CellState.DONE else _checkpoints(folder)  # which a done one has no more
         ends = [attempt["end"]["step"] for attempt in attempts if attempt["end"]]

@@ -67,7 +67,8 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         ensure_token_here()
     require_answer(where)
     try:
-        ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
+        with _sigterm_kept():
+            ray.init(where, log_to_driver=False, logging_level="ERROR", runtime_env=_runtime_env(where))
     except AuthenticationError as error:
         raise refused(where) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -76,6 +77,21 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep our own answer to SIGTERM: ``ray.init`` in the main thread puts one there that leaves with status 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as leaving:  # Ray's answer, while it was starting
+        if leaving.code == signal.SIGTERM and callable(before):
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from xling.config.labels import is_name
 from xling.errors import ConfigError, DataError
@@ -37,7 +38,9 @@ def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellS
 def stored_jobs(root: Storage, sweep: str) -> list[Job]:
     """The jobs that were launched in a sweep, as their folders tell; none where there is no such sweep."""
     paths = [f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells")]
-    return [stored_job(root, path) for path in paths if root.exists(path)]
+    with ThreadPoolExecutor(16) as pool:  # an object store is far
+        there = [path for path, exists in zip(paths, pool.map(root.exists, paths), strict=True) if exists]
+        return list(pool.map(partial(stored_job, root), there))
 
 
 def stored_job(root: Storage, path: str) -> Job:

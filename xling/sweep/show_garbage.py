@@ -13,8 +13,8 @@ from xling.config.load import LoadedSweep
 from xling.sizes import size_text
 from xling.sweep.garbage import Asked, Piece, Survey, remove, survey
 from xling.sweep.jobs import build_study
-from xling.sweep.launch import held, sweep_storage
-from xling.sweep.lease import holder_of
+from xling.sweep.launch import sweep_storage
+from xling.sweep.lease import held, holder_of
 
 
 def show_garbage(

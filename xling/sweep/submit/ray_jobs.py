@@ -16,7 +16,7 @@ from ray.job_submission import JobSubmissionClient
 
 from xling.errors import ConfigError, ResourceError
 from xling.redaction import without_password
-from xling.sweep.admission import refused
+from xling.sweep.admission import refused, send_token
 from xling.sweep.submit.jobs import STORAGE_KEY, SWEEP_KEY, ConnectionLost, JobSpec, NoSuchJob, Submission
 from xling.sweep.submit.package import ENTRYPOINT
 
@@ -42,6 +42,7 @@ class RayJobs:
         self.address = without_password(address)
         for name in ("dashboard_sdk", "job.sdk"):  # they tell of every upload and every closed connection
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+        send_token()  # before the client is made, which looks for it once
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray takes the variables' address before the one it is given
         try:
             with self._asking():

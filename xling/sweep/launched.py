@@ -1,0 +1,79 @@
+"""A sweep's jobs as storage tells them, without the sweep's data: it is looked at and stopped from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from xling.config.grid import alpha_of, size_of
+from xling.config.identity import identity_fields, training_key
+from xling.config.load import LoadedSweep
+from xling.storage import Storage
+from xling.sweep.jobs import Job, Study, variant_of
+from xling.sweep.selection import stored_job, stored_jobs
+from xling.train.attempts import newest_attempt
+
+
+def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
+    """The jobs that launches have prepared, named and ordered by the grid, without their data.
+
+    A cell is known by its configuration, also where its label was another one before the grid grew. Of several that
+    differ in their data alone, which may have changed, the one that was begun last is taken.
+
+    Raises:
+        DataError: what is kept of a job was not written by xling.
+    """
+    sweep = loaded.config.name
+    jobs = stored_jobs(root, sweep)
+    stored = [(training_key(job.config), job) for job in jobs if job.kind == "cell"]
+    cells: list[Job] = []
+    starts: dict[tuple[str, str | None, str], str] = {}  # what a baseline is known by, and its size's name in the grid
+    for cell in loaded.cells:
+        key, fields = training_key(cell.config), identity_fields(cell.config)
+        found = [job for of, job in stored if of == key]
+        if not found:  # its data may have another path where it was launched
+            found = [job for _, job in stored if job.label == cell.label and identity_fields(job.config) == fields]
+        if found:
+            job = _newest(root, sweep, found)
+            size, variant = size_of(cell), variant_of(cell)
+            starts.setdefault((job.size, job.warm, job.texts), size)
+            cells.append(replace(job, label=cell.label, size=size, variant=variant, axes=dict(cell.axes)))
+    baselines = []
+    for start, size in starts.items():
+        found = [job for job in jobs if job.kind == "baseline" and (job.size, job.warm, job.texts) == start]
+        if found:
+            baselines.append(replace(_newest(root, sweep, found), label=f"{size}/start", size=size))
+    return Study(
+        cells=tuple(cells),
+        baselines=tuple(baselines),
+        warm=_warm_starts(root, cells),
+        trainings={},
+        retrievals={},
+        overlaps=(),
+    )
+
+
+def not_launched(loaded: LoadedSweep, study: Study) -> list[Job]:
+    """The cells of the grid that no launch has prepared; they have no id, since that takes their data."""
+    known = {job.label for job in study.cells}
+    return [
+        Job("cell", "", cell.label, size_of(cell), alpha_of(cell), cell.config, training="", texts="", weights="")
+        for cell in loaded.cells
+        if cell.label not in known
+    ]
+
+
+def _warm_starts(root: Storage, jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The warm starts that some jobs begin from, as far as they are on storage."""
+    paths = [f"warm/{identity}/cell.json" for identity in sorted({job.warm for job in jobs if job.warm})]
+    return tuple(stored_job(root, path) for path in paths if root.exists(path))
+
+
+def _newest(root: Storage, sweep: str, jobs: Sequence[Job]) -> Job:
+    """Of several jobs the one that was begun last."""
+    return jobs[0] if len(jobs) == 1 else max(jobs, key=lambda job: _begun(root.child(job.folder(sweep))))
+
+
+def _begun(cell: Storage) -> float:
+    number = newest_attempt(cell)
+    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0
