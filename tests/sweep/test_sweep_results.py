@@ -14,6 +14,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.gather import collect, gather
 from xling.sweep.launch import Launched
+from xling.sweep.reporting.scores import summary_section
 from xling.sweep.results import show_outcome, show_results, write_tables
 from xling.sweep.selection import states_of
 
@@ -45,6 +46,22 @@ def test_rows_are_those_of_done_jobs_baselines_first(scored):
     assert [row.label for row in rows] == [job.label for job in study.scored][:-1]
     assert [row.alpha for row in rows[:3]] == [None, None, 0.0]
     assert (rows[2].headline["mAP/Mo"], rows[2].dev, rows[2].dataset) == (0.7, 0.7, "parallel-jsonl")
+
+
+def test_over_training_data_no_cell_is_the_best_on_dev(tmp_path, console):
+    grid = "grid=[{'data.train.languages': [[de], [en]]}]"
+    loaded, study, root = load(tmp_path, grid, "model.preset=tiny", "mix.monolingual=1")
+    for job in study.scored:
+        finish(root, job)
+    gathered = gather(root, loaded, study)
+    cells = [row for row in gathered.rows if row.alpha is not None]
+    assert [row.dev_set for row in cells] == [job.dev for job in study.cells]
+    assert len({row.dev_set for row in cells}) == 2
+    assert summary_section(gathered).says[-1] == (
+        "No cell can be chosen on dev: the cells were measured on 2 dev sets, of different training data."
+    )
+    show_results(loaded, console, as_json=False)
+    assert "best on dev" not in console.file.getvalue()
 
 
 def test_the_tables_fit_and_say_what_came_of_it(scored, console):

@@ -205,6 +205,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
                     schedule=job.schedule,
                     by_pairs=score_by_pairs(result, of.composition) if by_pairs and of.composition is not None else {},
                     measure=job.config.train.measure,
+                    dev_set=job.dev,
                     languages=len(result.languages),
                     checkpoint=checkpoint_of(job.config.model),
                     shares=shares_of(job.config.mix) if job.kind == "cell" else None,
