@@ -12,6 +12,7 @@ from xling.batching.plan import plan_for
 from xling.data.samples import SAMPLES
 from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.copied import RECORD, record_lines, study_of
 from xling.sweep.gather import collect, gather
 from xling.sweep.launch import Launched
 from xling.sweep.reporting.scores import summary_section
@@ -62,6 +63,22 @@ def test_over_training_data_no_cell_is_the_best_on_dev(tmp_path, console):
     )
     show_results(loaded, console, as_json=False)
     assert "best on dev" not in console.file.getvalue()
+
+
+def test_a_start_stands_before_the_cells_that_begin_from_it_and_no_others(tmp_path):
+    grid = "grid=[{'data.train.languages': [[de], [en]]}, {'mix.monolingual': [1]}]"
+    loaded, study, root = load(tmp_path, grid, "model.preset=tiny")
+    assert len(study.baselines) == 2, "each tokenizer is learnt from other texts"
+    for number, job in enumerate(study.scored):
+        finish(root, job, mono=number / 10)
+    starts = [row for row in collect(root, "small", study.scored) if row.alpha is None]
+    assert [(row.size, row.headline["mAP/Mo"]) for row in starts] == [
+        (study.cells[0].row_size, 0.0),
+        (study.cells[1].row_size, 0.1),
+    ]
+    assert study.cells[0].row_size != study.cells[1].row_size
+    root.write(f"small/{RECORD}", record_lines("elsewhere", {}))
+    assert [job.id for job in study_of(root, loaded).scored] == [job.id for job in study.scored]
 
 
 def test_the_tables_fit_and_say_what_came_of_it(scored, console):

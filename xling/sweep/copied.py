@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from xling.config.load import LoadedSweep
@@ -105,14 +105,16 @@ def study_of(root: Storage, loaded: LoadedSweep) -> Study:
         return build_study(loaded.cells)
     jobs = stored_jobs(root, sweep)
     order = {cell.label: number for number, cell in enumerate(loaded.cells)}
-    cells = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell" and job.label in order))
-    baselines = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "baseline"))
-    sizes = list(dict.fromkeys(job.size for job in sorted(cells, key=lambda job: order[job.label])))
+    own = (job for job in jobs if job.kind == "cell" and job.label in order)
+    cells = sorted(_newest_of_each(root, sweep, own, lambda job: job.label), key=lambda job: order[job.label])
+    starts = list(dict.fromkeys(job.start for job in cells))
+    started = (job for job in jobs if job.kind == "baseline" and job.start in starts)
+    baselines = _newest_of_each(root, sweep, started, lambda job: job.start)
     warm_ids = {job.warm for job in (*cells, *baselines) if job.warm}
     warm_paths = [f"warm/{identity}/cell.json" for identity in sorted(warm_ids)]
     return Study(
-        cells=tuple(sorted(cells, key=lambda job: order[job.label])),
-        baselines=tuple(sorted((job for job in baselines if job.size in sizes), key=lambda job: sizes.index(job.size))),
+        cells=tuple(cells),
+        baselines=tuple(sorted(baselines, key=lambda job: starts.index(job.start))),
         warm=tuple(stored_job(root, path) for path in warm_paths if root.exists(path)),
         trainings={},
         retrievals={},
@@ -132,13 +134,13 @@ def languages_of(study: Study, job: Job, result: EvaluationResult) -> tuple[str,
     return training.languages if training is not None else tuple(result.languages)
 
 
-def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:
-    """Of jobs with one label, which a changed sweep file leaves behind, the one that was begun last."""
-    found: dict[str, tuple[float, Job]] = {}
+def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job], key: Callable[[Job], Hashable]) -> list[Job]:
+    """Of jobs with one key, which a changed sweep file leaves behind, the one that was begun last."""
+    found: dict[Hashable, tuple[float, Job]] = {}
     for job in jobs:
         begun = _begun(root.child(job.folder(sweep)))
-        if job.label not in found or begun > found[job.label][0]:
-            found[job.label] = (begun, job)
+        if key(job) not in found or begun > found[key(job)][0]:
+            found[key(job)] = (begun, job)
     return [job for _, job in found.values()]
 
 

@@ -215,7 +215,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
 def _variants(job: Job, jobs: Sequence[Job]) -> list[str]:
     if job.kind == "cell":
         return [job.variant]
-    started = (other for other in jobs if other.kind == "cell" and (other.size, other.warm) == (job.size, job.warm))
+    started = (other for other in jobs if other.kind == "cell" and other.start == job.start)
     return in_order(other.variant for other in started)
 
 
