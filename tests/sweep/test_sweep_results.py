@@ -81,6 +81,14 @@ def test_a_start_stands_before_the_cells_that_begin_from_it_and_no_others(tmp_pa
     assert [job.id for job in study_of(root, loaded).scored] == [job.id for job in study.scored]
 
 
+def test_a_set_scored_in_part_is_told_from_a_whole_one(tmp_path):
+    entry = f"dataset: parallel-jsonl, path: '{tmp_path / 'rows.jsonl'}'"
+    loaded, study, root = load(tmp_path, f"data.evaluate=[{{{entry}}}, {{{entry}, titles: [A, B, C]}}]")
+    finish(root, study.cells[0])
+    whole, part = gather(root, loaded, study).rows
+    assert (whole.part, part.part) == (False, True)
+
+
 def test_the_tables_fit_and_say_what_came_of_it(scored, console):
     loaded, study, root = scored
     show_outcome(loaded, launched(study, root), console, as_json=False)

@@ -53,6 +53,7 @@ class ScoreRow:
     measure: DevMeasure = MAP  # what ``dev`` is of
     dev_set: str = ""  # fingerprint of the dev set that ``dev`` was measured on
     languages: int = 0  # how many the means are over
+    part: bool = False  # whether only some of the data set's articles or items were scored
     checkpoint: str = ""
     shares: Shares | None = None  # None also of a schedule, which nobody has published figures of
 

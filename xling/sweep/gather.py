@@ -190,7 +190,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
     by_pairs = _chosen_pairs(jobs)
     for of in finished:
         job = of.job
-        for evaluation, result in zip(job.evaluations, of.results, strict=True):
+        for evaluation, result, entry in zip(job.evaluations, of.results, job.config.data.evaluate, strict=True):
             for variant in _variants(job, going):
                 yield ScoreRow(
                     label=job.label,
@@ -207,6 +207,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
                     measure=job.config.train.measure,
                     dev_set=job.dev,
                     languages=len(result.languages),
+                    part=entry.titles is not None or entry.limit is not None,
                     checkpoint=checkpoint_of(job.config.model),
                     shares=shares_of(job.config.mix) if job.kind == "cell" else None,
                 )
