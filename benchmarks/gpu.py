@@ -166,7 +166,7 @@ def make_task(loaded: LoadedModel, config: CellConfig, device: torch.device, ste
     if config.train.compile:
         loaded.encoder.backbone.compile(dynamic=True)
     tokens = RandomTokens(items, len(loaded.tokenizer))
-    texts = Texts(plan, tokens, loaded.tokenizer.pad_token_id)
+    texts = Texts(plan, tokens, loaded.tokenizer.pad_token_id, longest=loaded.encoder.max_tokens)
     optimizer = build_optimizer(loaded.encoder, config.train)
     return Task(loaded.encoder, optimizer, texts, config.train, total_steps=steps, seed=0, device=device)
 

@@ -70,7 +70,15 @@ def test_a_batch_that_does_not_divide_is_our_bug():
         rank_slice(make().batch(0), 0, 5)
 
 
-@pytest.mark.parametrize("chunking", [Chunking(99, 0), Chunking(99, 10**6), Chunking(99, 16, 5, multiple_of=8)])
+@pytest.mark.parametrize(
+    "chunking",
+    [
+        Chunking(99, 0),
+        Chunking(99, 10**6),
+        Chunking(99, 16, 5, multiple_of=8),
+        Chunking(99, 16, 5, multiple_of=8, longest=9),
+    ],
+)
 @pytest.mark.parametrize("negatives", [0, 2])
 def test_every_text_is_in_a_chunk_padded_to_its_longest(chunking: Chunking, negatives: int):
     batch, tokens = make().batch(3), Tokens()
@@ -86,7 +94,7 @@ def test_every_text_is_in_a_chunk_padded_to_its_longest(chunking: Chunking, nega
     found = {}
     for chunk in local.chunks:
         longest = max(len(expected[text]) for text in chunk.texts_C.tolist())
-        longest = -(-longest // chunking.multiple_of) * chunking.multiple_of
+        longest = min(-(-longest // chunking.multiple_of) * chunking.multiple_of, chunking.longest or 10**6)
         assert chunk.ids_CT.shape == chunk.mask_CT.shape == (len(chunk.texts_C), longest)
         assert chunk.ids_CT.dtype == chunk.mask_CT.dtype == np.int64
         assert len(chunk.texts_C) <= (chunking.most or len(expected))

@@ -244,6 +244,20 @@ def test_the_order_of_listed_pairs_does_not_change_the_id():
     assert id_of(one) == id_of(other)
 
 
+@pytest.mark.parametrize(
+    ("unit", "hard_negatives", "expected"),
+    [
+        ("flops", 4, "d5cb0e95f29ca5ee404e"),  # 82503514c56ef9c47041 while the budget left hard negatives out
+        ("flops", 0, "c1e2660747c9e57ab466"),
+        ("steps", 4, "ebe1d6717472bd8a75bf"),
+    ],
+)
+def test_only_a_budget_in_flops_with_hard_negatives_has_another_id_since_it_counts_them(unit, hard_negatives, expected):
+    config = cell(model={"preset": "tiny"}, train={"budget": {unit: 30}, "hard_negatives": hard_negatives})
+    config = CellConfig(data=config.data, model=config.model, train=config.train)
+    assert id_of(config) == expected
+
+
 def test_a_warm_start_of_defaults_differs_from_none():
     warmed = cell(model={"preset": "tiny", "warm_start": {}})
     assert identity_fields(warmed)["model"] == {"preset": "tiny", "warm_start": {}}

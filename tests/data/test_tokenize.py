@@ -254,7 +254,7 @@ def test_training_tokens_by_item_and_language(storage: Storage) -> None:
     assert words(tokens.query(1, 1)) == "[CLS] Query: g h [SEP]"
     assert words(tokens.passage(0, 0)) == "[CLS] e f [SEP]"
     assert words(tokens.passage(0, 1)) == words(tokens.passage(1, 1)) == "[CLS] b c [SEP]"
-    assert tokens.mean_tokens_per_pair == pytest.approx((4 + 4 + 5) / 3 + 4)
+    assert tokens.mean_tokens_per_pair() == pytest.approx((4 + 4 + 5) / 3 + 4)
     with pytest.raises(KeyError, match="item 1 has no text in language 0"):
         tokens.query(1, 0)
 
@@ -286,7 +286,24 @@ def test_training_tokens_open_without_the_texts(storage: Storage) -> None:
     for item, language in ((0, 0), (0, 1), (1, 1)):
         assert opened.query(item, language).tolist() == built.query(item, language).tolist()
         assert opened.passage(item, language).tolist() == built.passage(item, language).tolist()
-    assert opened.mean_tokens_per_pair == built.mean_tokens_per_pair
+    assert opened.mean_tokens_per_pair() == built.mean_tokens_per_pair()
+
+
+def test_hard_negatives_count_as_far_as_a_pair_brings_them(storage: Storage) -> None:
+    items = [
+        ParallelItem(
+            "1", "T", {"en": TextPair("a", "b c", "en/1", ("en/x", "en/y")), "de": TextPair("d", "e", "de/1")}
+        ),
+        ParallelItem("2", "T", {"en": TextPair("g h", "b c", "en/1", ("en/x",))}),
+    ]
+    texts = {"en/x": "a b c", "en/y": "d"}
+    training = TrainingSet("set", ("de", "en"), items, "f1", negatives=texts)
+    tokens = tokenize_training(storage, word_tokenizer(), "words", training, Limits())
+    plain = (3 + 3 + 4) / 3 + (4 + 3 + 4) / 3
+    assert tokens.mean_tokens_per_pair() == pytest.approx(plain)
+    # Of three pairs one has two of 5 and 3 tokens, one has the former, one none.
+    assert tokens.mean_tokens_per_pair(1) == pytest.approx(plain + ((5 + 3) / 2 + 5) / 3)
+    assert tokens.mean_tokens_per_pair(2) == tokens.mean_tokens_per_pair(9) == pytest.approx(plain + (5 + 3 + 5) / 3)
 
 
 def test_retrieval_tokens_follow_the_sets_order(storage: Storage) -> None:

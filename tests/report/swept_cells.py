@@ -10,13 +10,15 @@ MO, CR = Figure("mAP/Mo", "Mo."), Figure("mAP/Cr", "Cr.")
 PARAMETERS = {"small": 1_000_000, "base": 2_000_000, "large": 8_000_000}
 
 
-def cell(size, alpha, seed=0, *, schedule="", dev=None, per_query=None, variant="", measure=None, **figures):
+def cell(
+    size, alpha, seed=0, *, schedule="", dev=None, per_query=None, variant="", measure=None, dev_set="", **figures
+):
     """Figures by their names, ``Mo``, ``Cr``, ``Mul`` and ``rank_distance``; alpha None is the start."""
     headline = {name if name == "rank_distance" else f"mAP/{name}": float(value) for name, value in figures.items()}
     name = f"{size} {variant}".rstrip()
     label = f"{name}/a{schedule or alpha}/s{seed}"
     more = {} if measure is None else {"measure": measure}
-    row = ScoreRow(label, name, alpha, seed, "geo", headline, dev=dev, schedule=schedule, **more)
+    row = ScoreRow(label, name, alpha, seed, "geo", headline, dev=dev, schedule=schedule, dev_set=dev_set, **more)
     return CellValues(row, per_query, variant, parameters_non_embedding=PARAMETERS.get(size))
 
 

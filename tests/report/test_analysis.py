@@ -233,6 +233,16 @@ def test_without_dev_nothing_is_chosen():
     assert "different measures" in choice(mixed, Estimates(mixed), [MO]).says[0]
 
 
+def test_the_mix_is_chosen_among_cells_of_one_dev_set():
+    devs = ((0.0, 0.9), (1.0, 0.5))
+    cells = [cell(size, alpha, dev=dev, dev_set=size, Mo=0.5) for size in ("small", "base") for alpha, dev in devs]
+    of = sweep(cells)
+    assert column(table_of(choice(of, Estimates(of), [MO]), "best-on-dev").grid, "alpha") == ["0", "0"]
+    mixed = sweep([cell("small", alpha, dev=dev, dev_set=str(alpha), Mo=0.5) for alpha, dev in devs])
+    section = choice(mixed, Estimates(mixed), [MO])
+    assert "Cells of one size were measured on different dev sets: no mix can be chosen" in section.says[0]
+
+
 def test_the_front_holds_what_nothing_beats_in_both():
     places = {at("s", 0.0): (0.5, 0.9), at("s", 0.5): (0.7, 0.7), at("s", 0.75): (0.6, 0.6), at("s", 1.0): (0.8, 0.1)}
     assert front_of(places) == [at("s", 0.0), at("s", 0.5), at("s", 1.0)]

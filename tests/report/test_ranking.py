@@ -77,6 +77,14 @@ def test_a_loss_on_dev_is_better_when_it_is_less(rows):
         criterion("dev", [replace(one, dev=None) for one in rows])
 
 
+def test_dev_sets_that_differ_cannot_be_ranked_by(rows):
+    several = [replace(one, dev_set=one.size) for one in rows]
+    with pytest.raises(ConfigError, match="--by is 'dev', but the cells were measured on 2 dev sets, of different tra"):
+        criterion("dev", several)
+    of = criterion("mul", several)
+    assert place_of_chosen(ranked(several, of), several) is None
+
+
 def test_without_a_measure_on_dev_nothing_is_chosen(rows):
     plain = [replace(one, dev=None) for one in rows]
     of = criterion("mo", plain)

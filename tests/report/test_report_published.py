@@ -13,7 +13,7 @@ from xling.report.rows import ScoreRow
 XLMR = "FacebookAI/xlm-roberta-base"
 
 
-def row(dataset, size, checkpoint, alpha, seed=0, languages=11, **figures):
+def row(dataset, size, checkpoint, alpha, seed=0, languages=11, part=False, **figures):
     headline = {"mAP/Mo": 0.7, "mAP/Cr": 0.6, "mAP/Mul": 0.5, "rank_distance": 300.0} | figures
     shares = None if alpha is None else shares_of(MixConfig(monolingual=alpha, cross_lingual=1 - alpha))
     return ScoreRow(
@@ -24,6 +24,7 @@ def row(dataset, size, checkpoint, alpha, seed=0, languages=11, **figures):
         dataset,
         headline,
         languages=languages,
+        part=part,
         checkpoint=checkpoint,
         shares=shares,
     )
@@ -50,7 +51,7 @@ def test_every_table_is_of_a_set_that_is_scored_and_names_its_source_once():
 def test_figures_are_those_of_the_hybrid_paper(dataset, model, alpha, name, value):
     (record,) = as_published_records([row(dataset, "x", model, alpha)])
     assert (record["figures"][name], record["source"]) == (value, "arXiv 2408.10536")
-    assert record["beside"] == [{"size": "x", "alpha": alpha, "languages": 11}]
+    assert record["beside"] == [{"size": "x", "alpha": alpha, "languages": 11, "part": False}]
 
 
 def test_ours_and_theirs_stand_below_each_other_seeds_averaged():
@@ -80,6 +81,17 @@ def test_in_the_analysis_ours_have_intervals():
 def test_ours_over_other_languages_say_so():
     ((_, (_, body)),) = beside([row("miracl", "base", XLMR, 1, languages=4, **{"nDCG@10/Mo": 0.5})])
     assert [line[2] for line in body] == ["ours (4 languages)", "arXiv 2408.10536"]
+
+
+@pytest.mark.parametrize(
+    ("languages", "whose"), [(11, "ours (part of the set)"), (4, "ours (part of the set, 4 languages)")]
+)
+def test_ours_on_a_part_of_the_set_say_so(languages, whose):
+    part = row("xquad-r", "base", XLMR, 0.5, languages=languages, part=True)
+    ((title, (_, body)),) = beside([part])
+    assert "the whole set" in title
+    assert [line[2] for line in body] == [whose, "arXiv 2408.10536"]
+    assert as_published_records([part])[0]["beside"][0]["part"]
 
 
 def test_nothing_is_shown_for_another_set_checkpoint_or_mix():

@@ -1,12 +1,13 @@
 """The tables: what stands in their cells, and that a terminal of 80 columns holds them."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, headline, mean_of
+from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, dev_problem, headline, mean_of
 from xling.report.tables import as_markdown, as_records, as_rich, by_script, by_stratum, matrix, scores, size_by_alpha
 
 XQUAD_R = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
@@ -168,3 +169,11 @@ def test_the_cell_to_quote_is_chosen_on_dev_never_a_baseline():
     rows = [row("tiny", None, dev=0.99), row("tiny", 0.0, 0.99, dev=0.5), row("tiny", 1.0, 0.1, dev=0.6)]
     assert chosen_on_dev(rows).alpha == 1.0
     assert chosen_on_dev([row("tiny", 0.0)]) is None
+
+
+def test_no_cell_is_chosen_among_dev_sets_of_which_one_may_be_easier():
+    hard, easy = replace(row("tiny", 0.0, dev=0.5), dev_set="hard"), replace(row("mini", 0.0, dev=0.9), dev_set="easy")
+    assert chosen_on_dev([hard, easy]) is None
+    assert dev_problem([hard, easy]) == "the cells were measured on 2 dev sets, of different training data"
+    assert chosen_on_dev([hard, replace(easy, dev_set="hard")]).size == "mini"
+    assert chosen_on_dev([hard, replace(easy, dev=None)]) == hard

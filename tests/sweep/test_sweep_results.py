@@ -12,8 +12,10 @@ from xling.batching.plan import plan_for
 from xling.data.samples import SAMPLES
 from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
+from xling.sweep.copied import RECORD, record_lines, study_of
 from xling.sweep.gather import collect, gather
 from xling.sweep.launch import Launched
+from xling.sweep.reporting.scores import summary_section
 from xling.sweep.results import show_outcome, show_results, write_tables
 from xling.sweep.selection import states_of
 
@@ -45,6 +47,46 @@ def test_rows_are_those_of_done_jobs_baselines_first(scored):
     assert [row.label for row in rows] == [job.label for job in study.scored][:-1]
     assert [row.alpha for row in rows[:3]] == [None, None, 0.0]
     assert (rows[2].headline["mAP/Mo"], rows[2].dev, rows[2].dataset) == (0.7, 0.7, "parallel-jsonl")
+
+
+def test_over_training_data_no_cell_is_the_best_on_dev(tmp_path, console):
+    grid = "grid=[{'data.train.languages': [[de], [en]]}]"
+    loaded, study, root = load(tmp_path, grid, "model.preset=tiny", "mix.monolingual=1")
+    for job in study.scored:
+        finish(root, job)
+    gathered = gather(root, loaded, study)
+    cells = [row for row in gathered.rows if row.alpha is not None]
+    assert [row.dev_set for row in cells] == [job.dev for job in study.cells]
+    assert len({row.dev_set for row in cells}) == 2
+    assert summary_section(gathered).says[-1] == (
+        "No cell can be chosen on dev: the cells were measured on 2 dev sets, of different training data."
+    )
+    show_results(loaded, console, as_json=False)
+    assert "best on dev" not in console.file.getvalue()
+
+
+def test_a_start_stands_before_the_cells_that_begin_from_it_and_no_others(tmp_path):
+    grid = "grid=[{'data.train.languages': [[de], [en]]}, {'mix.monolingual': [1]}]"
+    loaded, study, root = load(tmp_path, grid, "model.preset=tiny")
+    assert len(study.baselines) == 2, "each tokenizer is learnt from other texts"
+    for number, job in enumerate(study.scored):
+        finish(root, job, mono=number / 10)
+    starts = [row for row in collect(root, "small", study.scored) if row.alpha is None]
+    assert [(row.size, row.headline["mAP/Mo"]) for row in starts] == [
+        (study.cells[0].row_size, 0.0),
+        (study.cells[1].row_size, 0.1),
+    ]
+    assert study.cells[0].row_size != study.cells[1].row_size
+    root.write(f"small/{RECORD}", record_lines("elsewhere", {}))
+    assert [job.id for job in study_of(root, loaded).scored] == [job.id for job in study.scored]
+
+
+def test_a_set_scored_in_part_is_told_from_a_whole_one(tmp_path):
+    entry = f"dataset: parallel-jsonl, path: '{tmp_path / 'rows.jsonl'}'"
+    loaded, study, root = load(tmp_path, f"data.evaluate=[{{{entry}}}, {{{entry}, titles: [A, B, C]}}]")
+    finish(root, study.cells[0])
+    whole, part = gather(root, loaded, study).rows
+    assert (whole.part, part.part) == (False, True)
 
 
 def test_the_tables_fit_and_say_what_came_of_it(scored, console):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from small_jobs import LANGUAGES, config, training_set
 
 from xling.config.schema import CellConfig
@@ -11,6 +13,7 @@ from xling.data.records import ParallelItem, TextPair, TrainingSet
 from xling.model.tokenizer import ensure_tokenizer
 from xling.storage import Storage
 from xling.train.inputs import load_inputs, load_untrained, store_inputs
+from xling.train.task import build_task
 
 
 def several() -> TrainingSet:
@@ -36,6 +39,31 @@ def weighted(*weights: float) -> CellConfig:
     train = [{"dataset": "mkqa", "path": str(number), "weight": weight} for number, weight in enumerate(weights)]
     cell = config().model_dump(mode="json")
     return CellConfig.model_validate({**cell, "data": {"train": train}})
+
+
+def test_a_budget_in_flops_counts_hard_negatives(tmp_path: Path):
+    root, training = Storage(str(tmp_path)), several()
+    ensure_tokenizer(root, training)
+    start = load_untrained(root, config().model, 0, training.fingerprint, "preset:tiny")
+    store_inputs(root, training, start)
+    steps, spent = {}, {}
+    for wanted in (0, 1, 4):
+        cell = CellConfig.model_validate(
+            {
+                **config().model_dump(mode="json"),
+                "train": {"batch_size": 8, "budget": {"flops": 1e11}, "hard_negatives": wanted},
+            }
+        )
+        inputs = load_inputs(root, training.fingerprint, start, cell)
+        task = build_task(
+            cell, start, inputs, total_steps=inputs.total_steps, rank=0, world_size=1, device=torch.device("cpu")
+        )
+        made = [task.texts.at(step, None, task.device)[1].tokens for step in range(50)]
+        steps[wanted] = inputs.total_steps
+        spent[wanted] = 6 * start.encoder.parameters_non_embedding * np.mean(made) * inputs.total_steps
+    assert steps[0] > 1.3 * steps[1]
+    assert steps[4] == steps[1], "a pair has one hard negative here"
+    assert list(spent.values()) == pytest.approx([1e11] * 3, rel=0.05)
 
 
 def test_sets_and_negatives_reach_the_workers(tmp_path: Path):

@@ -42,6 +42,7 @@ class Chunking:
     overhead: int  # of a chunk, in tokens: see ``cut_by_length``
     most: int | None = None  # texts a chunk
     multiple_of: int = 1  # lengths are rounded up to a multiple of this
+    longest: int | None = None  # but not above this: the encoder has no positions there
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +110,21 @@ def collate(
     lengths_X = np.asarray([len(text) for text in texts], np.int64)
     chunks = []
     for texts_C in cut_by_length(lengths_X, overhead=chunking.overhead, most=chunking.most):
-        ids_CT, mask_CT = pad([texts[x] for x in texts_C.tolist()], chunking.pad_id, chunking.multiple_of)
+        of_chunk = [texts[x] for x in texts_C.tolist()]
+        ids_CT, mask_CT = pad(of_chunk, chunking.pad_id, chunking.multiple_of, chunking.longest)
         chunks.append(Chunk(texts_C, ids_CT, mask_CT))
     return TextBatch(tuple(chunks), int(lengths_X.sum()), batch.passage_keys_B, keys_BK.reshape(-1))
 
 
-def pad(rows: Sequence[npt.NDArray[np.int32]], pad_id: int, multiple_of: int = 1) -> tuple[Int64Array, Int64Array]:
-    """Rows of token ids as one array BT, padded on the right, with its mask BT."""
+def pad(
+    rows: Sequence[npt.NDArray[np.int32]], pad_id: int, multiple_of: int = 1, longest: int | None = None
+) -> tuple[Int64Array, Int64Array]:
+    """Rows of token ids as one array BT, padded on the right, with its mask BT. Args: as ``Chunking`` has them."""
     lengths_B = np.asarray([len(row) for row in rows], dtype=np.int64)
-    longest = -(-int(lengths_B.max()) // multiple_of) * multiple_of
-    mask_BT = np.arange(longest) < lengths_B[:, None]
+    width = -(-int(lengths_B.max()) // multiple_of) * multiple_of
+    if longest is not None:
+        width = min(width, longest)
+    mask_BT = np.arange(width) < lengths_B[:, None]
     ids_BT = np.full(mask_BT.shape, pad_id, dtype=np.int64)
     ids_BT[mask_BT] = np.concatenate(rows)
     return ids_BT, mask_BT.astype(np.int64)

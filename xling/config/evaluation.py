@@ -80,8 +80,8 @@ class EvaluationConfig(Section):
     )
     keep_embeddings: bool = Field(
         False,
-        description="Leave embeddings on storage, for another evaluation of the same model and texts; else they "
-        "go once a set is scored.",
+        description="Leave embeddings on storage, for other evaluations of the same model and texts that leave theirs; "
+        "else they go once a set is scored.",
     )
 
     @property

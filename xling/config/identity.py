@@ -75,7 +75,17 @@ def train_id(config: CellConfig, *, training_fingerprint: str, weights_digest: s
         weights=weights_digest,
         warm=warm_id,
         **_weights(config),
+        **_counted(config),
     )
+
+
+def _counted(config: CellConfig) -> dict[str, str]:
+    """What a budget in FLOPs counts beside queries and passages, where that is anything.
+
+    Hard negatives were once left out, so such cells trained for more steps: theirs are other ids.
+    """
+    counts_negatives = config.train.budget.flops is not None and config.train.hard_negatives > 0
+    return {"flops_of": "hard negatives too"} if counts_negatives else {}
 
 
 def _weights(config: CellConfig) -> dict[str, list[float]]:
@@ -142,6 +152,7 @@ def comparison_group(
         warm=warm_id,
         dev=dev_fingerprint,
         **_weights(config),
+        **_counted(config),
     )
 
 

@@ -16,7 +16,7 @@ class BudgetConfig(Section):
     steps: int | None = identity("Optimiser steps.", default=None, ge=0)
     examples: int | None = identity("Training pairs seen; divided by the batch size, rounded down.", default=None, ge=1)
     flops: float | None = identity(
-        "Training compute in FLOPs, by 6 x encoder parameters x tokens; compares sizes at equal compute.",
+        "Training compute in FLOPs, by 6 x encoder parameters x tokens, hard negatives' too; for equal compute.",
         default=None,
         gt=0,
     )

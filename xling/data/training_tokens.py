@@ -39,18 +39,33 @@ class TrainingTokens:
     Attributes:
         rows: where each text is in its table.
         truncated: texts cut, by ``query/<language>`` and ``passage/<language>``.
-        mean_tokens_per_pair: query and passage tokens together, over all items and languages.
     """
 
     def __init__(self, queries: TokenTable, passages: TokenTable, rows: TrainingRows) -> None:
         self._queries, self._passages, self.rows = queries, passages, rows
         self.truncated: dict[str, int] = {**queries.truncated, **passages.truncated}
-        used_IL = rows.queries_IL >= 0
-        self.mean_tokens_per_pair = (
-            float(queries.lengths[rows.queries_IL[used_IL]].mean() + passages.lengths[rows.passages_IL[used_IL]].mean())
-            if used_IL.any()
-            else 0.0
-        )
+
+    def mean_tokens_per_pair(self, hard_negatives: int = 0) -> float:
+        """Tokens of a query, its passage and the hard negatives it brings, over all items and languages.
+
+        Args:
+            hard_negatives: K, so many a pair at most; one that has fewer brings fewer.
+        """
+        used_IL = self.rows.queries_IL >= 0
+        if not used_IL.any():
+            return 0.0
+        queries = self._queries.lengths[self.rows.queries_IL[used_IL]].mean()
+        passages = self._passages.lengths[self.rows.passages_IL[used_IL]].mean()
+        return float(queries + passages) + self._negative_tokens(hard_negatives) / int(used_IL.sum())
+
+    def _negative_tokens(self, most: int) -> float:
+        """Tokens of the hard negatives that all pairs bring, at most so many each; a pair's are drawn alike often."""
+        offsets, negatives_N = self.rows.offsets, self.rows.negatives_N
+        if not most or not len(negatives_N):
+            return 0.0
+        ends = np.concatenate([[0], np.cumsum(self._passages.lengths[negatives_N], dtype=np.int64)])[offsets]
+        counts = np.diff(offsets)
+        return float((np.diff(ends) * np.minimum(counts, most) / np.maximum(counts, 1)).sum())
 
     def query(self, item: int, language: int) -> Int32Array:
         """Token ids of an item's question. Raises KeyError when it lacks the language."""

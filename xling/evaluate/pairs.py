@@ -57,23 +57,28 @@ SHARDS_A_TASK = 4
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingHome:
-    """Where a model's embeddings are kept (below ``embeddings/`` of ``storage``), and of what length they are."""
+    """Where a model's embeddings are kept (below ``embeddings/`` of ``storage``), and of what length they are.
+
+    ``owner`` names an evaluation whose embeddings, if they are not to be kept, are in a store of its own: when it
+    clears them, others of the same weights may be running. Empty, all share one.
+    """
 
     storage: Storage
     weights: str
     dimension: int
+    owner: str = ""
 
     @classmethod
-    def of(cls, storage: Storage, folder: Path, loaded: LoadedModel) -> EmbeddingHome:
+    def of(cls, storage: Storage, folder: Path, loaded: LoadedModel, owner: str = "") -> EmbeddingHome:
         """Args: folder: the local folder that ``loaded`` was read from."""
         from xling.model.source import weights_digest
 
-        return cls(storage, weights_digest(ModelConfig(path=str(folder))), loaded.encoder.dimension)
+        return cls(storage, weights_digest(ModelConfig(path=str(folder))), loaded.encoder.dimension, owner)
 
     def store(self, settings: EvaluationConfig, dtype: str, *, on_gpu: bool) -> ShardStore:
         """The shards of the model as it computes now: how batches are cut and padded changes last bits, a GPU more."""
         how = {"batch_size": settings.batch_size, "batch_tokens": settings.batch_tokens, "gpu": on_gpu}
-        return ShardStore.of(self.storage, self.weights, how, dtype)
+        return ShardStore.of(self.storage, self.weights, how, dtype, "" if settings.keep_embeddings else self.owner)
 
 
 def is_searched_by_shards(retrieval: RetrievalSet, settings: EvaluationConfig, dimension: int) -> bool:

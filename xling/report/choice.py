@@ -9,7 +9,7 @@ from xling.config.dev_measure import DevMeasure
 from xling.report.blocks import Section, Table
 from xling.report.cell_values import DEV, Figure, Point, SweepValues
 from xling.report.estimates import Basis, Estimate, Estimates, basis_says, difference
-from xling.report.rows import in_order, measured_on_dev
+from xling.report.rows import dev_sets_of, in_order, measured_on_dev
 from xling.report.sentence import in_words
 from xling.report.tables import Grid, alpha_text, number
 
@@ -18,9 +18,16 @@ _DIGITS = 4  # of a dev measure, which may be a loss
 
 def choice(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) -> Section:
     """At each size the mix with the best dev, the ones that dev does not tell from it, and its figures on test."""
-    measures = measured_on_dev([cell.row for cell in sweep.cells])
-    if len(measures) != 1:
-        why = "Nothing was measured on dev" if not measures else "Cells were measured on dev by different measures"
+    rows = [cell.row for cell in sweep.cells]
+    measures, sizes = measured_on_dev(rows), in_order(row.size for row in rows)
+    why = ""
+    if not measures:
+        why = "Nothing was measured on dev"
+    elif len(measures) > 1:
+        why = "Cells were measured on dev by different measures"
+    elif any(len(dev_sets_of(row for row in rows if row.size == size)) > 1 for size in sizes):
+        why = "Cells of one size were measured on different dev sets"
+    if why:
         return Section("best-on-dev", _TITLE, (f"{why}: no mix can be chosen without looking at test figures.",))
     dev = Figure(DEV, measures[0].title, _DIGITS, less_is_better=measures[0].lower_is_better)
     chosen = [

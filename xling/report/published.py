@@ -83,8 +83,7 @@ def beside(
                 size, alpha, *figures = figures_of(rows, ours.size, ours.ratio, names)
                 if texts is not None:
                     figures = [texts(ours, name, digits_of(name)) for name in names]
-                whose = "ours" if ours.languages == table.languages else f"ours ({ours.languages} languages)"
-                body += [[size, alpha, whose, *figures], ["", "", *theirs]]
+                body += [[size, alpha, _whose(ours, table), *figures], ["", "", *theirs]]
         if body:
             headings = ["size", "alpha", "whose", *headings_of(names)]
             found.append((f"ours and published ({table.languages} languages, {table.about})", (headings, body)))
@@ -102,7 +101,8 @@ def as_published_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
             "languages": table.languages,
             "about": table.about,
             "beside": [
-                {"size": ours.size, "alpha": ours.alpha, "languages": ours.languages} for ours in _same(rows, line)
+                {"size": ours.size, "alpha": ours.alpha, "languages": ours.languages, "part": ours.part}
+                for ours in _same(rows, line)
             ],
         }
         for table in _of_set(rows)
@@ -114,6 +114,14 @@ def as_published_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
 def _of_set(rows: Sequence[ScoreRow]) -> Iterator[PublishedTable]:
     names = {row.dataset for row in rows}
     return (table for table in published_tables() if table.dataset in names)
+
+
+def _whose(ours: ScoreRow, table: PublishedTable) -> str:
+    """``ours``, with what keeps it from being comparable."""
+    notes = ["part of the set"] if ours.part else []
+    if ours.languages != table.languages:
+        notes.append(f"{ours.languages} languages")
+    return f"ours ({', '.join(notes)})" if notes else "ours"
 
 
 def _same(rows: Sequence[ScoreRow], line: PublishedLine) -> list[ScoreRow]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import ConfigError
-from xling.report.rows import Mean, ScoreRow, chosen_on_dev, headline, in_order, mean_of, measured_on_dev
+from xling.report.rows import Mean, ScoreRow, chosen_on_dev, dev_problem, headline, in_order, mean_of, measured_on_dev
 from xling.report.significance import LESS_IS_BETTER
 from xling.report.tables import FIGURES, MEANS, Grid, alpha_text, lines, mean_text
 
@@ -51,11 +51,10 @@ def criterion(by: str, rows: Sequence[ScoreRow]) -> Criterion:
         ConfigError: there is no such figure, or dev was measured in ways that cannot be compared.
     """
     if by.lower() == DEV:
-        measures = measured_on_dev(rows)
-        if len(measures) != 1:
-            state = "no cell was measured on dev" if not measures else "the cells were measured on dev in several ways"
-            raise ConfigError(f"--by is {by!r}, but {state}: rank by a figure of the data set")
-        return Criterion(DEV, measures[0].title, measures[0].lower_is_better, lambda row: row.dev)
+        if problem := dev_problem(rows):
+            raise ConfigError(f"--by is {by!r}, but {problem}: rank by a figure of the data set")
+        (measure,) = measured_on_dev(rows)
+        return Criterion(DEV, measure.title, measure.lower_is_better, lambda row: row.dev)
     known = [n for n in in_order(n for row in rows for n in row.headline) if n not in _NO_QUALITY]
     name = _resolved(by, known, rows)
     if name not in known:
@@ -157,7 +156,7 @@ def ranking_note(of: Criterion, dataset: str, chosen: tuple[ScoreRow, int | None
     direction = " (less is better)" if of.less_is_better else ""
     text = f"Ranked by {of.title}{direction} on {dataset}, which describes and must not choose."
     if chosen is None:
-        return f"{text} No cell can be chosen: none was measured on dev, or not all by one measure."
+        return f"{text} No cell can be chosen: none was measured on dev, or not all by one measure on one dev set."
     row, place = chosen
     where = f"is at place {place} here" if place is not None else "is not ranked here"
     return f"{text} Chosen on dev: {row.label} ({row.measure.title} {row.dev:.3f}), which {where}."

@@ -51,7 +51,9 @@ class ScoreRow:
     schedule: str = ""
     by_pairs: Headline = field(default_factory=dict)
     measure: DevMeasure = MAP  # what ``dev`` is of
+    dev_set: str = ""  # fingerprint of the dev set that ``dev`` was measured on
     languages: int = 0  # how many the means are over
+    part: bool = False  # whether only some of the data set's articles or items were scored
     checkpoint: str = ""
     shares: Shares | None = None  # None also of a schedule, which nobody has published figures of
 
@@ -126,14 +128,29 @@ def measured_on_dev(rows: Iterable[ScoreRow]) -> list[DevMeasure]:
     return list(dict.fromkeys(row.measure for row in rows if row.dev is not None))
 
 
+def dev_sets_of(rows: Iterable[ScoreRow]) -> list[str]:
+    """The dev sets that were measured on, each once: values on two cannot be compared, one may be easier."""
+    return in_order(row.dev_set for row in rows if row.dev is not None)
+
+
+def dev_problem(rows: Sequence[ScoreRow]) -> str:
+    """Why rows cannot be compared by what was measured on dev; empty where they can."""
+    measures, sets = measured_on_dev(rows), dev_sets_of(rows)
+    if not measures:
+        return "no cell was measured on dev"
+    if len(measures) > 1:
+        return "the cells were measured on dev in several ways"
+    return f"the cells were measured on {len(sets)} dev sets, of different training data" if len(sets) > 1 else ""
+
+
 def chosen_on_dev(rows: Sequence[ScoreRow]) -> ScoreRow | None:
     """The trained cell with the best dev measure: the one whose test figures may be quoted.
 
-    None where none was measured, or not all by the same measure.
+    None where none was measured, or not all by the same measure on the same dev set.
     """
-    measured = [(row.dev, row) for row in rows if row.alpha is not None and row.dev is not None]
-    measures = measured_on_dev(row for _, row in measured)
-    if len(measures) != 1:
+    trained = [row for row in rows if row.alpha is not None]
+    if dev_problem(trained):
         return None
-    best = measures[0].ranked(dev for dev, _ in measured)[0]
+    measured = [(row.dev, row) for row in trained if row.dev is not None]
+    best = measured[0][1].measure.ranked(dev for dev, _ in measured)[0]
     return next(row for dev, row in measured if dev == best)

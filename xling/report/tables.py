@@ -191,7 +191,7 @@ def as_markdown(grid: Grid) -> str:
 
 def as_records(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     """For JSON: everything a row holds."""
-    names = ("label", "size", "alpha", "schedule", "seed", "dataset", "dev")
+    names = ("label", "size", "alpha", "schedule", "seed", "dataset", "dev", "dev_set")
     return [
         {
             **{name: getattr(row, name) for name in names},

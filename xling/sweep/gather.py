@@ -190,7 +190,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
     by_pairs = _chosen_pairs(jobs)
     for of in finished:
         job = of.job
-        for evaluation, result in zip(job.evaluations, of.results, strict=True):
+        for evaluation, result, entry in zip(job.evaluations, of.results, job.config.data.evaluate, strict=True):
             for variant in _variants(job, going):
                 yield ScoreRow(
                     label=job.label,
@@ -205,7 +205,9 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
                     schedule=job.schedule,
                     by_pairs=score_by_pairs(result, of.composition) if by_pairs and of.composition is not None else {},
                     measure=job.config.train.measure,
+                    dev_set=job.dev,
                     languages=len(result.languages),
+                    part=entry.titles is not None or entry.limit is not None,
                     checkpoint=checkpoint_of(job.config.model),
                     shares=shares_of(job.config.mix) if job.kind == "cell" else None,
                 )
@@ -214,7 +216,7 @@ def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[S
 def _variants(job: Job, jobs: Sequence[Job]) -> list[str]:
     if job.kind == "cell":
         return [job.variant]
-    started = (other for other in jobs if other.kind == "cell" and (other.size, other.warm) == (job.size, job.warm))
+    started = (other for other in jobs if other.kind == "cell" and other.start == job.start)
     return in_order(other.variant for other in started)
 
 

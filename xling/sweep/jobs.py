@@ -70,6 +70,14 @@ class Job:
         """Its size as rows of tables have it: with what else the grid varies."""
         return f"{self.size} {self.variant}".rstrip()
 
+    @property
+    def start(self) -> tuple[str, str | None, str]:
+        """The weights before training, as far as jobs of one sweep differ in them: a baseline is that of its start.
+
+        The texts count since a tokenizer may be learnt from them.
+        """
+        return self.size, self.warm, self.texts
+
     def folder(self, sweep: str) -> str:
         """Where its files are, below the storage's root."""
         return f"warm/{self.id}" if self.kind == "warm" else f"{sweep}/cells/{self.id}"
@@ -165,7 +173,7 @@ def build_study(cells: Sequence[Cell]) -> Study:
         retrievals.update({found.fingerprint: found for found in (dev, *scored)})
     return Study(
         cells=tuple(jobs),
-        baselines=tuple(_first_by(lambda job: (job.size, job.warm, job.texts), map(_baseline_job, jobs))),
+        baselines=tuple(_first_by(lambda job: job.start, map(_baseline_job, jobs))),
         warm=tuple(_first_by(lambda job: job.id, (_warm_job(data, job) for job in jobs if job.warm))),
         trainings=trainings,
         retrievals=retrievals,

@@ -27,7 +27,7 @@ def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
     jobs = stored_jobs(root, sweep)
     stored = [(training_key(job.config), job) for job in jobs if job.kind == "cell"]
     cells: list[Job] = []
-    starts: dict[tuple[str, str | None, str], str] = {}  # what a baseline is known by, and its size's name in the grid
+    starts: dict[tuple[str, str | None, str], str] = {}  # what cells begin from, and the size's name in the grid
     for cell in loaded.cells:
         key, fields = training_key(cell.config), identity_fields(cell.config)
         found = [job for of, job in stored if of == key]
@@ -36,11 +36,11 @@ def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
         if found:
             job = _newest(root, sweep, found)
             size, variant = size_of(cell), variant_of(cell)
-            starts.setdefault((job.size, job.warm, job.texts), size)
+            starts.setdefault(job.start, size)
             cells.append(replace(job, label=cell.label, size=size, variant=variant, axes=dict(cell.axes)))
     baselines = []
     for start, size in starts.items():
-        found = [job for job in jobs if job.kind == "baseline" and (job.size, job.warm, job.texts) == start]
+        found = [job for job in jobs if job.kind == "baseline" and job.start == start]
         if found:
             baselines.append(replace(_newest(root, sweep, found), label=f"{size}/start", size=size))
     return Study(

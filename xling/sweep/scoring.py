@@ -33,11 +33,12 @@ def score(
     """
     require_weights(root.child(path))
     retrieval = load_retrieval(root, evaluation.fingerprint)
+    result_path = f"{path}/eval/{evaluation.id}"
     with root.local_copy(f"{path}/model") as folder:
         model = load_folder(folder, trust_remote_code=job.config.model.trust_remote_code)
-        home = EmbeddingHome.of(root, folder, model)
+        home = EmbeddingHome.of(root, folder, model, owner=result_path)
     tokens = tokenize_retrieval(root, model.tokenizer, tokenizer_digest(model.tokenizer), retrieval, model.settings)
-    folder_of_result = root.child(f"{path}/eval/{evaluation.id}")
+    folder_of_result = root.child(result_path)
     need = Need.of(job.config.resources)
     result = evaluate_model(
         root.locate(f"{path}/model"),

@@ -64,7 +64,8 @@ def calibrate(spec: WorkerSpec, evaluations: Sequence[str], device: torch.device
     start = load_untrained(root, config.model, config.seed, spec.texts, spec.weights)
     start.encoder.to(device)
     inputs = load_inputs(root, spec.training, start, config)
-    parameters, tokens_per_pair = start.encoder.parameters_non_embedding, inputs.tokens.mean_tokens_per_pair
+    parameters = start.encoder.parameters_non_embedding
+    tokens_per_pair = inputs.tokens.mean_tokens_per_pair(config.train.hard_negatives)
     task = build_task(config, start, inputs, total_steps=inputs.total_steps, rank=0, world_size=1, device=device)
     start_s = time.perf_counter() - began
     step_s = _mean_step(task, steps) if task.total_steps else 0.0

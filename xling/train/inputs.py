@@ -86,7 +86,7 @@ def load_inputs(root: Storage, fingerprint: str, start: LoadedModel, config: Cel
     total_steps = steps_of_budget(
         config.train,
         parameters=start.encoder.parameters_non_embedding,
-        tokens_per_pair=tokens.mean_tokens_per_pair,
+        tokens_per_pair=tokens.mean_tokens_per_pair(config.train.hard_negatives),
     )
     plan = Plan(
         item_ids=arrays["ids"].tolist(),

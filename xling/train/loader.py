@@ -34,6 +34,7 @@ class Texts:
     world_size: int = 1
     negatives: int = 0  # hard negatives a pair
     draw: NegativeDraw | None = None  # of those
+    longest: int | None = None  # tokens that the encoder takes; None where it has no limit
 
     def at(self, step: int, chunk_size: int | None, device: torch.device) -> tuple[Batch, TextBatch]:
         """The whole batch of a step, and this rank's texts of it."""
@@ -43,6 +44,7 @@ class Texts:
             OVERHEAD.get(device.type, OVERHEAD["cuda"]),
             chunk_size,
             multiple_of=1 if device.type == "cpu" else 8,
+            longest=self.longest,
         )
         share = rank_slice(batch, self.rank, self.world_size)
         return batch, collate(self.tokens, share, chunking, draw=self.draw, negatives=self.negatives)

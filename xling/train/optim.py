@@ -37,7 +37,7 @@ def steps_of_budget(config: TrainConfig, *, parameters: int, tokens_per_pair: fl
 
     Args:
         parameters: the encoder's parameters outside its embeddings.
-        tokens_per_pair: mean tokens of a query plus its passage.
+        tokens_per_pair: mean tokens of a query, its passage and the hard negatives it brings.
 
     FLOPs are counted as 6 x parameters x tokens (forward 2, backward 4; Kaplan et al. 2020,
     arXiv 2001.08361, section 2.1), rounded down to whole steps.

@@ -73,6 +73,7 @@ def build_task(
         world_size,
         config.train.hard_negatives,
         NegativeDraw(config.seed, inputs.plan.item_ids, inputs.negative_keys_N),
+        start.encoder.max_tokens,
     )
     return Task(
         encoder=start.encoder,

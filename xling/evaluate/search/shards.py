@@ -5,7 +5,7 @@
 is a digest of its weights, tokenizer, pooling and of how it computes, the block's one of its token
 ids: the same texts of another data set, split or sweep are found, whoever encoded them, and a
 file damaged or cut is as good as none. Nothing else refers to them: the folder can be deleted at
-any time.
+any time. What a sweep's evaluation does not keep is in a folder that it alone uses, and removes.
 
 Shapes: X texts, D embedding.
 """
@@ -59,15 +59,23 @@ class ShardStore:
     dtype: str
 
     @classmethod
-    def of(cls, storage: Storage, weights: str, settings: Mapping[str, object], dtype: str = "float32") -> ShardStore:
+    def of(
+        cls,
+        storage: Storage,
+        weights: str,
+        settings: Mapping[str, object],
+        dtype: str = "float32",
+        owner: str = "",
+    ) -> ShardStore:
         """The store of a model below ``embeddings/``.
 
         Args:
             weights: digest of the model's weights and tokenizer.
             settings: whatever else the vectors' bits depend on.
             dtype: ``float32`` or ``float16``.
+            owner: who alone finds what is in it, and may clear it; empty for a store that is shared.
         """
-        spelled = json.dumps([SHARDS_VERSION, weights, dict(settings), dtype], sort_keys=True)
+        spelled = json.dumps([SHARDS_VERSION, weights, dict(settings), dtype, *filter(None, [owner])], sort_keys=True)
         return cls(storage.locate(f"embeddings/{fingerprint([spelled])}"), dtype)
 
     def find(self, key: str) -> Shard | None:

@@ -9,7 +9,7 @@ from xling.report.bias import languages_at_ranks, own_share_by_rank
 from xling.report.blocks import Block, PairMaps, Picture, Section, Table
 from xling.report.multiples import Curve, by_rank, mean_curves, own_share_plot
 from xling.report.plots import size_by_alpha_plot
-from xling.report.rows import Ratio, ScoreRow, chosen_on_dev
+from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, dev_problem, measured_on_dev
 from xling.report.sentence import summary
 from xling.report.tables import FIGURES, number, size_by_alpha
 from xling.sweep.gather import Gathered, Scored
@@ -27,6 +27,8 @@ def summary_section(gathered: Gathered, more: Iterable[str] = ()) -> Section:
         says += [gathered.in_sets(line, dataset) for line in says_of_set(of_set, gathered.stopped).splitlines()]
         if (best := chosen_on_dev(of_set)) is not None:
             says.append(gathered.in_sets(_of_best(best), dataset))
+        elif measured_on_dev(trained := [row for row in of_set if row.alpha is not None]):
+            says.append(gathered.in_sets(f"No cell can be chosen on dev: {dev_problem(trained)}.", dataset))
     return Section("summary", "Summary", (*says, *more))
 
 
