@@ -168,7 +168,7 @@ def results(name: Name, storage: SweepStorage = None, json: Json = False, csv: C
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder, a hub id, SWEEP/CELL, or SWEEP (its trained cells).")],
+    model: Annotated[str, typer.Argument(help="A model folder, SWEEP/CELL, SWEEP (its cells), a preset or a hub id.")],
     dataset: Annotated[list[str], typer.Option(help="Registered data set, NAME or NAME=PATH. Repeatable.")],
     path: Annotated[Optional[str], typer.Option(help="File or folder, where there is one data set.")] = None,  # noqa: UP045
     languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045

@@ -1,4 +1,4 @@
-"""Models as a user names them on the command line: a folder, a cell, all cells of a sweep, an id on the hub."""
+"""Models as a user names them on the command line: a folder, a cell, all cells of a sweep, a preset, a hub id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from xling.config import presets
 from xling.config.schema import ModelConfig
 from xling.errors import ConfigError
-from xling.model.source import LoadedModel, load_start, save_folder
+from xling.model.hub import download, resolve_commit
+from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.selection import find_job, stored_jobs
@@ -29,8 +30,8 @@ class ModelSource:
 
 
 def model_sources(model: str, root: Storage, trust_remote_code: bool = False) -> Mapping[str, ModelSource]:
-    """What the user named, by name: a path, a sweep of the storage (all its trained cells), SWEEP/CELL, else an id
-    on the hub.
+    """What the user named, by name: a path, a sweep of the storage (all its trained cells), SWEEP/CELL, else a preset
+    on the hub or an id there.
 
     Raises:
         ConfigError: there is no such folder or cell.
@@ -93,5 +94,9 @@ def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
 
 
 def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
-    limits = {"max_query_tokens": 96, "max_passage_tokens": 256}
-    return load_start(ModelConfig(hub=model, trust_remote_code=trust_remote_code, **limits), seed=0)
+    """A preset as a sweep with it begins, whether it is named or its hub id; else what the model says of itself."""
+    for preset in map(presets.get, presets.names()):
+        if isinstance(preset, presets.HubPreset) and model in (preset.name, preset.hub):
+            return load_start(ModelConfig(preset=preset.name), seed=0)
+    folder = download(model, resolve_commit(model), with_code=trust_remote_code)
+    return load_folder(folder, trust_remote_code=trust_remote_code)
