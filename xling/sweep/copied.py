@@ -10,9 +10,8 @@ from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
 from xling.storage import HIDDEN, Storage
 from xling.sweep.jobs import Job, Study, build_study
-from xling.sweep.selection import stored_job, stored_jobs
+from xling.sweep.selection import newest_of_each, stored_job, stored_jobs
 from xling.sweep.usable import PROBE
-from xling.train.attempts import newest_attempt
 
 if TYPE_CHECKING:
     from xling.evaluate.result import EvaluationResult  # heavy: `xling status` has no use for it
@@ -105,8 +104,8 @@ def study_of(root: Storage, loaded: LoadedSweep) -> Study:
         return build_study(loaded.cells)
     jobs = stored_jobs(root, sweep)
     order = {cell.label: number for number, cell in enumerate(loaded.cells)}
-    cells = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell" and job.label in order))
-    baselines = _newest_of_each(root, sweep, (job for job in jobs if job.kind == "baseline"))
+    cells = newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell" and job.label in order))
+    baselines = newest_of_each(root, sweep, (job for job in jobs if job.kind == "baseline"))
     sizes = list(dict.fromkeys(job.size for job in sorted(cells, key=lambda job: order[job.label])))
     warm_ids = {job.warm for job in (*cells, *baselines) if job.warm}
     warm_paths = [f"warm/{identity}/cell.json" for identity in sorted(warm_ids)]
@@ -130,18 +129,3 @@ def languages_of(study: Study, job: Job, result: EvaluationResult) -> tuple[str,
         return result.trained_languages
     training = study.trainings.get(job.training)
     return training.languages if training is not None else tuple(result.languages)
-
-
-def _newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:
-    """Of jobs with one label, which a changed sweep file leaves behind, the one that was begun last."""
-    found: dict[str, tuple[float, Job]] = {}
-    for job in jobs:
-        begun = _begun(root.child(job.folder(sweep)))
-        if job.label not in found or begun > found[job.label][0]:
-            found[job.label] = (begun, job)
-    return [job for _, job in found.values()]
-
-
-def _begun(cell: Storage) -> float:
-    number = newest_attempt(cell)
-    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0

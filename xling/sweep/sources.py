@@ -16,7 +16,7 @@ from xling.model.hub import download, resolve_commit
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.storage import Storage
 from xling.sweep.jobs import Job
-from xling.sweep.selection import find_job, stored_jobs
+from xling.sweep.selection import find_stored, newest_of_each, stored_jobs
 from xling.train.trained import MODEL_MARKER, has_weights, require_weights
 
 
@@ -40,9 +40,8 @@ def model_sources(model: str, root: Storage, trust_remote_code: bool = False) ->
         return {Path(model).resolve().name: ModelSource(lambda: nullcontext(Path(model).resolve()))}
     sweep, _, cell = model.partition("/")
     if "sweep.yaml" in root.list(sweep):
-        jobs = _trained(root, sweep)
-        chosen = [find_job(jobs, cell)] if cell else [job for job in jobs if has_weights(root.child(job.folder(sweep)))]
-        return {job.label: _of_cell(root, job.folder(sweep), job) for job in chosen}
+        chosen = _trained(root, sweep, cell)
+        return {name: _of_cell(root, job.folder(sweep), job) for name, job in chosen.items()}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
     return {model: ModelSource(partial(_hub_folder, model, trust_remote_code))}
@@ -79,11 +78,26 @@ def _of_cell(root: Storage, path: str, job: Job) -> ModelSource:
     return ModelSource(folder, job, root.child(path))
 
 
-def _trained(root: Storage, sweep: str) -> list[Job]:
-    jobs = [job for job in stored_jobs(root, sweep) if root.exists(f"{job.folder(sweep)}/{MODEL_MARKER}")]
-    if not jobs:
+def _trained(root: Storage, sweep: str, cell: str) -> dict[str, Job]:
+    """The trained cell, or without a name all that have their weights; by label, with the id where a label repeats."""
+    jobs = stored_jobs(root, sweep)
+    trained = {job.id for job in jobs if root.exists(f"{job.folder(sweep)}/{MODEL_MARKER}")}
+    if not trained:
         raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
-    return sorted(jobs, key=lambda job: job.label)
+    if cell:
+        job = find_stored(root, sweep, jobs, cell)
+        if job.id not in trained:
+            raise ConfigError(
+                f"{sweep}/{job.label} (id {job.id}) is not trained yet, must be; finish it: "
+                f"xling resume {sweep} --cell {job.label}"
+            )
+        return {job.label: job}
+    cells = newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell"))
+    others = [job for job in jobs if job.kind != "cell"]
+    chosen = [job for job in (*others, *cells) if job.id in trained and has_weights(root.child(job.folder(sweep)))]
+    labels = [job.label for job in chosen]
+    named = {job.label if labels.count(job.label) == 1 else f"{job.label}-{job.id}": job for job in chosen}
+    return dict(sorted(named.items()))
 
 
 @contextmanager
