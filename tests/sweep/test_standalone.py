@@ -8,6 +8,7 @@ from rich.console import Console
 from small_models import tiny_model
 from small_sweeps import made_up_result, write_rows
 
+from xling import cli
 from xling.config.schema import DatasetConfig, EvaluationConfig
 from xling.evaluate.result import EvaluationResult
 from xling.model.source import save_folder
@@ -30,7 +31,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(standalone, "ray_cluster", lambda address: nullcontext())
 
     def run(*files, model=str(tmp_path / "model"), **options):
-        given = {"address": None, "workers": 2, "run_files": None, "out": None, "as_json": True, **options}
+        given = {"address": None, "workers": 2, "gpus": 0, "run_files": None, "out": None, "as_json": True, **options}
         sets = [DatasetConfig(dataset="parallel-jsonl", path=str(file)) for file in files]
         evaluate_models(model, sets, (), EvaluationConfig(), str(tmp_path / "runs"), Console(width=200), **given)
         return asked, json.loads(capsys.readouterr().out)["results"]
@@ -51,3 +52,18 @@ def test_sets_of_one_name_have_folders_of_their_own(evaluate, tmp_path):
 def test_a_single_result_is_the_folder_itself(evaluate, tmp_path):
     evaluate(write_rows(tmp_path / "rows.jsonl"), out=tmp_path / "out")
     assert EvaluationResult.load(Storage(str(tmp_path / "out"))).dataset == "parallel-jsonl-dev"
+
+
+def test_a_task_encodes_on_as_many_gpus_as_are_asked_for(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(standalone, "evaluate_models", lambda *arguments, **options: asked.update(options))
+    for options in ((), ("--gpus", "0.5")):
+        cli.app(["evaluate", str(tmp_path), "--dataset", "geo", *options], standalone_mode=False)
+        assert asked["gpus"] == (0.5 if options else 0)
+
+
+def test_gpus_are_asked_for_each_task(evaluate, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl")
+    for gpus in (0, 0.5):
+        asked, _ = evaluate(rows, gpus=gpus)
+        assert asked[-1]["gpus_per_task"] == gpus

@@ -44,6 +44,7 @@ def evaluate_models(
     *,
     address: str | None,
     workers: int,
+    gpus: float,
     run_files: Path | None,
     out: Path | None,
     as_json: bool,
@@ -54,6 +55,9 @@ def evaluate_models(
     Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``; of data sets
     with one name the later are numbered. Tokens, and embeddings until a set is scored, lie below ``storage``: an
     evaluation that was killed goes on from there.
+
+    Args:
+        gpus: of a task that encodes.
 
     Raises:
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
@@ -71,7 +75,7 @@ def evaluate_models(
                     below = f"{name}/{set_name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
                     with progress_bar(console, f"{name} on {set_name}", as_json) as tell:
-                        result = _score(root, folder, retrieval, settings, workers, runs, tell, trust_remote_code)
+                        result = _score(root, folder, retrieval, settings, workers, gpus, runs, tell, trust_remote_code)
                     if out is not None:
                         result.save(Storage(str(out / below)))
                     results.append((name, result))
@@ -96,6 +100,7 @@ def _score(
     retrieval: RetrievalSet,
     settings: EvaluationConfig,
     workers: int,
+    gpus: float,
     runs: Storage | None,
     tell: Callable[[Progress], None],
     trust_remote_code: bool,
@@ -109,6 +114,7 @@ def _score(
         tokens,
         settings,
         max_tasks=workers,
+        gpus_per_task=gpus,
         home=home,
         run_folder=runs,
         progress=tell,
