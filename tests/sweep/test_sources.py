@@ -10,7 +10,8 @@ from preset_folders import LAYOUTS
 from small_models import TEXTS, embed
 from small_sweeps import cell_folder, end_as, finish, load
 
-from xling.errors import ConfigError
+from xling.errors import CheckpointError, ConfigError
+from xling.evaluate.blocks import model_at
 from xling.model.layout import TextSettings
 from xling.model.source import load_folder
 from xling.storage import Storage
@@ -58,6 +59,41 @@ def test_a_presets_hub_id_and_its_name_have_its_prefixes(in_hub_cache, tmp_path,
     assert torch.equal(embed(found, list(TEXTS)), embed(load_folder(folder), list(TEXTS)))
 
 
+def test_tasks_elsewhere_find_a_hub_model_on_the_storage(in_hub_cache, tmp_path, monkeypatch):
+    in_hub_cache(E5)
+    root, copied, upload = Storage(str(tmp_path / "runs")), [], Storage.upload
+    monkeypatch.setattr(Storage, "upload", lambda self, *of: (copied.append(of), upload(self, *of)))
+    source = model_sources(E5, root)[E5]
+    with source.folder() as folder:
+        assert source.for_tasks(folder, root, here=True) == str(folder)
+        url = source.for_tasks(folder, root, here=False)
+    with source.folder() as folder:
+        assert source.for_tasks(folder, root, here=False) == url
+    assert len(copied) == 1
+    assert url.startswith(root.locate("hub-models/"))
+    assert model_at(url, "a call", False).settings.query_prefix == "query: "
+    root.write("small/sweep.yaml", b"")
+    (piece,) = survey(root, "small", Asked(caches=True)).goes
+    assert (root.locate(piece.path), piece.kind) == (url, "copies of hub models")
+
+
+def test_a_copy_that_was_cut_short_is_made_again(in_hub_cache, tmp_path):
+    in_hub_cache(E5)
+    root = Storage(str(tmp_path / "runs"))
+    source = model_sources(E5, root)[E5]
+    for _ in range(2):
+        with source.folder() as folder:
+            url = Storage(source.for_tasks(folder, root, here=False))
+            assert url.exists("model.safetensors")
+        for name in ("copied.json", "model.safetensors"):
+            url.delete(name)
+
+
+def test_a_folder_that_a_node_lacks_is_one_message(tmp_path):
+    with pytest.raises(CheckpointError, match=f"{tmp_path}/gone is not on the node .*, must be on every node"):
+        model_at(str(tmp_path / "gone"), "a call", False)
+
+
 def test_another_hub_model_is_what_its_own_files_say(in_hub_cache, tmp_path):
     folder = in_hub_cache("org/encoder")
     found = loaded("org/encoder", Storage(str(tmp_path / "runs")))
@@ -92,6 +128,8 @@ def test_a_label_names_the_cell_begun_last_and_an_id_any(changed):
     for name, expected in ((new.label, new), (new.id, new), (old.id, old)):
         ((_, source),) = model_sources(f"small/{name}", root).items()
         assert source.job.id == expected.id
+        with source.folder() as folder:
+            assert source.for_tasks(folder, root, here=False) == root.locate(f"{expected.folder('small')}/model")
         (load_result,) = find_results(f"small/{name}", root.url).values()
         assert load_result().headline["mAP/Cr"] == (0.4 if expected is new else 0.6)
 

@@ -14,6 +14,7 @@ from xling.evaluate.result import EvaluationResult
 from xling.model.source import save_folder
 from xling.storage import Storage
 from xling.sweep import standalone
+from xling.sweep.sources import ModelSource
 from xling.sweep.standalone import evaluate_models
 
 
@@ -60,6 +61,15 @@ def test_a_task_encodes_on_as_many_gpus_as_are_asked_for(monkeypatch, tmp_path):
     for options in ((), ("--gpus", "0.5")):
         cli.app(["evaluate", str(tmp_path), "--dataset", "geo", *options], standalone_mode=False)
         assert asked["gpus"] == (0.5 if options else 0)
+
+
+@pytest.mark.parametrize(("address", "expected"), [(None, "model"), ("head:6379", "runs/hub-models/")])
+def test_tasks_of_a_cluster_are_told_where_they_find_a_hub_model(evaluate, tmp_path, monkeypatch, address, expected):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    source = ModelSource(lambda: nullcontext(tmp_path / "model"), of_hub=True)
+    monkeypatch.setattr(standalone, "model_sources", lambda *arguments: {"org/encoder": source})
+    ((asked,), _) = evaluate(write_rows(tmp_path / "rows.jsonl"), model="org/encoder", address=address)
+    assert asked["model_url"].startswith(str(tmp_path / expected))
 
 
 def test_gpus_are_asked_for_each_task(evaluate, tmp_path):

@@ -14,6 +14,7 @@ from xling.errors import ConfigError
 from xling.listing import StoredFile
 from xling.storage import HIDDEN, Storage
 from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.hub_copies import COPIED, HUB_MODELS
 from xling.sweep.jobs import Job
 from xling.sweep.lease import holder_of
 from xling.sweep.selection import find_job, states_of, stored_jobs
@@ -22,9 +23,9 @@ from xling.train.attempts import accepted_checkpoints
 from xling.train.trained import remove_weights
 
 LEFT_BEHIND_S = 3600.0  # after which what a writer left half-written is taken for a dead one's
-CACHES = {"tokens": "token tables", "embeddings": "embeddings"}
+CACHES = {"tokens": "token tables", "embeddings": "embeddings", HUB_MODELS: "copies of hub models"}
 # Files that speak for others beside them: first to go where a folder does not go at once.
-_MARKERS = frozenset({"result.json", "trained.json", "summary.json", "manifest.json", "meta.json", "set.json"})
+_MARKERS = frozenset({"result.json", "trained.json", "summary.json", "manifest.json", "meta.json", "set.json", COPIED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from xling.errors import ConfigError
 from xling.model.hub import download, resolve_commit
 from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.storage import Storage
+from xling.sweep.hub_copies import put_model
 from xling.sweep.jobs import Job
 from xling.sweep.selection import find_stored, newest_of_each, stored_jobs
 from xling.train.trained import MODEL_MARKER, has_weights, require_weights
@@ -27,6 +28,23 @@ class ModelSource:
     folder: Callable[[], AbstractContextManager[Path]]
     job: Job | None = None  # of a sweep's cell, whose own folder on storage is ``cell``
     cell: Storage | None = None
+    of_hub: bool = False
+
+    def for_tasks(self, folder: Path, root: Storage, *, here: bool) -> str:
+        """The path or URL by which a cluster's tasks find the model.
+
+        Other machines have no temporary folder of this one: a cell they read from its storage, as in a sweep, and a hub
+        model is put below ``hub-models`` of the storage, once.
+
+        Args:
+            folder: what ``folder()`` gave.
+            here: the cluster is this machine alone.
+        """
+        if here:
+            return str(folder)
+        if self.cell is not None:
+            return self.cell.locate("model")
+        return put_model(root, folder) if self.of_hub else str(folder)
 
 
 def model_sources(model: str, root: Storage, trust_remote_code: bool = False) -> Mapping[str, ModelSource]:
@@ -44,7 +62,7 @@ def model_sources(model: str, root: Storage, trust_remote_code: bool = False) ->
         return {name: _of_cell(root, job.folder(sweep), job) for name, job in chosen.items()}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
-    return {model: ModelSource(partial(_hub_folder, model, trust_remote_code))}
+    return {model: ModelSource(partial(_hub_folder, model, trust_remote_code), of_hub=True)}
 
 
 def single_source(

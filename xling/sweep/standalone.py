@@ -27,7 +27,7 @@ from xling.report.bias import bias_grids, nearest_languages
 from xling.report.notes import search_note, used_note
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
-from xling.sweep.runner import ray_cluster
+from xling.sweep.runner import is_started_here, ray_cluster
 from xling.sweep.sources import model_sources
 from xling.train.inputs import trained_languages
 
@@ -71,11 +71,14 @@ def evaluate_models(
     with ray_cluster(address):
         for name, source in sources.items():
             with source.folder() as folder:
+                model_url = source.for_tasks(folder, root, here=is_started_here(address))
                 for set_name, retrieval in zip(set_names, sets, strict=True):
                     below = f"{name}/{set_name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
                     with progress_bar(console, f"{name} on {set_name}", as_json) as tell:
-                        result = _score(root, folder, retrieval, settings, workers, gpus, runs, tell, trust_remote_code)
+                        result = _score(
+                            root, folder, model_url, retrieval, settings, workers, gpus, runs, tell, trust_remote_code
+                        )
                     if out is not None:
                         result.save(Storage(str(out / below)))
                     results.append((name, result))
@@ -97,6 +100,7 @@ def _load(dataset: DatasetConfig, pairs: Sequence[LangPair]) -> RetrievalSet:
 def _score(
     root: Storage,
     folder: Path,
+    model_url: str,
     retrieval: RetrievalSet,
     settings: EvaluationConfig,
     workers: int,
@@ -109,7 +113,7 @@ def _score(
     tokens = tokenize_retrieval(root, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings)
     home = EmbeddingHome.of(root, folder, loaded)
     result = evaluate_model(
-        str(folder),
+        model_url,
         retrieval,
         tokens,
         settings,
