@@ -1,4 +1,4 @@
-"""Hub models copied to the storage, where every node of a cluster reaches them; names alone, nothing of torch."""
+"""Hub models copied to the storage, where every node of a cluster reaches them; without torch, for `xling gc`."""
 
 from __future__ import annotations
 
