@@ -168,7 +168,7 @@ def results(name: Name, storage: SweepStorage = None, json: Json = False, csv: C
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder, a hub id, SWEEP/CELL, or SWEEP (its trained cells).")],
+    model: Annotated[str, typer.Argument(help="A model folder, SWEEP/CELL, SWEEP (its cells), a preset or a hub id.")],
     dataset: Annotated[list[str], typer.Option(help="Registered data set, NAME or NAME=PATH. Repeatable.")],
     path: Annotated[Optional[str], typer.Option(help="File or folder, where there is one data set.")] = None,  # noqa: UP045
     languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045
@@ -183,6 +183,7 @@ def evaluate(
     ] = None,
     trust_remote_code: Trust = False,
     workers: Annotated[int, typer.Option(min=1, help="Ray tasks at most.")] = 2,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a task that encodes.")] = 0,
     storage: StorageOption = "runs",
     address: Address = None,
     json: Json = False,
@@ -218,6 +219,7 @@ def evaluate(
         _console(),
         address=address,
         workers=workers,
+        gpus=gpus,
         run_files=run_files,
         out=out,
         as_json=json,

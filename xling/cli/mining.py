@@ -18,7 +18,7 @@ _SHARE = 0.95  # where neither --margin nor --max-share is given
 
 def mine(
     spec: Annotated[str, typer.Argument(help="A sweep file, or a training set's name with the options below.")],
-    model: Annotated[str, typer.Option(help="The encoder: SWEEP/CELL, a model folder or a hub id.")],
+    model: Annotated[str, typer.Option(help="The encoder: SWEEP/CELL, a model folder, a preset or a hub id.")],
     out: Annotated[Path, typer.Option(help="Folder for what is found.")],
     path: Annotated[Optional[str], typer.Option(help="The set's file or folder.")] = None,  # noqa: UP045 - typer reads it
     languages: Annotated[Optional[str], typer.Option(help="Only these, with commas.")] = None,  # noqa: UP045

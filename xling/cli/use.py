@@ -10,7 +10,7 @@ import typer
 from xling.cli.options import Csv, Json, StorageOption, Trust, console, require_one_format
 from xling.errors import ConfigError
 
-Model = Annotated[str, typer.Argument(help="SWEEP/CELL, a model folder or a hub id.")]
+Model = Annotated[str, typer.Argument(help="SWEEP/CELL, a model folder, a preset or a hub id.")]
 
 
 def export(

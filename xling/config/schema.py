@@ -96,7 +96,9 @@ class CellConfig(Section):
 
 
 # What lies in a storage beside its sweeps.
-STORAGE_FOLDERS = frozenset({"data", "embeddings", "mlartifacts", "mlflow.db", "tokenizers", "tokens", "warm"})
+STORAGE_FOLDERS = frozenset(
+    {"data", "embeddings", "hub-models", "mlartifacts", "mlflow.db", "tokenizers", "tokens", "warm"}
+)
 
 GridAxis = dict[str, tuple[Any, ...]]
 

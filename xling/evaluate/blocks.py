@@ -8,6 +8,7 @@ Shapes: X texts, D embedding.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import numpy as np
 import ray
 
 from xling.data.token_table import TokenSlice
+from xling.errors import CheckpointError
 from xling.evaluate.encode import Embeddings, FlatTokens, TextTokens, encode
 from xling.evaluate.search.place import Call, Place, set_threads
 from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore, block_key
@@ -146,6 +148,9 @@ def model_at(model_url: str, call: str, trust_remote_code: bool) -> LoadedModel:
         call: names the evaluation: a folder's content can change between two, so a process keeps its
             model within one only.
         trust_remote_code: run the modelling code that the folder brings.
+
+    Raises:
+        CheckpointError: the folder is not on this node, or cannot be read.
     """
     # Imported here: only processes that encode pay for the model libraries.
     import torch
@@ -153,7 +158,13 @@ def model_at(model_url: str, call: str, trust_remote_code: bool) -> LoadedModel:
     from xling.model.source import load_folder
 
     parent, _, name = model_url.rpartition("/")
-    with Storage(parent or "/").local_copy(name) as folder:
+    storage = Storage(parent or "/")
+    if storage.is_local and not storage.exists(name):
+        raise CheckpointError(
+            f"model folder {model_url} is not on the node {socket.gethostname()}, must be on every node; put "
+            "it on a file system that all of them mount (of a cell or a hub model: the storage), or use an object store"
+        )
+    with storage.local_copy(name) as folder:
         loaded = load_folder(folder, trust_remote_code=trust_remote_code)
     if torch.cuda.is_available() and ray.get_gpu_ids():
         loaded.encoder.to("cuda")

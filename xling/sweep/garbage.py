@@ -14,6 +14,8 @@ from xling.errors import ConfigError
 from xling.listing import StoredFile
 from xling.storage import HIDDEN, Storage
 from xling.sweep.cells import CellFolder, CellState
+from xling.sweep.hub_copies import COPIED, HUB_MODELS
+from xling.sweep.jobs import Job
 from xling.sweep.lease import holder_of
 from xling.sweep.selection import find_job, states_of, stored_jobs
 from xling.sweep.usable import PROBE
@@ -21,9 +23,9 @@ from xling.train.attempts import accepted_checkpoints
 from xling.train.trained import remove_weights
 
 LEFT_BEHIND_S = 3600.0  # after which what a writer left half-written is taken for a dead one's
-CACHES = {"tokens": "token tables", "embeddings": "embeddings"}
+CACHES = {"tokens": "token tables", "embeddings": "embeddings", HUB_MODELS: "copies of hub models"}
 # Files that speak for others beside them: first to go where a folder does not go at once.
-_MARKERS = frozenset({"result.json", "trained.json", "summary.json", "manifest.json", "meta.json", "set.json"})
+_MARKERS = frozenset({"result.json", "trained.json", "summary.json", "manifest.json", "meta.json", "set.json", COPIED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def survey(root: Storage, sweep: str, asked: Asked) -> Survey:
         ConfigError: a cell to keep is none, or caches are to go while another sweep runs on them.
     """
     jobs = stored_jobs(root, sweep)
-    kept = {find_job(jobs, name).id for name in asked.keep}
+    kept = {job.id for name in asked.keep for job in _named(jobs, name)}
     folders = (sweep, "data", "tokenizers", "warm", *CACHES, *root.list(hidden=True))
     files = {folder: root.files(folder) for folder in folders}
     marked = _Marked()
@@ -113,6 +115,11 @@ def remove(root: Storage, goes: Sequence[Piece]) -> Iterator[Piece]:
                         root.delete(file.path)
             root.delete(piece.path)
         yield piece
+
+
+def _named(jobs: Sequence[Job], name: str) -> list[Job]:
+    """All jobs of a label, as what was asked to stay must not go; else the one of the beginning of an id."""
+    return [job for job in jobs if job.label == name] or [find_job(jobs, name)]
 
 
 def _mark_cell(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from xling.config.grid import alpha_of, size_of
@@ -10,8 +10,7 @@ from xling.config.identity import identity_fields, training_key
 from xling.config.load import LoadedSweep
 from xling.storage import Storage
 from xling.sweep.jobs import Job, Study, variant_of
-from xling.sweep.selection import stored_job, stored_jobs
-from xling.train.attempts import newest_attempt
+from xling.sweep.selection import newest, stored_job, stored_jobs
 
 
 def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
@@ -34,7 +33,7 @@ def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
         if not found:  # its data may have another path where it was launched
             found = [job for _, job in stored if job.label == cell.label and identity_fields(job.config) == fields]
         if found:
-            job = _newest(root, sweep, found)
+            job = newest(root, sweep, found)
             size, variant = size_of(cell), variant_of(cell)
             starts.setdefault(job.start, size)
             cells.append(replace(job, label=cell.label, size=size, variant=variant, axes=dict(cell.axes)))
@@ -42,7 +41,7 @@ def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
     for start, size in starts.items():
         found = [job for job in jobs if job.kind == "baseline" and job.start == start]
         if found:
-            baselines.append(replace(_newest(root, sweep, found), label=f"{size}/start", size=size))
+            baselines.append(replace(newest(root, sweep, found), label=f"{size}/start", size=size))
     return Study(
         cells=tuple(cells),
         baselines=tuple(baselines),
@@ -67,13 +66,3 @@ def _warm_starts(root: Storage, jobs: Iterable[Job]) -> tuple[Job, ...]:
     """The warm starts that some jobs begin from, as far as they are on storage."""
     paths = [f"warm/{identity}/cell.json" for identity in sorted({job.warm for job in jobs if job.warm})]
     return tuple(stored_job(root, path) for path in paths if root.exists(path))
-
-
-def _newest(root: Storage, sweep: str, jobs: Sequence[Job]) -> Job:
-    """Of several jobs the one that was begun last."""
-    return jobs[0] if len(jobs) == 1 else max(jobs, key=lambda job: _begun(root.child(job.folder(sweep))))
-
-
-def _begun(cell: Storage) -> float:
-    number = newest_attempt(cell)
-    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0

@@ -33,7 +33,7 @@ from xling.model.source import load_folder
 from xling.model.tokenizer import tokenizer_digest
 from xling.report.tables import as_rich
 from xling.storage import Storage
-from xling.sweep.runner import ray_cluster
+from xling.sweep.runner import is_started_here, ray_cluster
 from xling.sweep.sources import single_source
 from xling.sweep.standalone import progress_bar
 
@@ -141,12 +141,14 @@ def mine_sets(
     with ExitStack() as stack:
         folder = stack.enter_context(source.folder())
         stack.enter_context(ray_cluster(address))
+        model_url = source.for_tasks(folder, root, here=is_started_here(address))
         for set_name, training, wanted in zip(names, trainings, pairs, strict=True):
             target = out / set_name if len(entries) > 1 else out
             with progress_bar(console, f"{name} on {training.name}", as_json) as tell:
                 about = _mine(
                     root,
                     folder,
+                    model_url,
                     name,
                     trust_remote_code,
                     training,
@@ -179,6 +181,7 @@ def _option(field: str) -> str:
 def _mine(
     root: Storage,
     folder: Path,
+    model_url: str,
     model: str,
     trust_remote_code: bool,
     training: TrainingSet,
@@ -206,7 +209,7 @@ def _mine(
         settings,
         place,
         store,
-        partial(model_at, Storage(str(folder)).url, uuid.uuid4().hex, trust_remote_code),
+        partial(model_at, Storage(model_url).url, uuid.uuid4().hex, trust_remote_code),
         deepest=request.deepest,
         tasks=task_count(token_total(tokens), workers, place.room()),
         tell=tell,

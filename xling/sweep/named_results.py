@@ -9,7 +9,7 @@ from pathlib import Path
 from xling.errors import ConfigError, DataError
 from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.storage import Storage
-from xling.sweep.selection import find_job, stored_jobs
+from xling.sweep.selection import find_stored, stored_jobs
 
 Results = Mapping[str, Callable[[], EvaluationResult]]  # by data set, each read when it is asked for
 
@@ -78,7 +78,7 @@ def _listed(datasets: set[str]) -> str:
 
 
 def _of_cell(root: Storage, sweep: str, cell: str) -> Results:
-    job = find_job(stored_jobs(root, sweep), cell)
+    job = find_stored(root, sweep, stored_jobs(root, sweep), cell)
     folders = {evaluation.dataset: f"{job.folder(sweep)}/eval/{evaluation.id}" for evaluation in job.evaluations}
     there = {name: folder for name, folder in folders.items() if root.exists(f"{folder}/{SUMMARY}")}
     if not there:

@@ -61,8 +61,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # "local", not None: that would join whatever `ray start` left running on this machine.
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    where = _where(address)
     if where == "local":
         ensure_token_here()
     require_answer(where)
@@ -92,6 +91,16 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def is_started_here(address: str | None) -> bool:
+    """Whether :func:`ray_cluster` starts a cluster, of this machine alone, and joins none."""
+    return _where(address) == "local"
+
+
+def _where(address: str | None) -> str:
+    # "local", not None: that would join whatever `ray start` left running on this machine.
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def _runtime_env(where: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from xling.errors import ConfigError, DataError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study
+from xling.train.attempts import newest_attempt
 from xling.train.rungs import forget
 
 
@@ -61,9 +62,43 @@ def find_job(jobs: Sequence[Job], name: str) -> Job:
     found = [job for job in jobs if job.label == name] or [job for job in jobs if job.id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    labels = ", ".join(job.label for job in (found or jobs)[:12])
+    known = list(found or jobs)
+    labels = [job.label for job in known]
+    listed = ", ".join(
+        job.label if labels.count(job.label) == 1 else f"{job.label} (id {job.id})" for job in known[:12]
+    )
     what = "names several cells" if found else "names no cell"
-    raise ConfigError(f"{name!r} {what}, must be one cell's label or the beginning of its id: {labels}")
+    raise ConfigError(f"{name!r} {what}, must be one cell's label or the beginning of its id: {listed}")
+
+
+def find_stored(root: Storage, sweep: str, jobs: Sequence[Job], name: str) -> Job:
+    """The job of a label, or of the beginning of an id, among those that lie in a sweep's folder.
+
+    A label names the newest cell of :func:`newest_of_each`; the older ones go by their ids.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    cells = [job for job in jobs if job.kind == "cell" and job.label == name]
+    return find_job(newest_of_each(root, sweep, cells) or jobs, name)
+
+
+def newest_of_each(root: Storage, sweep: str, jobs: Iterable[Job]) -> list[Job]:
+    """Of jobs with one label, which a changed sweep file leaves behind, the one that was begun last."""
+    by_label: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_label.setdefault(job.label, []).append(job)
+    return [newest(root, sweep, of) for of in by_label.values()]
+
+
+def newest(root: Storage, sweep: str, jobs: Sequence[Job]) -> Job:
+    """Of several jobs the one that was begun last. Storage is asked only where it decides: an object store is far."""
+    return jobs[0] if len(jobs) == 1 else max(jobs, key=lambda job: _begun(root.child(job.folder(sweep))))
+
+
+def _begun(cell: Storage) -> float:
+    number = newest_attempt(cell)
+    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0
 
 
 def to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Models as a user names them on the command line: a folder, a cell, all cells of a sweep, an id on the hub."""
+"""Models as a user names them on the command line: a folder, a cell, all cells of a sweep, a preset, a hub id."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 from xling.config import presets
 from xling.config.schema import ModelConfig
 from xling.errors import ConfigError
-from xling.model.source import LoadedModel, load_start, save_folder
+from xling.model.hub import download, resolve_commit
+from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.storage import Storage
+from xling.sweep.hub_copies import put_model
 from xling.sweep.jobs import Job
-from xling.sweep.selection import find_job, stored_jobs
+from xling.sweep.selection import find_stored, newest_of_each, stored_jobs
 from xling.train.trained import MODEL_MARKER, has_weights, require_weights
 
 
@@ -26,11 +28,28 @@ class ModelSource:
     folder: Callable[[], AbstractContextManager[Path]]
     job: Job | None = None  # of a sweep's cell, whose own folder on storage is ``cell``
     cell: Storage | None = None
+    of_hub: bool = False
+
+    def for_tasks(self, folder: Path, root: Storage, *, here: bool) -> str:
+        """The path or URL by which a cluster's tasks find the model.
+
+        Other machines have no temporary folder of this one: a cell they read from its storage, as in a sweep, and a hub
+        model is put below ``hub-models`` of the storage, once.
+
+        Args:
+            folder: what ``folder()`` gave.
+            here: the cluster is this machine alone.
+        """
+        if here:
+            return str(folder)
+        if self.cell is not None:
+            return self.cell.locate("model")
+        return put_model(root, folder) if self.of_hub else str(folder)
 
 
 def model_sources(model: str, root: Storage, trust_remote_code: bool = False) -> Mapping[str, ModelSource]:
-    """What the user named, by name: a path, a sweep of the storage (all its trained cells), SWEEP/CELL, else an id
-    on the hub.
+    """What the user named, by name: a path, a sweep of the storage (all its trained cells), SWEEP/CELL, else a preset
+    on the hub or an id there.
 
     Raises:
         ConfigError: there is no such folder or cell.
@@ -39,12 +58,11 @@ def model_sources(model: str, root: Storage, trust_remote_code: bool = False) ->
         return {Path(model).resolve().name: ModelSource(lambda: nullcontext(Path(model).resolve()))}
     sweep, _, cell = model.partition("/")
     if "sweep.yaml" in root.list(sweep):
-        jobs = _trained(root, sweep)
-        chosen = [find_job(jobs, cell)] if cell else [job for job in jobs if has_weights(root.child(job.folder(sweep)))]
-        return {job.label: _of_cell(root, job.folder(sweep), job) for job in chosen}
+        chosen = _trained(root, sweep, cell)
+        return {name: _of_cell(root, job.folder(sweep), job) for name, job in chosen.items()}
     if model.startswith((".", "/", "~")):
         raise ConfigError(f"model folder {model} does not exist")
-    return {model: ModelSource(partial(_hub_folder, model, trust_remote_code))}
+    return {model: ModelSource(partial(_hub_folder, model, trust_remote_code), of_hub=True)}
 
 
 def single_source(
@@ -78,11 +96,26 @@ def _of_cell(root: Storage, path: str, job: Job) -> ModelSource:
     return ModelSource(folder, job, root.child(path))
 
 
-def _trained(root: Storage, sweep: str) -> list[Job]:
-    jobs = [job for job in stored_jobs(root, sweep) if root.exists(f"{job.folder(sweep)}/{MODEL_MARKER}")]
-    if not jobs:
+def _trained(root: Storage, sweep: str, cell: str) -> dict[str, Job]:
+    """The trained cell, or without a name all that have their weights; by label, with the id where a label repeats."""
+    jobs = stored_jobs(root, sweep)
+    trained = {job.id for job in jobs if root.exists(f"{job.folder(sweep)}/{MODEL_MARKER}")}
+    if not trained:
         raise ConfigError(f"sweep {sweep!r} in {root.url} has no trained cell yet")
-    return sorted(jobs, key=lambda job: job.label)
+    if cell:
+        job = find_stored(root, sweep, jobs, cell)
+        if job.id not in trained:
+            raise ConfigError(
+                f"{sweep}/{job.label} (id {job.id}) is not trained yet, must be; finish it: "
+                f"xling resume {sweep} --cell {job.label}"
+            )
+        return {job.label: job}
+    cells = newest_of_each(root, sweep, (job for job in jobs if job.kind == "cell"))
+    others = [job for job in jobs if job.kind != "cell"]
+    chosen = [job for job in (*others, *cells) if job.id in trained and has_weights(root.child(job.folder(sweep)))]
+    labels = [job.label for job in chosen]
+    named = {job.label if labels.count(job.label) == 1 else f"{job.label}-{job.id}": job for job in chosen}
+    return dict(sorted(named.items()))
 
 
 @contextmanager
@@ -93,5 +126,9 @@ def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
 
 
 def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
-    limits = {"max_query_tokens": 96, "max_passage_tokens": 256}
-    return load_start(ModelConfig(hub=model, trust_remote_code=trust_remote_code, **limits), seed=0)
+    """A preset as a sweep with it begins, whether it is named or its hub id; else what the model says of itself."""
+    for preset in map(presets.get, presets.names()):
+        if isinstance(preset, presets.HubPreset) and model in (preset.name, preset.hub):
+            return load_start(ModelConfig(preset=preset.name), seed=0)
+    folder = download(model, resolve_commit(model), with_code=trust_remote_code)
+    return load_folder(folder, trust_remote_code=trust_remote_code)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from xling.config.labels import make_unique
 from xling.config.schema import DatasetConfig, EvaluationConfig
 from xling.data import registry
 from xling.data.records import RetrievalSet
@@ -26,7 +27,7 @@ from xling.report.bias import bias_grids, nearest_languages
 from xling.report.notes import search_note, used_note
 from xling.report.tables import as_rich, matrix, scores
 from xling.storage import Storage
-from xling.sweep.runner import ray_cluster
+from xling.sweep.runner import is_started_here, ray_cluster
 from xling.sweep.sources import model_sources
 from xling.train.inputs import trained_languages
 
@@ -43,6 +44,7 @@ def evaluate_models(
     *,
     address: str | None,
     workers: int,
+    gpus: float,
     run_files: Path | None,
     out: Path | None,
     as_json: bool,
@@ -50,13 +52,18 @@ def evaluate_models(
 ) -> None:
     """Score each model that ``model`` names on each data set, and print what comes out.
 
-    Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``. Tokens, and
-    embeddings until a set is scored, lie below ``storage``: an evaluation that was killed goes on from there.
+    Several results go to folders of their own below ``out`` and ``run_files``, ``<model>/<data set>``; of data sets
+    with one name the later are numbered. Tokens, and embeddings until a set is scored, lie below ``storage``: an
+    evaluation that was killed goes on from there.
+
+    Args:
+        gpus: of a task that encodes.
 
     Raises:
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
     """
     sets = [_load(dataset, pairs) for dataset in datasets]
+    set_names = make_unique([retrieval.name for retrieval in sets])
     root = Storage(storage)
     sources = model_sources(model, root, trust_remote_code)
     several = len(sources) * len(sets) > 1
@@ -64,16 +71,19 @@ def evaluate_models(
     with ray_cluster(address):
         for name, source in sources.items():
             with source.folder() as folder:
-                for retrieval in sets:
-                    below = f"{name}/{retrieval.name}" if several else ""
+                model_url = source.for_tasks(folder, root, here=is_started_here(address))
+                for set_name, retrieval in zip(set_names, sets, strict=True):
+                    below = f"{name}/{set_name}" if several else ""
                     runs = Storage(str(run_files / below)) if run_files is not None else None
-                    with progress_bar(console, f"{name} on {retrieval.name}", as_json) as tell:
-                        result = _score(root, folder, retrieval, settings, workers, runs, tell, trust_remote_code)
+                    with progress_bar(console, f"{name} on {set_name}", as_json) as tell:
+                        result = _score(
+                            root, folder, model_url, retrieval, settings, workers, gpus, runs, tell, trust_remote_code
+                        )
                     if out is not None:
                         result.save(Storage(str(out / below)))
                     results.append((name, result))
                     if not as_json:
-                        _show(name, result, console)
+                        _show(name, set_name, result, console)
     if as_json:
         console.print_json(json.dumps({"results": [{"model": name, **result.to_json()} for name, result in results]}))
 
@@ -90,9 +100,11 @@ def _load(dataset: DatasetConfig, pairs: Sequence[LangPair]) -> RetrievalSet:
 def _score(
     root: Storage,
     folder: Path,
+    model_url: str,
     retrieval: RetrievalSet,
     settings: EvaluationConfig,
     workers: int,
+    gpus: float,
     runs: Storage | None,
     tell: Callable[[Progress], None],
     trust_remote_code: bool,
@@ -101,11 +113,12 @@ def _score(
     tokens = tokenize_retrieval(root, loaded.tokenizer, tokenizer_digest(loaded.tokenizer), retrieval, loaded.settings)
     home = EmbeddingHome.of(root, folder, loaded)
     result = evaluate_model(
-        str(folder),
+        model_url,
         retrieval,
         tokens,
         settings,
         max_tasks=workers,
+        gpus_per_task=gpus,
         home=home,
         run_folder=runs,
         progress=tell,
@@ -122,8 +135,8 @@ def progress_bar(console: Console, title: str, as_json: bool) -> Iterator[Callab
         yield lambda progress: bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
 
 
-def _show(model: str, result: EvaluationResult, console: Console) -> None:
-    console.print(as_rich(scores(result.headline), f"{model} on {result.dataset}", lead=1))
+def _show(model: str, set_name: str, result: EvaluationResult, console: Console) -> None:
+    console.print(as_rich(scores(result.headline), f"{model} on {set_name}", lead=1))
     console.print()
     leading = result.measures[0]
     pairs = matrix(result.pair_values[leading], result.languages)
