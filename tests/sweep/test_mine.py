@@ -8,17 +8,19 @@ import os
 import re
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from commands import Command, kill_all, ray_processes
+from small_models import tiny_model
 
 from xling.config.load import load_sweep
 from xling.config.schema import DatasetConfig, ModelConfig, TrainingEntry
 from xling.data import registry
 from xling.data.merge import load_training
 from xling.data.mined_file import MANIFEST, ROWS, MinedRow, write_mined
-from xling.errors import ConfigError, XlingError
+from xling.errors import ConfigError, DataError, XlingError
 from xling.languages import LangPair
 from xling.mine.choose import Rule
 from xling.model.source import load_start, save_folder
@@ -28,6 +30,7 @@ from xling.sweep.jobs import build_study
 from xling.sweep.mine import Request, sweep_entries
 from xling.sweep.prepare import prepare
 from xling.sweep.registered import check_registered
+from xling.sweep.sources import ModelSource
 from xling.train.inputs import load_inputs, load_start_model
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "hard_negatives.md"
@@ -50,6 +53,30 @@ def xling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: cli.app(list(arguments), standalone_mode=False)
+
+
+@pytest.mark.parametrize(("address", "expected"), [(None, "model"), ("head:6379", "runs/hub-models/")])
+def test_tasks_of_a_cluster_are_told_where_they_find_a_hub_model(
+    xling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, expected: str
+) -> None:
+    """The cluster itself is left out."""
+    asked: list[str] = []
+
+    def find(candidates, pairs, rule, tokens, settings, place, store, load, **others):
+        asked.append(load.args[0])
+        raise DataError("no further")
+
+    save_folder(tmp_path / "model", tiny_model(tmp_path / "tokenizer"))
+    source = ModelSource(lambda: nullcontext(tmp_path / "model"), of_hub=True)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("xling.sweep.mine.ray_cluster", lambda address: nullcontext())
+    monkeypatch.setattr("xling.sweep.mine.Cluster.room", lambda place: 1)
+    monkeypatch.setattr("xling.sweep.mine.single_source", lambda *of, **others: ("org/encoder", source))
+    monkeypatch.setattr("xling.sweep.mine.mine", find)
+    with pytest.raises(DataError, match="no further"):
+        xling(*MINE, "--model", "org/encoder", *(("--address", address) if address else ()))
+    assert len(asked) == 1
+    assert asked[0].startswith(str(tmp_path / expected))
 
 
 @pytest.mark.parametrize(
