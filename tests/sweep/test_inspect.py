@@ -186,10 +186,12 @@ def test_cells_that_no_launch_has_prepared_are_new(tmp_path, console):
     found = json.loads(said(console))
     rows = [(row["cell"], row["id"], row["state"], row["step"], row["steps"]) for row in found["cells"]]
     assert rows == [
-        (job.label, job.id, "done", 12, 12) if job is study.cells[1] else (job.label, "", "new", 0, 12)
-        for job in study.cells
+        *((job.label, "", "new", 0, 0) for job in study.baselines),
+        (study.cells[0].label, "", "new", 0, 12),
+        (study.cells[1].label, study.cells[1].id, "done", 12, 12),
+        *((job.label, "", "new", 0, 12) for job in study.cells[2:]),
     ]
-    assert found["states"] == {"new": 5, "done": 1}
+    assert found["states"] == {"new": 7, "done": 1}
     with pytest.raises(ConfigError, match="cell tiny/a0 is new, only one that a launch has prepared has logs"):
         show_logs(loaded, "tiny/a0", console)
     with pytest.raises(ConfigError, match="cell tiny/a0 is new, only a running one can be stopped"):

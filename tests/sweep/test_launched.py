@@ -8,7 +8,7 @@ from small_sweeps import end_as, load, prepare_cells, write_rows
 from xling.config.load import load_sweep
 from xling.sweep.cells import Outcome
 from xling.sweep.jobs import build_study
-from xling.sweep.launched import launched_study, not_launched
+from xling.sweep.launched import in_grid_order, launched_study, not_launched
 
 GROWN = "grid=[{model.preset: [tiny, mini]}, {mix.monolingual: [0, 0.5, 1]}, {seed: [0, 1]}]"
 
@@ -30,6 +30,7 @@ def test_they_are_those_that_the_data_gives(prepared):
     assert found.cells == study.cells
     assert told(found.baselines) == told(study.baselines)
     assert not_launched(loaded, found) == []
+    assert in_grid_order(loaded, reversed(found.scored)) == [*found.scored]
 
 
 def test_a_warm_start_is_among_them(tmp_path):
@@ -51,10 +52,12 @@ def test_a_cell_is_found_under_its_new_label_when_the_grid_has_grown(prepared):
 
 
 def test_a_cell_of_another_configuration_is_not_taken_for_it(prepared):
-    loaded, _, root = prepared
+    loaded, study, root = prepared
     changed = load_sweep(loaded.source, ["train.lr=1e-3"])
     assert launched_study(root, changed).scored == ()
-    assert len(not_launched(changed, launched_study(root, changed))) == 6
+    new = not_launched(changed, launched_study(root, changed))
+    assert {job.label for job in new} == {job.label for job in study.scored}
+    assert {job.id for job in new} == {""}
 
 
 def test_the_data_may_lie_elsewhere_and_of_other_data_the_cell_begun_last_counts(prepared, tmp_path):

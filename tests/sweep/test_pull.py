@@ -175,7 +175,7 @@ def test_commands_work_on_the_copy_without_the_data(swept, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     label = study.cells[0].label
     status = json.loads(run(monkeypatch, capsys, "status", "small", "--storage", "copy", "--json"))
-    new = {job.label: "new" for job in study.cells[2:]}  # of the grid, and not copied
+    new = {job.label: "new" for job in (*study.baselines, *study.cells[2:])}  # of the grid, and not copied
     assert {one["cell"]: one["state"] for one in status["cells"]} == {
         label: "done",
         study.cells[1].label: "interrupted",

@@ -83,7 +83,8 @@ def test_a_start_stands_before_the_cells_that_begin_from_it_and_no_others(tmp_pa
 
 def test_a_set_scored_in_part_is_told_from_a_whole_one(tmp_path):
     entry = f"dataset: parallel-jsonl, path: '{tmp_path / 'rows.jsonl'}'"
-    loaded, study, root = load(tmp_path, f"data.evaluate=[{{{entry}}}, {{{entry}, titles: [A, B, C]}}]")
+    sets = f"data.evaluate=[{{{entry}}}, {{{entry}, titles: [A, B, C]}}]"
+    loaded, study, root = load(tmp_path, sets, "data.allow_overlap=true")  # other titles are divided otherwise
     finish(root, study.cells[0])
     whole, part = gather(root, loaded, study).rows
     assert (whole.part, part.part) == (False, True)

@@ -48,22 +48,16 @@ def test_a_budget_in_flops_counts_hard_negatives(tmp_path: Path):
     store_inputs(root, training, start)
     steps, spent = {}, {}
     for wanted in (0, 1, 4):
-        cell = CellConfig.model_validate(
-            {
-                **config().model_dump(mode="json"),
-                "train": {"batch_size": 8, "budget": {"flops": 1e11}, "hard_negatives": wanted},
-            }
-        )
+        train = {"batch_size": 8, "budget": {"flops": 1e10}, "hard_negatives": wanted}
+        cell = CellConfig.model_validate({**weighted(1.0, 1.0).model_dump(mode="json"), "train": train})
         inputs = load_inputs(root, training.fingerprint, start, cell)
-        task = build_task(
-            cell, start, inputs, total_steps=inputs.total_steps, rank=0, world_size=1, device=torch.device("cpu")
-        )
-        made = [task.texts.at(step, None, task.device)[1].tokens for step in range(50)]
-        steps[wanted] = inputs.total_steps
-        spent[wanted] = 6 * start.encoder.parameters_non_embedding * np.mean(made) * inputs.total_steps
+        steps[wanted], device = inputs.total_steps, torch.device("cpu")
+        task = build_task(cell, start, inputs, total_steps=inputs.total_steps, rank=0, world_size=1, device=device)
+        tokens = np.mean([task.texts.at(step, None, device)[1].tokens for step in range(50)])
+        spent[wanted] = 6 * start.encoder.parameters_non_embedding * tokens * inputs.total_steps
     assert steps[0] > 1.3 * steps[1]
     assert steps[4] == steps[1], "a pair has one hard negative here"
-    assert list(spent.values()) == pytest.approx([1e11] * 3, rel=0.05)
+    assert list(spent.values()) == pytest.approx([1e10] * 3, rel=0.05)
 
 
 def test_sets_and_negatives_reach_the_workers(tmp_path: Path):

@@ -76,10 +76,9 @@ def send_token() -> bool:
     """
     if os.environ.get("RAY_AUTH_MODE") or not _token():
         return False
-    from ray._raylet import Config
+    from ray._private.authentication.authentication_token_setup import _enable_token_auth
 
-    os.environ["RAY_AUTH_MODE"] = "token"
-    Config.initialize("")  # Ray read its settings as it was imported
+    _enable_token_auth()  # sets the variable, and has Ray read anew what it read as it was imported
     return True
 
 

@@ -19,7 +19,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
-from xling.sweep.launched import launched_study, not_launched
+from xling.sweep.launched import in_grid_order, launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
@@ -32,9 +32,7 @@ LINES_SHOWN = 10
 def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv: bool = False) -> None:
     """A row a cell: state, attempts, how far it is, the time left, why it failed or was stopped early."""
     study, new, root, sweep = _open(loaded)
-    order = {cell.label: number for number, cell in enumerate(loaded.cells)}
-    cells = sorted((*study.cells, *new), key=lambda job: order[job.label])
-    stands = look(root, sweep, (*study.baselines, *cells))
+    stands = look(root, sweep, in_grid_order(loaded, (*study.scored, *new)))
     left = remaining(stands, time.time())
     records = [_status(stand, left) for stand in stands]
     if as_csv:
@@ -134,7 +132,7 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
 def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:
     """Leave word for a running cell. Raises ConfigError when it is not running."""
     study, new, root, sweep = _open(loaded)
-    job = find_job((*study.cells, *new), cell)
+    job = find_job([job for job in (*study.cells, *new) if job.kind == "cell"], cell)
     folder = CellFolder(root.child(job.folder(sweep)))
     state = states_of(root, sweep, [job])[job.id] if job.id else CellState.NEW
     if state is not CellState.RUNNING:
@@ -181,7 +179,7 @@ def sync_tracking(storage: str, console: Console) -> int:
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, list[Job], Storage, str]:
-    """What storage has of a sweep, the cells of its grid that it has nothing of, the storage, the sweep's name."""
+    """What storage has of a sweep, what its grid has beside that, the storage, the sweep's name."""
     root = sweep_storage(loaded)
     study = launched_study(root, loaded)
     return study, not_launched(loaded, study), root, loaded.config.name

@@ -8,6 +8,7 @@ from dataclasses import replace
 from xling.config.grid import alpha_of, size_of
 from xling.config.identity import identity_fields, training_key
 from xling.config.load import LoadedSweep
+from xling.config.schema import BudgetConfig, TrainConfig
 from xling.storage import Storage
 from xling.sweep.jobs import Job, Study, variant_of
 from xling.sweep.selection import newest, stored_job, stored_jobs
@@ -53,13 +54,34 @@ def launched_study(root: Storage, loaded: LoadedSweep) -> Study:
 
 
 def not_launched(loaded: LoadedSweep, study: Study) -> list[Job]:
-    """The cells of the grid that no launch has prepared; they have no id, since that takes their data."""
-    known = {job.label for job in study.cells}
-    return [
-        Job("cell", "", cell.label, size_of(cell), alpha_of(cell), cell.config, training="", texts="", weights="")
-        for cell in loaded.cells
-        if cell.label not in known
-    ]
+    """The cells of the grid that no launch has prepared, and baselines of sizes that have none.
+
+    They have no id, since that takes their data.
+    """
+    labels, sizes = {job.label for job in study.cells}, {job.size for job in study.baselines}
+    found = []
+    for cell in loaded.cells:
+        size, config = size_of(cell), cell.config
+        if cell.label not in labels:
+            found.append(Job("cell", "", cell.label, size, alpha_of(cell), config, training="", texts="", weights=""))
+        if size not in sizes:
+            sizes.add(size)
+            untrained = config.model_copy(update={"train": TrainConfig(budget=BudgetConfig(steps=0))})
+            start = f"{size}/start"
+            found.append(Job("baseline", "", start, size, float("nan"), untrained, training="", texts="", weights=""))
+    return found
+
+
+def in_grid_order(loaded: LoadedSweep, jobs: Iterable[Job]) -> list[Job]:
+    """Baselines in the order of their sizes, then cells."""
+    labels = [cell.label for cell in loaded.cells]
+    sizes = [size_of(cell) for cell in loaded.cells]
+
+    def place(job: Job) -> tuple[bool, int]:
+        is_cell = job.kind == "cell"
+        return is_cell, labels.index(job.label) if is_cell else sizes.index(job.size)
+
+    return sorted(jobs, key=place)
 
 
 def _warm_starts(root: Storage, jobs: Iterable[Job]) -> tuple[Job, ...]:
