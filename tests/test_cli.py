@@ -72,6 +72,7 @@ def refused(result):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_signals_that_end_a_command_are_an_interrupt(xling, monkeypatch, number):
     write(GOOD)
+    signal.signal(number, signal.SIG_IGN)  # of this process, which is to live on whatever the command does
     monkeypatch.setattr(cli, "_launch", lambda *args, **options: os.kill(os.getpid(), number))
     status, out, err = xling("sweep", "small.yaml")
     assert (status, out) == (130, "")

@@ -7,7 +7,7 @@ start* is trained once and shared; it lies beside the sweeps, ``<storage>/warm/<
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,10 +72,7 @@ class Job:
 
     @property
     def start(self) -> tuple[str, str | None, str]:
-        """The weights before training, as far as jobs of one sweep differ in them: a baseline is that of its start.
-
-        The texts count since a tokenizer may be learnt from them.
-        """
+        """The weights before training, by what tells them apart in a sweep; tokenizers are learnt from texts."""
         return self.size, self.warm, self.texts
 
     def folder(self, sweep: str) -> str:
@@ -236,12 +233,8 @@ def variant_of(cell: Cell) -> str:
 
 
 def _evaluations(data: _Data, config: CellConfig, identity: str) -> tuple[Evaluation, ...]:
-    found = []
-    for entry, name in _named(config.data.evaluate):
-        retrieval = data.evaluation(entry)
-        eval_identity = eval_id(identity, retrieval.fingerprint, config.evaluation)
-        found.append(Evaluation(eval_identity, name, retrieval.fingerprint))
-    return tuple(found)
+    named = [(data.evaluation(entry).fingerprint, name) for entry, name in _named(config.data.evaluate)]
+    return tuple(Evaluation(eval_id(identity, found, config.evaluation), name, found) for found, name in named)
 
 
 def _named(entries: Sequence[DatasetConfig]) -> list[tuple[DatasetConfig, str]]:
@@ -301,8 +294,7 @@ def _warm_job(data: _Data, cell: Job) -> Job:
     )
 
 
-def _first_by(key: object, jobs: Iterable[Job]) -> list[Job]:
-    assert callable(key)
+def _first_by(key: Callable[[Job], object], jobs: Iterable[Job]) -> list[Job]:
     seen: dict[object, Job] = {}
     for job in jobs:
         seen.setdefault(key(job), job)
