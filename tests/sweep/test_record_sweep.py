@@ -65,6 +65,16 @@ def test_the_best_on_dev_and_its_figures(recorded):
     assert run.data.metrics["best/dev"] == pytest.approx(0.80)
 
 
+def test_where_none_can_be_chosen_none_is_named_any_more(recorded, monkeypatch):
+    run, client, _, launch = recorded
+    with monkeypatch.context() as patch:
+        patch.setattr("xling.sweep.record_sweep.chosen_on_dev", lambda rows: None)  # of several dev sets
+        launch()
+    assert client.get_run(run.info.run_id).data.tags["xling.best_on_dev"] == ""
+    launch()
+    assert client.get_run(run.info.run_id).data.tags["xling.best_on_dev"] == "mini/a1"
+
+
 def test_tables_and_a_description_with_ways_to_the_cells(recorded, tmp_path):
     run, client, child, _ = recorded
     file = client.download_artifacts(run.info.run_id, "tables/parallel-jsonl.json", str(tmp_path))
