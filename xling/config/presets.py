@@ -157,6 +157,11 @@ def find(name: str | None) -> Preset | None:
     return _presets.get(name or "")
 
 
+def of_hub(hub_id: str) -> HubPreset | None:
+    """The preset whose checkpoint has that id on the hub, or None."""
+    return next((one for one in _presets.values() if isinstance(one, HubPreset) and one.hub == hub_id), None)
+
+
 def names() -> list[str]:
     """All presets: the built ones, encoders that have seen no retrieval data, those that have; smallest first."""
     return list(_presets)

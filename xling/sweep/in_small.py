@@ -132,10 +132,7 @@ def _small_model(model: ModelConfig) -> ModelConfig:
 
 def _preset(model: ModelConfig) -> presets.Preset | None:
     """The preset that a model is, also where the file names it by its id on the hub."""
-    if model.hub is None:
-        return presets.find(model.preset)
-    known = map(presets.get, presets.names())
-    return next((one for one in known if isinstance(one, presets.HubPreset) and one.hub == model.hub), None)
+    return presets.find(model.preset) if model.hub is None else presets.of_hub(model.hub)
 
 
 def _small_train(train: TrainConfig) -> TrainConfig:

@@ -75,7 +75,7 @@ def single_source(
     Raises:
         ConfigError: it is a preset without weights, several cells, or there is none such.
     """
-    if model in presets.names() and isinstance(presets.get(model), presets.BuiltPreset):
+    if isinstance(presets.find(model), presets.BuiltPreset):
         raise ConfigError(
             f"{argument} is {model!r}, a preset without weights, must be a trained encoder: SWEEP/CELL, a model folder "
             "or a hub id"
@@ -127,8 +127,8 @@ def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
 
 def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
     """A preset as a sweep with it begins, whether it is named or its hub id; else what the model says of itself."""
-    for preset in map(presets.get, presets.names()):
-        if isinstance(preset, presets.HubPreset) and model in (preset.name, preset.hub):
-            return load_start(ModelConfig(preset=preset.name), seed=0)
+    preset = presets.find(model) or presets.of_hub(model)
+    if isinstance(preset, presets.HubPreset):
+        return load_start(ModelConfig(preset=preset.name), seed=0)
     folder = download(model, resolve_commit(model), with_code=trust_remote_code)
     return load_folder(folder, trust_remote_code=trust_remote_code)
