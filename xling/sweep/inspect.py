@@ -134,7 +134,7 @@ def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:
     study, new, root, sweep = _open(loaded)
     job = find_job([job for job in (*study.cells, *new) if job.kind == "cell"], cell)
     folder = CellFolder(root.child(job.folder(sweep)))
-    state = states_of(root, sweep, [job])[job.id] if job.id else CellState.NEW
+    state = states_of(root, sweep, [job])[job.id]
     if state is not CellState.RUNNING:
         raise ConfigError(f"cell {job.label} is {state}, only a running one can be stopped")
     folder.ask_to_stop(Outcome.STOPPED)

@@ -90,7 +90,7 @@ def cost_key(job: Job) -> str:
 
 def look(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[Stand]:
     """How each job stands, in their order; one without an id has nothing on storage yet."""
-    states = states_of(root, sweep, [job for job in jobs if job.id])
+    states = states_of(root, sweep, jobs)
 
     def stand(job: Job) -> Stand:
         folder = CellFolder(root.child(job.folder(sweep)))

@@ -27,9 +27,11 @@ class Selection:
 
 
 def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
-    """Each job's state, by id, as storage tells it."""
+    """Each job's state, by id, as storage tells it; one that no launch has prepared has no id, and is new."""
 
     def state(job: Job) -> CellState:
+        if not job.id:
+            return CellState.NEW
         return CellFolder(root.child(job.folder(sweep))).state([evaluation.id for evaluation in job.evaluations])
 
     with ThreadPoolExecutor(16) as pool:  # an object store is far
