@@ -187,6 +187,10 @@ def removed_until(url, steps):
     list(remove(root, survey(root, "small", Asked(caches=True, models=True)).goes))
 
 
+def hidden_files(root):
+    return [root.locate(file.path) for file in root.files() if "/.tmp-" in f"/{file.path}"]
+
+
 def test_really_killed_at_any_removal_all_is_readable_and_the_next_one_goes_on(swept):
     _, study, root = swept
     states, rows = states_of(root, "small", study.scored), collect(root, "small", study.scored)
@@ -200,10 +204,10 @@ def test_really_killed_at_any_removal_all_is_readable_and_the_next_one_goes_on(s
     assert set(ends[:-1]) == {-signal.SIGKILL}
     assert len(ends) > 3
     assert survey(root, "small", Asked(caches=True, models=True)).goes == ()
-    for name in (file.path for file in root.files() if "/.tmp-" in f"/{file.path}"):  # of deletions that were killed
-        os.utime(root.locate(name), (OLD, OLD))
+    for file in hidden_files(root):  # of deletions that were killed
+        os.utime(file, (OLD, OLD))
     list(remove(root, survey(root, "small", Asked()).goes))
-    assert not [file for file in root.files() if "/.tmp-" in f"/{file.path}"]
+    assert hidden_files(root) == []
 
 
 def test_half_written_files_go_once_they_are_old(tmp_path):

@@ -329,7 +329,7 @@ def test_nothing_is_launched_or_begun_where_less_than_the_floor_is_free(tmp_path
     from xling.sweep.trial import Trial
 
     loaded, study, root = load(tmp_path, "min_free_space=100000TiB")
-    with pytest.raises(ResourceError, match=r"iB free; 100,000 TiB must stay free \(min_free_space\)"):
+    with pytest.raises(ResourceError, match=r"has [\d,.]+ [MGT]iB free; 100,000 TiB must stay free \(min_free_space\)"):
         launch(loaded, no_display)
     assert not root.exists("small/launch.json")
 
