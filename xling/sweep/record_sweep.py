@@ -38,9 +38,14 @@ def record_sweep(run: RunTracker, gathered: Gathered) -> None:
     now = time.time_ns() // 1_000_000
     run.log_points(MetricPoint(name, value, _step(run, name, done), now) for name, value in figures.items())
     best = chosen_on_dev(rows)
-    # Empty where none can be chosen: an earlier launch, of another grid, may have named one.
-    run.set_tags({"xling.best_on_dev": best.label if best is not None else "", "xling.done": str(done)})
-    run.set_tags({"mlflow.note.content": _description(run, gathered.sweep, rows)})
+    run.set_tags(
+        {
+            # Empty where none can be chosen: an earlier launch, of another grid, may have named one.
+            "xling.best_on_dev": best.label if best is not None else "",
+            "xling.done": str(done),
+            "mlflow.note.content": _description(run, gathered.sweep, rows),
+        }
+    )
 
 
 def _by_line(rows: Sequence[ScoreRow]) -> dict[str, float]:
