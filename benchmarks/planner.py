@@ -146,6 +146,10 @@ def sleeping() -> Callable[[dict[str, Any]], None]:
         from ray import tune
         from ray.util import placement_group, placement_group_table, remove_placement_group
 
+        from xling.config.schema import ResourcesConfig
+        from xling.sweep.packing import Need
+        from xling.sweep.placement import label_selector
+
         plain = config["trial"]
         job, begun = json.loads(plain["job"]), time.time()
         need = job["config"]["resources"]
@@ -153,7 +157,8 @@ def sleeping() -> Callable[[dict[str, Any]], None]:
             "CPU": need["cpus_per_worker"],
             **({"GPU": need["gpus_per_worker"]} if need["gpus_per_worker"] else {}),
         }
-        group = placement_group([bundle] * need["workers"], bundle_label_selector=[need["labels"]] * need["workers"])
+        where = label_selector(Need.of(ResourcesConfig.model_validate(need)), plain["closed"])
+        group = placement_group([bundle] * need["workers"], bundle_label_selector=[where] * need["workers"])
         if not group.wait(600):
             raise TimeoutError(f"{job['label']} got no place")
         held = time.time()

@@ -27,7 +27,12 @@ class Cluster:
 
     def __init__(self, nodes, jobs, **settings):
         self.nodes = nodes
-        self.queue = JobQueue(jobs, lambda one: {"trial": one.id}, lambda: list(self.nodes), **settings)
+        self.closed = {}  # to a job, by its id
+        self.queue = JobQueue(jobs, self._config_of, lambda: list(self.nodes), **settings)
+
+    def _config_of(self, job, closed):
+        self.closed[job.id] = closed
+        return {"trial": job.id}
 
     def start(self):
         """All that starts now; a job's trial has its name."""
@@ -104,6 +109,21 @@ def test_a_trial_counts_where_it_says_it_is():
     assert cluster.start() == []
     cluster.queue.on_trial_result("1", {"nodes": ["a"], "driver_node": "a"})
     assert cluster.start() == ["2"]
+
+
+def test_a_trial_keeps_off_what_is_meant_for_another_kind_until_that_says_that_it_is_elsewhere():
+    jobs = [job("large", gpus_per_worker=2), *[job(name, gpus_per_worker=1) for name in "xyz"]]
+    cluster = Cluster([node("a", gpus=2), node("b", gpus=1), node("c", gpus=2)], jobs)
+    assert cluster.start() == ["large", "x", "y", "z"]
+    assert cluster.closed == {"large": ("c",), "x": ("a",), "y": ("a",), "z": ("a",)}
+
+    cluster = Cluster([node("a", gpus=2), node("b", gpus=1), node("c", gpus=2)], [jobs[0], jobs[1]])
+    cluster.queue._limit = 1
+    assert cluster.start() == ["large"]
+    cluster.queue._limit = 2
+    cluster.queue.on_trial_result("large", {"nodes": ["c"], "driver_node": "c"})
+    assert cluster.start() == ["x"]
+    assert cluster.closed["x"] == ("c",)
 
 
 def test_what_finds_no_room_is_asked_for():

@@ -24,7 +24,11 @@ LARGE, QUAD = need(workers=4, gpus_per_worker=1), need(gpus_per_worker=4)  # the
 
 
 def chosen(nodes, waiting, running=()):
-    return [(number, places.workers) for number, places in starts(nodes, running, waiting)]
+    return [(start.number, start.places.workers) for start in starts(nodes, running, waiting)]
+
+
+def closed(nodes, waiting, running=()):
+    return [start.closed for start in starts(nodes, running, waiting)]
 
 
 def on(name, which, workers=1):
@@ -63,13 +67,41 @@ def test_what_needs_no_gpu_keeps_off_nodes_that_have_some():
 def test_several_kinds_start_side_by_side_each_as_far_as_it_fits():
     nodes = [node("a", gpus=4, labels=A100), node("b", gpus=1, labels=T4)]
     large, small = need(workers=4, gpus_per_worker=1, labels=A100), need(gpus_per_worker=0.5, labels=T4)
-    assert [number for number, _ in starts(nodes, [], [large, large, small, small, small])] == [0, 2, 3]
+    assert [number for number, _ in chosen(nodes, [large, large, small, small, small])] == [0, 2, 3]
 
 
 def test_small_trials_do_not_fill_the_hole_that_a_large_one_waits_for():
     nodes = [node("a", gpus=4)]
     assert chosen(nodes, [LARGE, SMALL, WHOLE], [on("a", SMALL)]) == []
     assert chosen(nodes, [SMALL, LARGE], [on("a", SMALL)]) == [(0, ("a",))]  # it comes first
+
+
+def test_nodes_that_a_waiting_large_trial_keeps_are_closed_to_smaller_ones():
+    nodes = [node("a", gpus=4), node("b", gpus=1), node("c", gpus=1)]
+    assert closed(nodes, [QUAD, SMALL], [on("a", SMALL)]) == [("a",)]
+    assert closed(nodes, [SMALL], [on("a", SMALL)]) == [()]  # nobody waits: anywhere will do
+
+
+def test_nodes_are_closed_to_others_before_the_workers_that_are_meant_to_go_there_have_begun():
+    nodes = [node("a", gpus=4), node("b", gpus=1)]
+    assert chosen(nodes, [LARGE, WHOLE]) == [(0, ("a",) * 4), (1, ("b",))]
+    assert closed(nodes, [LARGE, WHOLE]) == [("b",), ("a",)]
+    meant = Running(LARGE, Places(("a",) * 4, "a"), has_begun=False)
+    assert closed(nodes, [WHOLE], [meant]) == [("a",)]
+
+
+def test_trials_of_one_kind_may_change_places_until_they_have_begun():
+    nodes = [node("a", gpus=1), node("b", gpus=1)]
+    assert closed(nodes, [WHOLE, WHOLE]) == [(), ()]
+    assert closed(nodes, [WHOLE], [Running(WHOLE, Places(("a",), "a"), has_begun=False)]) == [()]
+    assert closed(nodes, [WHOLE], [on("a", WHOLE)]) == [("a",)]
+
+
+def test_only_nodes_that_would_do_are_named_as_closed():
+    nodes = [node("a", gpus=4, labels=A100), node("b", gpus=4, labels=T4), node("c")]
+    t4 = need(gpus_per_worker=1, labels=T4)
+    assert closed(nodes, [t4], [on("a", WHOLE, 4)]) == [()]
+    assert closed(nodes, [need()]) == [("a", "b")]  # without need of GPUs, off nodes that have some
 
 
 def test_small_trials_get_what_a_waiting_large_one_cannot_use():

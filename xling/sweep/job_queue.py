@@ -1,7 +1,8 @@
 """Which job starts next: a Ray Tune searcher that hands out what fits, in the order of the launch.
 
 Ray Tune asks for the next trial again and again. It is given a job as soon as the nodes have room for its
-workers beside those that run (sweep/packing.py), where what runs is counted where it says it is. Nodes that
+workers beside those that run (sweep/packing.py), where what runs is counted where it says it is. It is told which
+nodes are closed to its workers, so that Ray does not place them where others are meant to go. Nodes that
 come or go count within seconds. What fits on no node that is there is asked for by placement groups that
 stay pending (sweep/demand.py), which is what an autoscaler looks at.
 """
@@ -16,7 +17,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from xling.sweep.jobs import Job
-from xling.sweep.packing import Need, Node, Places, Running, starts
+from xling.sweep.packing import Need, Node, Places, Running, Start, starts
 
 LOOK_S = 2.0  # between looks at the cluster's nodes, and for a word to stop
 
@@ -32,7 +33,7 @@ class JobQueue(Searcher):
 
     Args:
         jobs: in the order in which they should start.
-        config_of: what a job's trial is given.
+        config_of: what a job's trial is given, the nodes closed to it among that.
         nodes: the nodes that are there now.
         limit: trials at once, whatever fits; None for any number.
         demand: told the needs of what is ready and finds no room.
@@ -42,7 +43,7 @@ class JobQueue(Searcher):
     def __init__(
         self,
         jobs: Sequence[Job],
-        config_of: Callable[[Job], dict[str, Any]],
+        config_of: Callable[[Job, tuple[str, ...]], dict[str, Any]],
         nodes: Callable[[], Sequence[Node]],
         *,
         limit: int | None = None,
@@ -58,7 +59,7 @@ class JobQueue(Searcher):
         self._should_leave = should_leave
         self._started: dict[str, _Started] = {}
         self._unfinished = {job.id for job in jobs}
-        self._chosen: list[tuple[Job, Places]] = []  # and not yet handed out
+        self._chosen: list[tuple[Job, Start]] = []  # and not yet handed out
         self._is_stale = True
         self._there: Sequence[Node] = ()
         self._looked = float("-inf")
@@ -71,10 +72,11 @@ class JobQueue(Searcher):
             return str(Searcher.FINISHED)
         if not self._chosen:
             return None
-        job, places = self._chosen.pop(0)
+        job, start = self._chosen.pop(0)
         self._waiting.remove(job)
-        self._started[trial_id] = _Started(job, Running(Need.of(job.config.resources), places))
-        return self._config_of(job)
+        trial = Running(Need.of(job.config.resources), start.places, has_begun=False)
+        self._started[trial_id] = _Started(job, trial)
+        return self._config_of(job, start.closed)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A driver says where it and its workers are."""
@@ -82,8 +84,8 @@ class JobQueue(Searcher):
         if started is None or not result.get("nodes"):
             return
         places = Places(tuple(result["nodes"]), result["driver_node"])
-        if places != started.trial.places:
-            started.trial = replace(started.trial, places=places)
+        if places != started.trial.places or not started.trial.has_begun:
+            started.trial = replace(started.trial, places=places, has_begun=True)
             self._is_stale = True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -117,8 +119,8 @@ class JobQueue(Searcher):
         running = [started.trial for started in self._started.values()]
         free = len(ready) if self._limit is None else max(0, self._limit - len(running))
         found = starts(self._there, running, needs)[:free]
-        self._chosen = [(ready[number], places) for number, places in found]
+        self._chosen = [(ready[start.number], start) for start in found]
         if self._demand is not None:
-            started = {number for number, _ in found}
+            started = {start.number for start in found}
             most = len(ready) if self._limit is None else free - len(found)
             self._demand([need for number, need in enumerate(needs) if number not in started][:most])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -146,6 +147,11 @@ class Room:
         self._take(self._free, need, places)
         return True
 
+    def closed(self, need: Need) -> set[str]:
+        """The nodes that would do for a trial, but have no room left for it that is not spoken for."""
+        able = {key for key, one in self._free.items() if need.accepts(one.node.labels) and slots(one.node, need)}
+        return {key for key in able if not self._free[key].slots(need) or _wastes_gpus(self._free[key], need)}
+
     @staticmethod
     def _take(free: Mapping[str, _Free], need: Need, places: Places) -> None:
         for key in places.workers:
@@ -192,14 +198,28 @@ def _place(free: Mapping[str, _Free], need: Need) -> Places | None:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A trial that runs; ``places`` is None while nobody knows where."""
+    """A trial that was started; ``places`` is None while nobody knows where."""
 
     need: Need
     places: Places | None
+    has_begun: bool = True  # its workers hold their places; else they are meant to
 
 
-def starts(nodes: Iterable[Node], running: Sequence[Running], waiting: Sequence[Need]) -> list[tuple[int, Places]]:
-    """The waiting trials that can start now, by number, and where.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A waiting trial that can start now, by its number.
+
+    ``closed`` are nodes that Ray, which places the workers, must not use: their room is taken, kept for a trial that
+    waits, or meant for one of another kind that has not begun. Those of its own kind may change places with it.
+    """
+
+    number: int
+    places: Places
+    closed: tuple[str, ...] = ()
+
+
+def starts(nodes: Iterable[Node], running: Sequence[Running], waiting: Sequence[Need]) -> list[Start]:
+    """The waiting trials that can start now, and where.
 
     Args:
         waiting: in the order in which they should start. The first of each need that finds no room
@@ -218,7 +238,7 @@ def starts(nodes: Iterable[Node], running: Sequence[Running], waiting: Sequence[
             room.take(need, places)
         else:
             room.hold(need)
-    found = []
+    found: list[tuple[int, Places]] = []
     blocked: set[Need] = set()
     for number, need in enumerate(waiting):
         if need in blocked:
@@ -230,7 +250,14 @@ def starts(nodes: Iterable[Node], running: Sequence[Running], waiting: Sequence[
         else:
             room.take(need, places)
             found.append((number, places))
-    return found
+    meant: defaultdict[Need, set[str]] = defaultdict(set)
+    for trial in running:
+        if trial.places is not None and not trial.has_begun:
+            meant[trial.need].update(trial.places.workers)
+    for number, places in found:
+        meant[waiting[number]].update(places.workers)
+    closed = {need: tuple(sorted(room.closed(need) - meant[need])) for need in {waiting[number] for number, _ in found}}
+    return [Start(number, places, closed[waiting[number]]) for number, places in found]
 
 
 def slots(node: Node, need: Need) -> int:
@@ -266,7 +293,7 @@ def timetable(
     while waiting or running:
         free = len(waiting) if limit is None else limit - len(running)
         found = starts(nodes, [one for *_, one in running], [work[number][0] for number in waiting])[:free]
-        for number, places in [(waiting[index], places) for index, places in found]:
+        for number, places in [(waiting[start.number], start.places) for start in found]:
             need, seconds = work[number]
             times[number] = now, now + seconds
             heapq.heappush(running, (now + seconds, number, Running(need, places)))

@@ -1,4 +1,4 @@
-"""Cores that a lost driver's workers held, made free again.
+"""Where workers may go, and the cores that a lost driver's workers held, made free again.
 
 Ray removes a placement group with the actor that made it, but not when that actor's whole node is
 lost, and Ray Train's own cleaner knows a group only once all its workers have started. So cores on
@@ -11,6 +11,7 @@ goes with its driver.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 
 import ray
@@ -19,8 +20,17 @@ from ray.exceptions import RayError
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
+from xling.sweep.packing import Need
+
 _NUMBERS = 2**20  # bytes: nothing beside what a node has; memory that is asked for is whole multiples
 _REMOVED = "REMOVED"
+_NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
+
+
+def label_selector(need: Need, closed: Sequence[str]) -> dict[str, str]:
+    """What a worker's node must be, as Ray's label selectors have it. Args: closed: the ids of nodes to keep off."""
+    keep_off = {_NODE_ID: f"!in({','.join(closed)})"} if closed else {}
+    return {**keep_off, **dict(need.labels)}
 
 
 def new_number() -> int:

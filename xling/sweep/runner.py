@@ -141,7 +141,7 @@ def run_jobs(
     demand = Demand()
     job_queue = JobQueue(
         jobs,
-        lambda job: trial_config(job, warm, settings),
+        lambda job, closed: trial_config(job, warm, settings, closed),
         ray_nodes,
         limit=limit_of(jobs),
         demand=demand.show if any(job.config.resources.autoscaling for job in jobs) else None,

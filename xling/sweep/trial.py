@@ -24,10 +24,11 @@ from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, told, why
 from xling.sweep.jobs import Job
 from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
+from xling.sweep.pool import Pool
 from xling.sweep.record import CellRecord
 from xling.sweep.scoring import score
 from xling.sweep.settings import Stopped, TrialSettings
-from xling.sweep.workers import Pool, worker_spec
+from xling.sweep.workers import worker_spec
 from xling.train.inputs import load_start_model, publish_model
 
 DEATHS_WITHOUT_A_STEP = 3
@@ -45,13 +46,16 @@ def tune_trial(config: dict[str, Any]) -> None:
 
     plain = config["trial"]
     warm = Job.from_json(plain["warm"]) if plain["warm"] else None
-    Trial(Job.from_json(plain["job"]), warm, TrialSettings(**plain["settings"]), tune.report).run()
+    settings = TrialSettings(**plain["settings"])
+    Trial(Job.from_json(plain["job"]), warm, settings, tune.report, tuple(plain["closed"])).run()
 
 
 class Trial:
-    """One job from wherever it stands to its end."""
+    """One job from wherever it stands to its end. Its workers keep off the nodes ``closed`` when they first start."""
 
-    def __init__(self, job: Job, warm: Job | None, settings: TrialSettings, report: Report) -> None:
+    def __init__(
+        self, job: Job, warm: Job | None, settings: TrialSettings, report: Report, closed: tuple[str, ...] = ()
+    ) -> None:
         self._job = job
         self._warm = warm
         self._settings = settings
@@ -59,6 +63,7 @@ class Trial:
         self._path = job.folder(settings.sweep)
         self._folder = CellFolder(self._root.child(self._path))
         self._report = report
+        self._closed = closed
         self._step = 0
         self._total = 0
         self._record: CellRecord | None = None
@@ -144,6 +149,7 @@ class Trial:
                 break
             except Exception as error:
                 _pool.close()  # the next attempt, or another cell, gets fresh workers
+                self._closed = ()  # by now other nodes may be
                 if is_death(error):
                     died = why(error)
                     self._end(current.number, Outcome.FAILED, died, infra=True)
@@ -176,7 +182,7 @@ class Trial:
         if self._warm is not None:
             self._await_warm(self._warm)
         if self._job.kind != "baseline" and not self._folder.is_trained():
-            _pool.take(self._job.config.resources)  # they start while MLflow is asked
+            _pool.take(self._job.config.resources, self._closed)  # they start while MLflow is asked
         with CellRecord(self._job, self._settings, self._folder, number) as record:
             self._record = record
             if not self._folder.is_trained():
@@ -193,7 +199,7 @@ class Trial:
         def tell(values: dict[str, Any]) -> None:
             self._tell(phase="warm start", **{name: values[name] for name in ("note",) if name in values})
 
-        trial = Trial(warm, None, self._settings, tell)
+        trial = Trial(warm, None, self._settings, tell, self._closed)
         state = trial.ensure_trained()
         if state is CellState.FAILED:
             raise CodeFailure(f"its warm start {warm.label} failed: {trial.failure_of_this_launch()}", "", by_user=True)
@@ -215,7 +221,8 @@ class Trial:
             min_free=self._settings.min_free,
         )
         self._stopped_early = self._lacks_room = ""
-        ran = _pool.take(job.config.resources).run(spec, self._on_message, self._is_asked_to_stop)
+        workers = _pool.take(job.config.resources, self._closed)
+        ran = workers.run(spec, self._on_message, self._is_asked_to_stop)
         if not ran:  # they are still starting
             _pool.close()
         if not ran or not self._folder.is_trained():
@@ -245,6 +252,8 @@ class Trial:
             self._stopped_early = message["reason"]
         elif message["event"] == "no room":
             self._lacks_room = message["reason"]
+        elif message["event"] == "no place":
+            self._tell(phase="waiting", note=message["text"])
         elif message["event"] == "note":
             self._tell(phase="training", note=message["text"])
         elif message["event"] == "skipped":

@@ -24,10 +24,12 @@ Trainable = Callable[[dict[str, Any]], None]
 _SHOWN = ("job", "phase", "step", "total", "loss", "pairs_per_s", "note", "ended", "evaluation")
 
 
-def trial_config(job: Job, warm: Mapping[str, Job], settings: TrialSettings) -> dict[str, Any]:
-    """What a job's trial is given: plain values, under one name."""
+def trial_config(
+    job: Job, warm: Mapping[str, Job], settings: TrialSettings, closed: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What a job's trial is given: plain values, under one name. ``closed``: nodes that its workers keep off."""
     start = warm[job.warm].to_json() if job.kind != "warm" and job.warm else ""
-    return {"trial": {"job": job.to_json(), "warm": start, "settings": asdict(settings)}}
+    return {"trial": {"job": job.to_json(), "warm": start, "settings": asdict(settings), "closed": list(closed)}}
 
 
 def build_tuner(

@@ -25,21 +25,23 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+from ray.train.v2.api.exceptions import ControllerError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
 from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
 from xling.sweep.jobs import Job
 from xling.sweep.packing import Need
-from xling.sweep.placement import free_abandoned, mailbox_name, marked_memory, new_number
+from xling.sweep.placement import free_abandoned, label_selector, mailbox_name, marked_memory, new_number
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
 POLL_S = 0.2
 STARTS_TRIED = 3  # of a group; a node may go while it starts
-IDLE_S = 5.0  # a group without work lets go of its cores: another driver's may wait for them
 KILL_S = 10.0
 FREE_S = 5.0
+NO_PLACE = "no node has room for its workers yet: other jobs hold them (`ray status` shows what)"
 
 
 class Mailbox:
@@ -102,10 +104,17 @@ def worker_spec(
 
 
 class Workers:
-    """A group of workers, its Ray Train trainer in a thread of this process."""
+    """A group of workers, its Ray Train trainer in a thread of this process.
 
-    def __init__(self, resources: ResourcesConfig) -> None:
+    Args:
+        closed: nodes that it keeps off as it starts, unless it finds no place without them.
+    """
+
+    def __init__(self, resources: ResourcesConfig, closed: tuple[str, ...] = ()) -> None:
         self.resources = resources
+        self._closed = closed
+        self._is_wanted = True
+        self._waits = 0  # for a place, each of them as long as Ray Train tries
         self._pids: list[tuple[str, int]] = []  # node and process of each worker, once they have started
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._number = new_number()
@@ -121,10 +130,10 @@ class Workers:
         """The node of each worker, once they have started."""
         return [node for node, _ in self._pids]
 
-    def fits(self, resources: ResourcesConfig) -> bool:
-        """Whether the group lives and is of the size asked for."""
+    def fits(self, resources: ResourcesConfig, closed: tuple[str, ...] = ()) -> bool:
+        """Whether the group lives, is of the size asked for, and on none of the closed nodes."""
         same = self.resources == resources.model_copy(update={"max_concurrent": self.resources.max_concurrent})
-        return same and self._thread.is_alive()
+        return same and self._thread.is_alive() and not set(closed) & set(self.nodes)
 
     def run(self, spec: WorkerSpec, on_message: Callable[[Message], None], should_leave: Callable[[], bool]) -> bool:
         """Have one attempt run to its end; ``on_message`` is called in this thread for each of its messages.
@@ -142,6 +151,7 @@ class Workers:
         """
         failures: list[Message] = []
         ended = 0
+        waited = 0
         heard: float | None = None  # when the workers last gave a sign of life
         looked = -math.inf  # when cores that nobody uses were last looked for
         ray.get(self._mailbox.assign.remote(asdict(spec)))
@@ -161,6 +171,9 @@ class Workers:
                 raise_outcome(self._error, failures)
             if heard is None and should_leave():
                 return False
+            if self._waits > waited == 0:
+                on_message({"event": "no place", "text": NO_PLACE})
+            waited = self._waits
             if heard is None and time.monotonic() - looked > FREE_S:
                 looked = time.monotonic()
                 free_abandoned()
@@ -171,6 +184,7 @@ class Workers:
 
     def end(self) -> None:
         """Let the workers go, and wait until their cores are free. One that has not started yet goes as it does."""
+        self._is_wanted = False
         with suppress(RayError):
             ray.get(self._mailbox.close.remote())
         if self._pids:
@@ -191,12 +205,28 @@ class Workers:
         return messages
 
     def _fit(self) -> None:
-        try:
-            self._trainer().fit()
-        except BaseException as error:
-            self._error = error
+        """Have Ray Train start the group and keep it; what ended it is ``_error``.
 
-    def _trainer(self) -> TorchTrainer:
+        A group that finds no place is no failure: other users' jobs may hold the nodes, for hours.
+        """
+        closed, left = self._closed, STARTS_TRIED
+        while left and self._is_wanted:
+            self._error = None
+            try:
+                self._trainer(closed).fit()
+                return
+            except BaseException as error:
+                self._error = error
+                cause = error.controller_failure if isinstance(error, ControllerError) else None
+                if isinstance(cause, WorkerGroupStartupTimeoutError):
+                    self._waits += 1
+                elif isinstance(cause, WorkerGroupStartupFailedError):
+                    left -= 1
+                else:
+                    return
+            closed = ()  # what they were closed for is elsewhere by now, or these nodes are all there are
+
+    def _trainer(self, closed: tuple[str, ...]) -> TorchTrainer:
         need = Need.of(self.resources)
         per_worker: dict[str, float] = {"CPU": need.cpus, "memory": marked_memory(need.memory, self._number)}
         if need.gpus:
@@ -209,14 +239,12 @@ class Workers:
                 num_workers=need.workers,
                 use_gpu=need.gpus > 0,
                 resources_per_worker=per_worker,
-                label_selector=dict(need.labels) or None,
+                label_selector=label_selector(need, closed) or None,
             ),
             run_config=RunConfig(
                 name="workers",
                 storage_path=self._scratch.name,
-                failure_config=FailureConfig(
-                    max_failures=0, max_preemption_failures=0, controller_failure_limit=STARTS_TRIED
-                ),
+                failure_config=FailureConfig(max_failures=0, max_preemption_failures=0, controller_failure_limit=0),
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
@@ -233,64 +261,6 @@ class Workers:
             with suppress(RayError, GetTimeoutError):  # its node is gone as well
                 ray.get(reference, timeout=KILL_S)
         self._thread.join(KILL_S)
-
-
-class Pool:
-    """This process's group of workers, kept between attempts and cells that need the same."""
-
-    def __init__(self) -> None:
-        self._group: Workers | None = None
-        self._timer: threading.Timer | None = None
-        self._lock = threading.Lock()
-
-    def take(self, resources: ResourcesConfig) -> Workers:
-        """The group that is there if it serves, else a new one."""
-        with self._lock:
-            self._stop_timer()
-            if self._group is not None and not self._group.fits(resources):
-                self._end()
-            if self._group is None:
-                self._group = Workers(resources)
-            return self._group
-
-    def keep(self) -> None:
-        """There is work again, or will be: a group that is there stays."""
-        with self._lock:
-            self._stop_timer()
-
-    def rest(self) -> None:
-        """There is no work just now: the group goes unless there soon is."""
-        with self._lock:
-            self._stop_timer()
-            if self._group is not None:
-                self._timer = threading.Timer(IDLE_S, self.close)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def close(self) -> None:
-        """End the group, at once."""
-        with self._lock:
-            self._stop_timer()
-            self._end()
-
-    def held(self, resources: ResourcesConfig) -> list[str]:
-        """The node of each worker, where a group that serves is there."""
-        group = self._group
-        return group.nodes if group is not None and group.fits(resources) else []
-
-    def where(self, resources: ResourcesConfig) -> dict[str, Any]:
-        """For the sweep's queue: the nodes of the workers, and this process's own."""
-        return {"nodes": self.held(resources), "driver_node": ray.get_runtime_context().get_node_id()}
-
-    def _end(self) -> None:
-        if self._group is not None:
-            self._group.end()
-            self._group = None
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def _kill_process(pid: int) -> None:
