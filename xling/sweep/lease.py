@@ -146,7 +146,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                if self._storage.exists(_path(self._number + 1)):
+                if max(_numbers(self._storage), default=0) > self._number:  # the next one may be gone again already
                     if self._on_lost is not None:
                         self._on_lost()
                     return
@@ -190,14 +190,17 @@ def holder_of(storage: Storage) -> Holder | None:
 
 
 def _newest(storage: Storage) -> tuple[int, Holder | None]:
-    numbers = [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
-    if not numbers:
+    number = max(_numbers(storage), default=0)
+    if not number:
         return 0, None
-    number = max(numbers)
     try:
         return number, Holder(**storage.read_json(_path(number)))
     except (FileNotFoundError, ValueError, TypeError):  # gone meanwhile, or from another version
         return number, None
+
+
+def _numbers(storage: Storage) -> list[int]:
+    return [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
 
 
 def _holds(storage: Storage, number: int, data: bytes) -> bool:
