@@ -66,7 +66,7 @@ def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
 
     def kill_one() -> None:
         while not killed:
-            for process in tasks_of("encode_block")[:1]:
+            for process in tasks_of("encode_run")[:1]:
                 time.sleep(0.3)
                 os.kill(process, signal.SIGKILL)
                 killed.append(process)
