@@ -33,7 +33,11 @@ LOOK_S = 0.5  # between looks at a holder that is waited for
 
 
 class HeldError(XlingError):
-    """Somebody else holds the lease."""
+    """Somebody else holds the lease: ``holder``, where that is known."""
+
+    def __init__(self, message: str, holder: Holder | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Lease:
         self._on_lost = on_lost
         self._number = 0
         self._holder = Holder.me()
+        self.before: Holder | None = None  # who had it, once it is taken
         self._stop = threading.Event()
         self._writing = threading.Lock()
 
@@ -109,8 +114,9 @@ class Lease:
             )
             number, holder = self._outwait(number, holder)
         if holder is not None and holder.is_alive(time.time()):
-            raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
-        self._holder = Holder.me()
+            message = f"{self._what} is held by {holder.describe()}; wait for it, or stop it first"
+            raise HeldError(message, holder)
+        self._holder, self.before = Holder.me(), holder
         self._number = number + 1
         mine = _encode(self._holder)
         if not self._storage.create(_path(self._number), mine) and not _holds(self._storage, self._number, mine):
