@@ -38,7 +38,8 @@ def launched(tmp_path, monkeypatch, empty_store):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     workers = SimpleNamespace(run=refuse)
-    pool = SimpleNamespace(take=lambda need: workers, **{name: lambda: None for name in ("keep", "rest", "close")})
+    calls = {name: lambda *_: None for name in ("keep", "rest", "close", "where")}
+    pool = SimpleNamespace(take=lambda need, closed: workers, **calls)
     monkeypatch.setattr(trial, "_pool", pool)
     monkeypatch.setattr(runner, "ray_cluster", nullcontext)
     monkeypatch.setattr(runner, "ray_nodes", list)
