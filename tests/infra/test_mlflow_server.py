@@ -14,9 +14,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import yaml
+from compose import FOLDER, SECRETS, project
 
-COMPOSE = Path(__file__).resolve().parents[2] / "infra/compose/compose.yaml"
 PASSWORD = "correct-horse-battery"
 
 
@@ -36,17 +35,16 @@ def replaced(words: list[str], **values: str) -> list[str]:
 
 @pytest.fixture
 def server(tmp_path: Path):
-    service = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]["mlflow"]
-    text = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["configs"]["mlflow-auth"]["content"]
+    names = {"XLING_MLFLOW_HOSTS": "mlflow.example.org", "XLING_MLFLOW_ORIGINS": "https://mlflow.example.org"}
+    service = project(**dict.fromkeys(SECRETS, PASSWORD), **names)["services"]["mlflow"]
     settings = configparser.ConfigParser()
-    settings.read_string(text)
+    settings.read(FOLDER / "mlflow-auth.ini")
     settings["mlflow"]["database_uri"] = f"sqlite:///{tmp_path}/users.db"
     with (tmp_path / "auth.ini").open("w") as file:
         settings.write(file)
-    secrets = {name: PASSWORD for name, value in service["environment"].items() if str(value).startswith("${")}
     port = free_port()
     command = replaced(
-        service["command"].split(),
+        service["command"],
         host="127.0.0.1",
         port=str(port),
         backend_store_uri=f"sqlite:///{tmp_path}/mlflow.db",
@@ -58,7 +56,6 @@ def server(tmp_path: Path):
             env={
                 **os.environ,
                 **service["environment"],
-                **secrets,
                 "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "auth.ini"),
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
@@ -77,13 +74,13 @@ def server(tmp_path: Path):
     process.wait(30)
 
 
-def status(url: str, password: str | None = None, host: str | None = None) -> int:
-    """The HTTP status of a request; 0 when nobody answers."""
-    request = urllib.request.Request(url)
+def status(url: str, password: str | None = None, body: bytes | None = None, **headers: str) -> int:
+    """The HTTP status of a request, with a body of a POST; 0 when nobody answers."""
+    request = urllib.request.Request(url, body, headers)
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
     if password is not None:
         request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{password}".encode()).decode())
-    if host is not None:
-        request.add_header("Host", host)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status
@@ -100,5 +97,12 @@ def test_only_who_has_the_password_is_answered(server):
     assert [status(search), status(artifacts), status(server)] == [401, 401, 401]
     assert status(search, "wrong") == 401
     assert status(search, PASSWORD) == 200
-    assert status(search, PASSWORD, host="mlflow:5000") == 200  # as the trials' drivers call it
-    assert status(search, PASSWORD, host="elsewhere.example") == 403  # a page that a browser was led to
+    assert status(search, PASSWORD, Host="mlflow:5000") == 200  # as the trials' drivers call it
+    assert status(search, PASSWORD, Host="elsewhere.example") == 403  # a page that a browser was led to
+
+    def asked_by_a_page_of(origin: str) -> int:  # behind a proxy, through which browsers reach it by a name
+        found = f"{server}/ajax-api/2.0/mlflow/experiments/search"
+        return status(found, PASSWORD, b'{"max_results": 1}', Host="mlflow.example.org", Origin=origin)
+
+    assert asked_by_a_page_of("https://mlflow.example.org") == 200
+    assert asked_by_a_page_of("https://elsewhere.example") == 403
