@@ -40,8 +40,9 @@ def test_a_budget_buys_whole_steps(budget, steps):
 
 
 def test_a_budget_that_buys_no_step_is_refused():
+    config = TrainConfig(batch_size=16, budget=BudgetConfig(examples=15))
+    with pytest.raises(ConfigError, match=r"`train.budget.examples` is 15, must be at least 16"):
+        steps_of_budget(config, parameters=1000, tokens_per_pair=20)
     config = TrainConfig(batch_size=16, budget=BudgetConfig(flops=6 * 1000 * 20 * 8))
     with pytest.raises(ConfigError, match=r"`train.budget.flops` is 960000, must be at least 1.92e\+06, .* 16 pairs"):
         steps_of_budget(config, parameters=1000, tokens_per_pair=20)
-    with pytest.raises(ValueError, match=r"budget.examples is 15, must be at least one batch \(16\)"):
-        TrainConfig(batch_size=16, budget=BudgetConfig(examples=15))

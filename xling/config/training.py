@@ -92,16 +92,6 @@ class TrainConfig(Section):
     report_every: int = Field(10, ge=1, description="Steps between metrics reports.")
 
     @model_validator(mode="after")
-    def _budget_buys_a_step(self) -> Self:
-        examples = self.budget.examples
-        if examples is not None and examples < self.batch_size:
-            raise ValueError(
-                f"budget.examples is {examples}, must be at least one batch ({self.batch_size}), or nothing is "
-                "trained; raise it or lower batch_size"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _keep_needs_dev(self) -> Self:
         if self.keep == "best" and self.dev_every is None:
             raise ValueError("keep: best needs dev_every, the steps between dev measurements")

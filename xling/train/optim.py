@@ -50,12 +50,13 @@ def steps_of_budget(config: TrainConfig, *, parameters: int, tokens_per_pair: fl
     if budget.steps is not None:
         return budget.steps
     if budget.examples is not None:
-        return budget.examples // config.batch_size  # the schema holds that it is one at least
-    assert budget.flops is not None  # the schema holds that one of the three is given
-    step = 6 * parameters * tokens_per_pair * config.batch_size
-    if budget.flops < step:
+        name, given, step = "examples", float(budget.examples), float(config.batch_size)
+    else:
+        assert budget.flops is not None  # the schema holds that one of the three is given
+        name, given, step = "flops", budget.flops, 6 * parameters * tokens_per_pair * config.batch_size
+    if given < step:
         raise ConfigError(
-            f"`train.budget.flops` is {budget.flops:g}, must be at least {step:.3g}, what one step of "
-            f"{config.batch_size} pairs takes with this model; raise it or lower `train.batch_size`"
+            f"`train.budget.{name}` is {given:g}, must be at least {step:.3g}, what one step of {config.batch_size} "
+            "pairs takes with this model; raise it or lower `train.batch_size`"
         )
-    return int(budget.flops // step)
+    return int(given // step)
