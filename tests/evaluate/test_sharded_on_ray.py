@@ -30,7 +30,7 @@ def cluster():
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The interpreter quoted: Ray hands it to a shell, and this folder may have a space in its name.
     environment = {"py_executable": shlex.quote(sys.executable)}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield ray
     ray.shutdown()
 
@@ -66,7 +66,7 @@ def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
 
     def kill_one() -> None:
         while not killed:
-            for process in tasks_of("encode_block")[:1]:
+            for process in tasks_of("encode_run")[:1]:
                 time.sleep(0.3)
                 os.kill(process, signal.SIGKILL)
                 killed.append(process)

@@ -125,12 +125,13 @@ def test_a_holder_on_this_host_is_not_waited_for(tmp_path):
     assert told == []
 
 
-def test_a_process_that_was_taken_over_learns_it(storage, monkeypatch):
+@pytest.mark.parametrize("newest", [2, 3])  # whoever takes over after another removes that one's file
+def test_a_process_that_was_taken_over_learns_it(storage, monkeypatch, newest):
     monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
     lost = []
     lease = Lease(storage, "it", on_lost=lambda: lost.append(True))
     lease.acquire()
-    storage.write("lease/000002.json", json.dumps(asdict(Holder.me())).encode())
+    storage.write(f"lease/{newest:06d}.json", json.dumps(asdict(Holder.me())).encode())
     deadline = time.monotonic() + 10
     while not lost and time.monotonic() < deadline:
         time.sleep(0.02)

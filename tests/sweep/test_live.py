@@ -58,11 +58,14 @@ class Screen:
 class Terminal:
     """A pty with a reader at its other end; ``console`` writes to it as to any terminal."""
 
+    def __init__(self, lines=LINES):
+        self.lines = lines
+
     def __enter__(self):
         self.master, slave = os.openpty()
         self.file = os.fdopen(slave, "w")
         self.console = Console(
-            file=self.file, width=COLUMNS, height=LINES, markup=False, emoji=False, highlight=False, _environ={}
+            file=self.file, width=COLUMNS, height=self.lines, markup=False, emoji=False, highlight=False, _environ={}
         )
         self.seen = b""
         self._reader = threading.Thread(target=self._read)
@@ -156,6 +159,56 @@ def test_more_cells_than_lines_end_with_all_of_them_shown(tmp_path):
         display.close()
     shown = [line.split()[0] for line in terminal.screen().splitlines()]
     assert shown[-40:] == [job.label for job in study.cells]
+
+
+def test_more_jobs_than_lines_leave_room_for_what_matters(tmp_path):
+    _, study, _ = load(tmp_path, "grid=[{seed: [" + ", ".join(map(str, range(60))) + "]}]", "model.preset=tiny")
+    jobs = study.cells
+    with Terminal(lines=24) as terminal:
+        display = LiveTable(terminal.console, jobs)
+        for job in jobs[:30]:
+            display.event(progress(job, "done", step=12, total=12))
+        display.event(progress(jobs[3], "failed"))  # the last one that ended
+        for job in jobs[40:45]:
+            display.event(progress(job, "training", step=3, total=12, loss=1.0, pairs_per_s=10.0))
+        for number in range(6):
+            display.event(
+                progress(jobs[50], "starting", note=f"its node died, for the {number}th time" + " at last" * 6)
+            )
+        display.event(progress(jobs[50], "training", step=1, total=12))
+        terminal.wait_for(b"30 of 60 jobs ended")
+        terminal.wait_for(b"5th time")
+        seen = terminal.screen()
+        display.close()
+    lines = [line.rstrip() for line in seen.splitlines()]
+    assert len(lines) <= 24
+    assert "for the 5th time" in " ".join(lines)
+    labels = [job.label for job in jobs]
+    shown = [line.split()[0] for line in lines if line.split()[0] in labels]
+    running = [*labels[40:45], labels[50]]
+    assert shown[:6] == running
+    assert shown[6:8] == [labels[3], labels[29]]  # the newest first
+    (left_out,) = [line for line in lines if line.startswith("… and ")]
+    assert left_out == f"… and {60 - len(shown)} more ({30 - (len(shown) - 6)} done, 24 waiting)"
+    ended = [line.split()[0] for line in terminal.screen().splitlines() if line.split()[0] in labels]
+    assert ended == labels, "in the end all are shown"
+
+
+def test_a_table_with_room_left_shows_those_that_wait_too_and_long_notes_do_not_push_it_out(tmp_path):
+    _, study, _ = load(tmp_path, "grid=[{seed: [" + ", ".join(map(str, range(60))) + "]}]", "model.preset=tiny")
+    with Terminal(lines=24) as terminal:
+        display = LiveTable(terminal.console, study.cells)
+        for number in range(4):
+            display.message(f"{number} " + "a long reason " * 30)
+        display.event(progress(study.cells[7], "training"))
+        terminal.wait_for(b"training")
+        terminal.wait_for(b"more (51 waiting)")
+        lines = terminal.screen().splitlines()
+        display.close()
+    assert len(lines) == 24
+    assert lines[2].split()[:2] == [study.cells[7].label, "training"]
+    assert lines[3].split()[:2] == [study.cells[0].label, "waiting"]
+    assert any(line.startswith("3 a long reason") for line in lines)
 
 
 def test_what_is_not_a_terminal_gets_a_line_a_change(jobs):

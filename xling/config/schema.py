@@ -77,7 +77,7 @@ class CellConfig(Section):
     seed: int = identity("Seed of the weights, dropout and batches.", default=0, ge=0)
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Scoring.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="What a trial needs.")
-    retries: int = Field(2, ge=0, description="Times a failed cell is tried again.")
+    retries: int = Field(2, ge=0, description="Times a failed cell is tried again before it gets further.")
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:

@@ -41,7 +41,7 @@ from xling.evaluate.progress import Progress as Progress
 from xling.evaluate.progress import Report as Report
 from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import LanguageScores, RunRequest, require_finite, score_languages
-from xling.evaluate.search.place import Cluster, Here, set_threads
+from xling.evaluate.search.place import Cluster, Here, Idle, no_word, set_threads
 from xling.evaluate.search.shards import ShardStore, block_key
 from xling.evaluate.sharded import evaluate_by_shards
 from xling.storage import Storage
@@ -161,6 +161,7 @@ def evaluate_model(
     home: EmbeddingHome | None = None,
     run_folder: Storage | None = None,
     progress: Report | None = None,
+    idle: Idle = no_word,
     trust_remote_code: bool = False,
 ) -> EvaluationResult:
     """The same over the connected Ray cluster: encoding by shares of batches, scoring by query language.
@@ -177,6 +178,7 @@ def evaluate_model(
             run there, and ask Ray for none.
         home: where embeddings are kept and found again; on a storage that every node reaches. Without
             it none are, and the set is ranked whole whatever its size.
+        idle: called about once a second while no task ends; what it raises ends the evaluation.
         trust_remote_code: run the modelling code that the model's folder brings.
 
     Raises:
@@ -184,7 +186,7 @@ def evaluate_model(
         DataError, NonFiniteError, CheckpointError: as :func:`evaluate_local` and loading a model do.
     """
     tell = progress or _silent
-    place = Cluster(cpus_per_task, gpus_per_task, tuple(held), memory_per_task, labels or {})
+    place = Cluster(cpus_per_task, gpus_per_task, tuple(held), memory_per_task, labels or {}, idle)
     tasks = task_count(token_total(tokens), max_tasks, place.room())
     runs = _runs(settings, run_folder)
     # A folder's content can change between calls; a process keeps its model within one call only.

@@ -105,6 +105,17 @@ class CellFolder:
             found.append({"number": number, **record})
         return found
 
+    def newest_end(self) -> dict[str, Any] | None:
+        """How the newest attempt that has an end ended."""
+        return next((attempt["end"] for attempt in reversed(self.attempts()) if attempt["end"]), None)
+
+    def failure_since(self, moment: float) -> str | None:
+        """The message of the newest end, where that was a failure after a moment, in Unix seconds."""
+        end = self.newest_end()
+        if end is None or end["outcome"] != Outcome.FAILED or end["ended"] < moment:
+            return None
+        return str(end["message"])
+
     def is_trained(self) -> bool:
         return self.storage.exists(MODEL_MARKER)
 

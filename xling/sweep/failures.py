@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -30,6 +31,21 @@ class InfraFailure(Exception):
 
 class Replaced(Exception):
     """A newer attempt, of another driver, has the job: this one must leave it alone."""
+
+
+@dataclass
+class Setbacks:
+    """How often in a row a job's processes died, or its code failed, without getting further than ever before."""
+
+    deaths: int = 0
+    failures: int = 0
+    furthest: int = 0  # step
+    reason: str = ""  # of the last death
+
+    def reached(self, step: int) -> None:
+        """An attempt came as far as this."""
+        if step > self.furthest:
+            self.furthest, self.deaths, self.failures = step, 0, 0
 
 
 def raise_outcome(error: BaseException | None, failures: list[Message]) -> None:

@@ -33,7 +33,11 @@ LOOK_S = 0.5  # between looks at a holder that is waited for
 
 
 class HeldError(XlingError):
-    """Somebody else holds the lease."""
+    """Somebody else holds the lease: ``holder``, where that is known."""
+
+    def __init__(self, message: str, holder: Holder | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Lease:
         self._on_lost = on_lost
         self._number = 0
         self._holder = Holder.me()
+        self.before: Holder | None = None  # who had it, once it is taken
         self._stop = threading.Event()
         self._writing = threading.Lock()
 
@@ -109,8 +114,9 @@ class Lease:
             )
             number, holder = self._outwait(number, holder)
         if holder is not None and holder.is_alive(time.time()):
-            raise HeldError(f"{self._what} is held by {holder.describe()}; wait for it, or stop it first")
-        self._holder = Holder.me()
+            message = f"{self._what} is held by {holder.describe()}; wait for it, or stop it first"
+            raise HeldError(message, holder)
+        self._holder, self.before = Holder.me(), holder
         self._number = number + 1
         mine = _encode(self._holder)
         if not self._storage.create(_path(self._number), mine) and not _holds(self._storage, self._number, mine):
@@ -146,7 +152,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                if self._storage.exists(_path(self._number + 1)):
+                if max(_numbers(self._storage), default=0) > self._number:  # the next one may be gone again already
                     if self._on_lost is not None:
                         self._on_lost()
                     return
@@ -190,14 +196,17 @@ def holder_of(storage: Storage) -> Holder | None:
 
 
 def _newest(storage: Storage) -> tuple[int, Holder | None]:
-    numbers = [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
-    if not numbers:
+    number = max(_numbers(storage), default=0)
+    if not number:
         return 0, None
-    number = max(numbers)
     try:
         return number, Holder(**storage.read_json(_path(number)))
     except (FileNotFoundError, ValueError, TypeError):  # gone meanwhile, or from another version
         return number, None
+
+
+def _numbers(storage: Storage) -> list[int]:
+    return [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
 
 
 def _holds(storage: Storage, number: int, data: bytes) -> bool:

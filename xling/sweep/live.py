@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +18,9 @@ from rich.text import Text
 from xling.sweep.jobs import Job
 
 _STYLES = {"done": "green", "failed": "red", "training": "cyan", "evaluating": "cyan", "stopped": "yellow"}
+_ENDED = ("done", "failed", "stopped", "interrupted")
 _NOTES_SHOWN = 4
+_LABEL_COLUMNS = 26
 _LINE_EVERY_S = 10.0
 
 
@@ -48,12 +52,19 @@ class Display(Protocol):
 
 
 class LiveTable:
-    """One table, redrawn in place, within 80 columns."""
+    """One table, redrawn in place, within 80 columns.
+
+    Where the terminal has fewer lines than it needs: the notes, what runs, what ended last, then what waits, and how
+    many more there are. All of it stands there in the end.
+    """
 
     def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
         self._rows = {job.id: Row(job.label) for job in jobs}
         self._batch = {job.id: job.config.train.batch_size for job in jobs}
         self._notes: list[str] = []
+        self._ended: dict[str, None] = {}  # jobs, the last one last
+        self._is_closed = False
+        self._console = console
         self._started = time.monotonic()
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._draw)
         self._live.start()
@@ -64,21 +75,60 @@ class LiveTable:
     def event(self, values: dict[str, Any]) -> None:
         row = self._rows[values["job"]]
         row.update(values)
+        self._ended.pop(values["job"], None)
+        if row.phase in _ENDED:
+            self._ended[values["job"]] = None
         if "note" in values:
             self.message(f"{row.label}: {values['note']}")
 
     def close(self) -> None:
+        self._is_closed = True
         self._live.stop()
 
     def _draw(self) -> Group:
+        notes = [Text(note, style="yellow", overflow="fold") for note in self._notes]
+        height = self._console.height
+        if self._is_closed or len(self._rows) + len(notes) + 2 <= height:
+            drawn = Group(self._table(self._rows), *notes)
+            if self._is_closed or self._lines(drawn) <= height:
+                return drawn
+        while len(notes) > 1 and self._lines(*notes) > height // 2:
+            del notes[0]
+        room = height - self._lines(*notes) - 3  # the table has two lines more, and one says what is left out
+        shown: list[str] = []
+        for job in self._by_interest():
+            room -= -(-cell_len(self._rows[job].label) // _LABEL_COLUMNS)
+            if room < 0 and shown:
+                break
+            shown.append(job)
+        return Group(self._table(shown), self._left_out(shown), *notes)
+
+    def _lines(self, *drawn: RenderableType) -> int:
+        return len(self._console.render_lines(Group(*drawn)))
+
+    def _by_interest(self) -> list[str]:
+        """Those that run, in their order, those that ended, the last one first, and those that wait."""
+        ended = list(self._ended)  # as it is now: events come while another thread draws
+        waiting = [job for job, row in self._rows.items() if row.phase == "waiting"]
+        still = {*ended, *waiting}
+        return [*(job for job in self._rows if job not in still), *reversed(ended), *waiting]
+
+    def _left_out(self, shown: Sequence[str]) -> Text:
+        phases = (row.phase for job, row in self._rows.items() if job not in shown)
+        counts = Counter(phase if phase in (*_ENDED, "waiting") else "running" for phase in phases)
+        kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("running", *_ENDED, "waiting") if counts[kind])
+        return Text(f"… and {counts.total()} more ({kinds})", style="dim")
+
+    def _table(self, jobs: Iterable[str]) -> Table:
         ended = sum(row.phase in ("done", "failed", "stopped") for row in self._rows.values())
         elapsed = clock(time.monotonic() - self._started)
         table = Table(title=f"{ended} of {len(self._rows)} jobs ended, {elapsed}", title_justify="left", box=None)
-        table.add_column("cell", overflow="fold", max_width=26)
+        table.add_column("cell", overflow="fold", max_width=_LABEL_COLUMNS)
         table.add_column("state", no_wrap=True, max_width=11)
         for name in ("step", "loss", "pairs/s", "ETA"):
             table.add_column(name, justify="right", no_wrap=True)
-        for job, row in self._rows.items():
+        for job in jobs:
+            row = self._rows[job]
             table.add_row(
                 row.label,
                 Text(_state(row), style=_STYLES.get(row.phase, "")),
@@ -87,7 +137,7 @@ class LiveTable:
                 f"{row.pairs_per_s:.0f}" if row.pairs_per_s is not None else "",
                 _eta(row, self._batch[job]),
             )
-        return Group(table, *(Text(note, style="yellow", overflow="fold") for note in self._notes))
+        return table
 
 
 class PlainLines:

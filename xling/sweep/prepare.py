@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xling.data.records import TrainingSet
+from xling.data.records import RetrievalSet, TrainingSet
 from xling.data.stored import store_retrieval
 from xling.data.tokenize import tokenize_retrieval
 from xling.model.source import LoadedModel
@@ -22,28 +22,41 @@ def prepare(root: Storage, sweep: str, study: Study, jobs: Sequence[Job], tell: 
 
 
 def prepare_inputs(root: Storage, study: Study, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
-    """Store retrieval sets and tokens. Everything already there is left as it is."""
+    """Store retrieval sets and tokens. Everything already there is left as it is.
+
+    Each of them is looked at once, however many jobs need it: to tell that a token table is whole takes reading it.
+    """
     starts: dict[tuple[str, str], LoadedModel] = {}
-    told: set[tuple[tuple[str, str], str]] = set()
+    texts: dict[tuple[str, str], tuple[object, ...]] = {}  # what their tokens go by
+    looked: set[tuple[object, ...]] = set()
+
+    def is_first(*what: object) -> bool:
+        known = what in looked
+        looked.add(what)
+        return not known
+
     for job in jobs:
         training = study.training_of(job)
         key = (job.texts, job.config.model.model_dump_json(exclude={"warm_start", "dropout"}))
         if key not in starts:
             tell(f"Tokenising for {job.size}")
             starts[key] = _start(root, training, job)
-        if (key, training.fingerprint) not in told:
-            told.add((key, training.fingerprint))
+            texts[key] = tokenizer_digest(starts[key].tokenizer), starts[key].settings
+        if is_first("items", texts[key], training.fingerprint):
             _tell_cuts(tell, training.name, store_inputs(root, training, starts[key]).truncated)
-        if job.kind == "warm":
+        if job.kind == "warm" and is_first("names", texts[key], training.names_fingerprint):
             store_inputs(root, training, starts[key], names=True)
-        digest = tokenizer_digest(starts[key].tokenizer)
         for fingerprint in sorted({job.dev, *(e.fingerprint for e in job.evaluations)} - {""}):
-            retrieval = study.retrievals[fingerprint]
-            store_retrieval(root, retrieval)
-            cut = tokenize_retrieval(root, starts[key].tokenizer, digest, retrieval, starts[key].settings).truncated
-            if (key, fingerprint) not in told:
-                told.add((key, fingerprint))
-                _tell_cuts(tell, retrieval.name, cut)
+            if is_first("evaluated", texts[key], fingerprint):
+                retrieval = study.retrievals[fingerprint]
+                _tell_cuts(tell, retrieval.name, _store_evaluated(root, retrieval, starts[key]))
+
+
+def _store_evaluated(root: Storage, retrieval: RetrievalSet, start: LoadedModel) -> Mapping[str, int]:
+    """Store an evaluation set and its tokens; how many texts were cut."""
+    store_retrieval(root, retrieval)
+    digest = tokenizer_digest(start.tokenizer)
+    return tokenize_retrieval(root, start.tokenizer, digest, retrieval, start.settings).truncated
 
 
 def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, int]) -> None:

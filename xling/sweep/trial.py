@@ -11,31 +11,40 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
-from xling.errors import XlingError
-from xling.evaluate.pairs import Progress
-from xling.redaction import redacted_values
+from xling.errors import StorageAway, XlingError
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.failures import CodeFailure, Message, Replaced, is_death, is_final, killed_in_a_row, told, why
+from xling.sweep.failures import (
+    CodeFailure,
+    InfraFailure,
+    Replaced,
+    Setbacks,
+    is_death,
+    is_final,
+    killed_in_a_row,
+    told,
+    why,
+)
+from xling.sweep.heard import Heard, Report
 from xling.sweep.jobs import Job
-from xling.sweep.lease import EXPIRY_S, HEARTBEAT_S, HeldError, Lease
+from xling.sweep.lease import HeldError, Holder, Lease
 from xling.sweep.pool import Pool
 from xling.sweep.record import CellRecord
-from xling.sweep.scoring import score
+from xling.sweep.scoring import Following, score
 from xling.sweep.settings import Stopped, TrialSettings
+from xling.sweep.watch import WAIT_S, Watch
 from xling.sweep.workers import worker_spec
 from xling.train.inputs import load_start_model, publish_model
 
 DEATHS_WITHOUT_A_STEP = 3
 BACKOFF_S = 2.0
-WAIT_S = 0.5
-
-Report = Callable[[dict[str, Any]], None]
+# A driver whose node was cut off lives for a minute or two after Ray gave it up, and then its lease has to run out.
+HELD_S = 300.0
+UNSEEN = "its workers finished, and the model that they wrote is not to be seen on the storage"
 
 _pool = Pool()  # of this process, which Tune hands one job after another
 
@@ -62,14 +71,10 @@ class Trial:
         self._root = Storage(settings.storage)
         self._path = job.folder(settings.sweep)
         self._folder = CellFolder(self._root.child(self._path))
-        self._report = report
         self._closed = closed
-        self._step = 0
-        self._total = 0
-        self._record: CellRecord | None = None
-        self._polled = self._looked = 0.0
-        self._stopped_early = ""  # why
-        self._lacks_room = ""  # likewise
+        self._heard = Heard(job, report, _pool.where)
+        self._tell = self._heard.tell
+        self._watch = Watch(self._root, settings.sweep, self._folder)
         self._lost = threading.Event()  # another driver took the lease over
 
     def run(self) -> None:
@@ -86,55 +91,74 @@ class Trial:
 
     def ensure_trained(self) -> CellState:
         """For a warm start: train it, or wait while another driver does; failed if it failed in this launch."""
-        while not self._folder.is_trained():
-            if self._sweep_is_stopping():
+        while not self._watch.is_trained():
+            if self._watch.sweep_is_stopping():
                 return CellState.INTERRUPTED
-            if self.failure_of_this_launch() is not None:
+            if self.failure() is not None:
                 return CellState.FAILED
-            with suppress(HeldError), Lease(self._folder.storage, self._job.label, self._lost.set):
-                if not self._folder.is_trained():
+            with ExitStack() as held:
+                if self._takes_over(held):
                     return self._attempts(self._train)
             self._tell(phase="waiting")
             time.sleep(WAIT_S)
         return CellState.DONE
 
-    def failure_of_this_launch(self) -> str | None:
-        """The message of the newest attempt, if that failed after the sweep was launched."""
-        end = next((attempt["end"] for attempt in reversed(self._folder.attempts()) if attempt["end"]), None)
-        if end is None or end["outcome"] != Outcome.FAILED or end["ended"] < self._settings.launched:
-            return None
-        return str(end["message"])
+    def failure(self) -> str | None:
+        """The message of the newest attempt, if that failed in this launch: what failed before is tried again."""
+        with suppress(StorageAway):  # it is asked for again
+            return self._folder.failure_since(self._settings.launched)
+        return None
+
+    def _takes_over(self, held: ExitStack) -> bool:
+        """Take the lease, unless a driver has it, or had it and has trained or failed: or nobody can tell just now."""
+        try:
+            lease = held.enter_context(Lease(self._folder.storage, self._job.label, self._lost.set))
+            return not self._was_trained(lease.before) and self.failure() is None
+        except (HeldError, StorageAway):
+            return False
+
+    def _was_trained(self, before: Holder | None) -> bool:
+        """Whether the model is there, or will be seen: the driver that just let go of the lease may have trained it."""
+        end = self._folder.newest_end()
+        ended_otherwise = end is not None and end["outcome"] != Outcome.DONE
+        let_go = before is not None and before.released and before.since >= self._settings.launched
+        if self._root.is_local and let_go and not ended_otherwise:
+            return self._watch.sees_model()
+        return self._folder.is_trained()
 
     def _held_attempts(self) -> CellState:
         """Wait for the cell's lease: that of a driver whose node was lost runs out by itself."""
-        deadline = time.monotonic() + EXPIRY_S + 2 * HEARTBEAT_S
+        deadline = time.monotonic() + HELD_S
+        seen: Holder | None = None
         while True:
             try:
                 with Lease(self._folder.storage, f"cell {self._job.label}", self._lost.set):
                     return self._attempts(self._one_attempt)
-            except HeldError:
+            except HeldError as error:
                 if time.monotonic() > deadline:
                     raise
-                self._tell(phase="waiting")
+                told_once = {}
+                if seen is None and error.holder is not None:
+                    seen = error.holder
+                    told_once["note"] = f"waiting for {seen.host}: its driver holds the cell until its heartbeat ends"
+                self._tell(phase="waiting", **told_once)
                 time.sleep(WAIT_S)
 
     def _attempts(self, attempt: Callable[[int, tuple[str, ...]], None]) -> CellState:
         """Try until done, stopped or given up."""
         self._folder.clear_stop()
-        failures = 0
-        deaths = killed_in_a_row(self._folder, self._settings.launched)
-        furthest, reason = 0, ""
+        setbacks = Setbacks(killed_in_a_row(self._folder, self._settings.launched))
         while not self._lost.is_set():
-            if self._sweep_is_stopping():
+            if self._watch.sweep_is_stopping():
                 return CellState.INTERRUPTED
             if lack := self._root.lack_of_room(self._settings.min_free):
                 self._tell(phase=CellState.INTERRUPTED, note=lack)
                 return CellState.INTERRUPTED
-            if (asked := self._folder.asked_to_stop()) is not None:
+            if (asked := self._watch.asked_to_stop()) is not None:
                 return CellState(asked.value)
             current = self._folder.begin_attempt()
-            if deaths >= DEATHS_WITHOUT_A_STEP:
-                message = f"its processes died {deaths} times in a row without a new step{reason}"
+            if setbacks.deaths >= DEATHS_WITHOUT_A_STEP:
+                message = f"its processes died {setbacks.deaths} times in a row without a new step{setbacks.reason}"
                 self._end(current.number, Outcome.FAILED, message, infra=True)
                 return CellState.FAILED
             try:
@@ -150,31 +174,37 @@ class Trial:
             except Exception as error:
                 _pool.close()  # the next attempt, or another cell, gets fresh workers
                 self._closed = ()  # by now other nodes may be
-                if is_death(error):
-                    died = why(error)
-                    self._end(current.number, Outcome.FAILED, died, infra=True)
-                    deaths = 1 if self._step > furthest else deaths + 1
-                    reason = f"; the last time: {died}"
-                    furthest = max(furthest, self._step)
-                    self._tell(phase="starting", note=f"{died}; going on from the last checkpoint")
-                    continue
-                by_user = error.by_user if isinstance(error, CodeFailure) else is_final(error)
-                trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
-                message = told(error)
-                self._end(current.number, Outcome.FAILED, message, trace=trace)
-                failures += 1
-                if by_user or failures > self._settings.retries:
+                if not self._goes_on(error, current.number, setbacks):
                     return CellState.FAILED
-                self._tell(phase="starting", note=f"{message}; trying again")
-                time.sleep(BACKOFF_S * 2 ** (failures - 1))
             else:
                 self._end(current.number, Outcome.DONE)
                 self._folder.drop_scratch()
                 return CellState.DONE
         return CellState.RUNNING  # by another driver
 
+    def _goes_on(self, error: Exception, number: int, setbacks: Setbacks) -> bool:
+        """Record what ended an attempt; whether there is to be another, which where the code failed has to wait."""
+        setbacks.reached(self._heard.step)
+        if is_death(error):
+            died = why(error)
+            self._end(number, Outcome.FAILED, died, infra=True)
+            setbacks.deaths += 1
+            setbacks.reason = f"; the last time: {died}"
+            self._tell(phase="starting", note=f"{died}; going on from the last checkpoint")
+            return True
+        by_user = error.by_user if isinstance(error, CodeFailure) else is_final(error)
+        trace = error.traceback if isinstance(error, CodeFailure) else traceback.format_exc()
+        message = told(error)
+        self._end(number, Outcome.FAILED, message, trace=trace)
+        setbacks.failures += 1
+        if by_user or setbacks.failures > self._settings.retries:
+            return False
+        self._tell(phase="starting", note=f"{message}; trying again")
+        time.sleep(BACKOFF_S * 2 ** (setbacks.failures - 1))
+        return True
+
     def _end(self, number: int, outcome: Outcome, message: str = "", *, trace: str = "", infra: bool = False) -> None:
-        self._folder.end_attempt(number, outcome, step=self._step, message=message, traceback=trace, infra=infra)
+        self._folder.end_attempt(number, outcome, step=self._heard.step, message=message, traceback=trace, infra=infra)
 
     def _one_attempt(self, number: int, accepted: tuple[str, ...]) -> None:
         """Train what is not trained, score what is not scored, close."""
@@ -184,7 +214,7 @@ class Trial:
         if self._job.kind != "baseline" and not self._folder.is_trained():
             _pool.take(self._job.config.resources, self._closed)  # they start while MLflow is asked
         with CellRecord(self._job, self._settings, self._folder, number) as record:
-            self._record = record
+            self._heard.record = record
             if not self._folder.is_trained():
                 if self._job.kind == "baseline":
                     self._publish_start()
@@ -202,7 +232,7 @@ class Trial:
         trial = Trial(warm, None, self._settings, tell, self._closed)
         state = trial.ensure_trained()
         if state is CellState.FAILED:
-            raise CodeFailure(f"its warm start {warm.label} failed: {trial.failure_of_this_launch()}", "", by_user=True)
+            raise CodeFailure(f"its warm start {warm.label} failed: {trial.failure()}", "", by_user=True)
         if state is not CellState.DONE:
             raise Stopped(Outcome.INTERRUPTED)
 
@@ -220,44 +250,26 @@ class Trial:
             ),
             min_free=self._settings.min_free,
         )
-        self._stopped_early = self._lacks_room = ""
+        self._heard.begin()
         workers = _pool.take(job.config.resources, self._closed)
-        ran = workers.run(spec, self._on_message, self._is_asked_to_stop)
+        ran = workers.run(spec, self._heard.message, self._watch.is_asked_to_stop)
         if not ran:  # they are still starting
             _pool.close()
-        if not ran or not self._folder.is_trained():
-            if self._stopped_early:
-                raise Stopped(Outcome.STOPPED, self._stopped_early)
+        if not self._has_model():
+            if self._heard.stopped_early:
+                raise Stopped(Outcome.STOPPED, self._heard.stopped_early)
             asked = self._folder.asked_to_stop()
-            raise Stopped(asked or Outcome.INTERRUPTED, "" if asked else self._lacks_room)
+            if self._heard.finished and not (asked or self._heard.lacks_room or self._watch.sweep_is_stopping()):
+                raise InfraFailure(UNSEEN)
+            raise Stopped(asked or Outcome.INTERRUPTED, "" if asked else self._heard.lacks_room)
         if job.config.resources.gpus_per_worker:
             _pool.close()  # scoring takes the GPUs over
 
-    def _on_message(self, message: Message) -> None:
-        """What a worker says, passed on to the sweep's display and to MLflow."""
-        if message["event"] == "steps":
-            newest = message["records"][-1]
-            self._step, self._total = newest["step"] + 1, message["total"]
-            if self._record is not None:
-                self._record.steps(message["records"])
-            self._tell(phase="training", loss=newest["loss"], pairs_per_s=newest["pairs_per_s"])
-        elif message["event"] == "started":
-            self._step, self._total = message["step"], message["total"]
-            if self._record is not None:
-                self._record.started(message)
-            self._tell(phase="training", **_pool.where(self._job.config.resources))
-        elif message["event"] == "checkpoint" and self._record is not None:
-            self._record.save_spool()
-        elif message["event"] == "stopped early":
-            self._stopped_early = message["reason"]
-        elif message["event"] == "no room":
-            self._lacks_room = message["reason"]
-        elif message["event"] == "no place":
-            self._tell(phase="waiting", note=message["text"])
-        elif message["event"] == "note":
-            self._tell(phase="training", note=message["text"])
-        elif message["event"] == "skipped":
-            self._tell(phase="training", note=f"checkpoint passed over: {message['reason']}")
+    def _has_model(self) -> bool:
+        """Whether the workers have trained it, and what they wrote is there."""
+        if self._heard.finished and not self._heard.lacks_room:
+            return self._watch.sees_model()
+        return self._folder.is_trained()
 
     def _evaluate(self, record: CellRecord) -> None:
         for evaluation in self._job.evaluations:
@@ -266,18 +278,22 @@ class Trial:
                     raise Stopped(Outcome.INTERRUPTED, lack)
                 self._tell(phase="evaluating")
                 held = _pool.held(self._job.config.resources)
-                tell = partial(self._on_progress, evaluation.dataset)
-                score(self._root, self._path, self._job, evaluation, held=held, progress=tell)
+                following = Following(evaluation.dataset, partial(self._tell, "evaluating"), self._leave_if_asked)
+                score(
+                    self._root,
+                    self._path,
+                    self._job,
+                    evaluation,
+                    held=held,
+                    progress=following.progress,
+                    idle=following.idle,
+                )
             record.scored(evaluation)
 
-    def _on_progress(self, dataset: str, progress: Progress) -> None:
-        """Between the tasks of an evaluation: leave when asked to; it is scored anew next time."""
-        if time.monotonic() - self._polled < WAIT_S:
-            return
-        self._polled = time.monotonic()
-        if self._is_asked_to_stop():
+    def _leave_if_asked(self) -> None:
+        """In the middle of an evaluation, which is scored anew next time."""
+        if self._watch.is_asked_to_stop():
             raise Stopped(self._folder.asked_to_stop() or Outcome.INTERRUPTED)
-        self._tell(phase="evaluating", evaluation={"dataset": dataset, **asdict(progress)})
 
     def _publish_start(self) -> None:
         """A baseline's model: the weights its size starts from."""
@@ -286,23 +302,3 @@ class Trial:
         parameters = start.encoder.parameters_total
         about = {"step": 0, "total_steps": 0, "dev": None, "parameters": parameters, "languages": ()}
         publish_model(self._folder.storage, start, about)
-
-    def _is_asked_to_stop(self) -> bool:
-        if time.monotonic() - self._looked < WAIT_S:  # an object store is far
-            return False
-        self._looked = time.monotonic()
-        return self._sweep_is_stopping() or self._folder.asked_to_stop() is not None
-
-    def _sweep_is_stopping(self) -> bool:
-        return self._root.exists(f"{self._settings.sweep}/stop.json")
-
-    def _tell(self, phase: str, **values: Any) -> None:
-        self._report(
-            {
-                "job": self._job.id,
-                "phase": str(phase),
-                "step": self._step,
-                "total": self._total,
-                **redacted_values(values),
-            }
-        )

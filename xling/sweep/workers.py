@@ -161,10 +161,9 @@ class Workers:
                 heard = time.monotonic()
                 if message["event"] == "error":
                     failures.append(message)
-                elif message["event"] == "ended":
-                    ended += 1
                 elif message["event"] != "alive":
                     on_message(message)
+                    ended += message["event"] == "ended"
             if ended == self.resources.workers:
                 return True
             if not alive:

@@ -34,7 +34,7 @@ def worker_loop(config: dict[str, Any]) -> None:
         if spec is None:
             return
         try:
-            run(
+            finished = run(
                 WorkerSpec(**spec),
                 rank=rank,
                 world_size=world_size,
@@ -45,5 +45,5 @@ def worker_loop(config: dict[str, Any]) -> None:
             ray.get(mailbox.put.remote({"event": "error", "traceback": traceback.format_exc(), **describe(error)}))
             raise
         gc.collect()  # the last cell's weights go before the next one's come
-        ray.get(mailbox.put.remote({"event": "ended", "rank": rank}))
+        ray.get(mailbox.put.remote({"event": "ended", "rank": rank, "finished": finished}))
         number += 1

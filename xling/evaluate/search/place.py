@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import ray
@@ -13,6 +14,13 @@ from xling.config.resources import accepts
 from xling.errors import ResourceError, XlingError
 
 Call = tuple[Any, ...]  # a task's arguments
+Idle = Callable[[], None]
+
+LOOK_S = 1.0  # that tasks are waited for at a time
+
+
+def no_word() -> None:
+    """Nobody is told that tasks are waited for."""
 
 
 class Place(Protocol):
@@ -21,6 +29,10 @@ class Place(Protocol):
     @property
     def threads(self) -> int:
         """Threads of a task."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a task that is run ``on_gpu``; with any it has a process of its own, which ends with it."""
 
     def room(self) -> int:
         """How many tasks run at once, at most."""
@@ -42,6 +54,7 @@ class Here:
     """This process: one task after another."""
 
     threads: int
+    gpus: float = 0  # a model is where its caller has put it
 
     def room(self) -> int:
         return 1
@@ -69,6 +82,8 @@ class Cluster:
             run there, and ask Ray for none.
         memory: bytes of a task.
         labels: that a task's node must have, as Ray's label selectors.
+        idle: called about once a second while no task ends, be they long or without a place; what it raises
+            cancels them.
     """
 
     threads: int
@@ -76,6 +91,7 @@ class Cluster:
     held: tuple[str, ...] = ()
     memory: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    idle: Idle = no_word
 
     def room(self) -> int:
         """Raises ResourceError: no cluster is connected, or no node has room for a task."""
@@ -99,7 +115,11 @@ class Cluster:
                     del call  # with its arguments
                 if not running:
                     return
-                (finished,), _ = ray.wait(list(running), num_returns=1)
+                ended, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_S)
+                if not ended:
+                    self.idle()
+                    continue
+                finished = ended.pop()
                 value = ray.get(finished)
                 number, slot = running.pop(finished)
                 free.append(slot)
@@ -116,13 +136,25 @@ class Cluster:
     def _task(self, function: Callable[..., Any], slot: int, on_gpu: bool) -> Any:
         if self.held:
             node = NodeAffinitySchedulingStrategy(self.held[slot % len(self.held)], soft=True)
-            return ray.remote(num_cpus=0)(function).options(scheduling_strategy=node)
+            return _exported(function).options(num_cpus=0, scheduling_strategy=node)
         # DEFAULT: a trial's placement group, which its child tasks would be held in, has no room for them.
-        # GPUs are named here and not in options(): only then Ray ends the process afterwards, which frees their memory.
+        where: dict[str, Any] = {"scheduling_strategy": "DEFAULT", "memory": self.memory or None}
+        if self.labels:
+            where["label_selector"] = dict(self.labels)
         gpus = self.gpus if on_gpu else 0
-        on_gpus = ray.remote(num_cpus=self.threads, num_gpus=gpus) if gpus else ray.remote(num_cpus=self.threads)
-        where = {"label_selector": dict(self.labels)} if self.labels else {}
-        return on_gpus(function).options(scheduling_strategy="DEFAULT", memory=self.memory or None, **where)
+        task = _exported(function, max_calls=1) if gpus else _exported(function)
+        return task.options(num_cpus=self.threads, num_gpus=gpus or None, **where)
+
+
+@lru_cache(maxsize=32)
+def _exported(function: Callable[..., Any], max_calls: int = 0) -> Any:
+    """A function as Ray's, one for all its tasks: each other one leaves a copy with the head while the job lasts.
+
+    Args:
+        max_calls: after which Ray ends the process, so that its memory on a GPU is free; 0 for none. It is
+            the function's: ``options`` knows none, and GPUs that are named there set none.
+    """
+    return ray.remote(max_calls=max_calls)(function)
 
 
 def set_threads(threads: int) -> None:

@@ -78,6 +78,10 @@ class ShardStore:
         spelled = json.dumps([SHARDS_VERSION, weights, dict(settings), dtype, *filter(None, [owner])], sort_keys=True)
         return cls(storage.locate(f"embeddings/{fingerprint([spelled])}"), dtype)
 
+    def keys(self) -> set[str]:
+        """Names of the shards there; whether they are whole :meth:`find` tells."""
+        return {name.removesuffix(".json") for name in Storage(self.url).list() if name.endswith(".json")}
+
     def find(self, key: str) -> Shard | None:
         """A shard, if it is there whole; its file is read through and compared with its checksum."""
         storage = Storage(self.url)
