@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from xling.errors import TrackingError
 from xling.languages import LangPair
-from xling.track.deliver import sync
 from xling.track.links import sweep_links
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker, flatten, metric_name
 from xling.track.server import addresses, ui_command
 from xling.track.store import connect, default_store, resolve_uri
+from xling.track.sync import sync
 from xling.track.system import SystemMetrics
 
 NOW = 1_700_000_000_000

@@ -164,7 +164,7 @@ def sync_tracking(storage: str, console: Console) -> int:
         ConfigError: the storage is not local.
         TrackingError: it holds no spool.
     """
-    from xling.track.deliver import sync
+    from xling.track.sync import sync
 
     root = Storage(storage)
     if not root.is_local:

@@ -201,7 +201,7 @@ def _track_and_run(
 
 def _send_rest(folder: Path, display: Display) -> None:
     """What cells could not send as they ended, since the MLflow server was away then."""
-    from xling.track.deliver import sync, unsent
+    from xling.track.sync import sync, unsent
 
     for path in unsent(folder):
         if any(spool.left for spool in sync(path)):  # still away: the others would wait for it as long

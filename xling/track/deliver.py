@@ -11,14 +11,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xling.errors import TrackingError
 from xling.track.spool import Entry, Operation, Spool
-from xling.track.store import RunKey, ServerAway, connect, find_or_create_run, resolve_uri, translated
+from xling.track.store import RunKey, ServerAway, connect, find_or_create_run, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -213,57 +211,3 @@ def _log_inputs(client: MlflowClient, run_id: str, datasets: list[dict[str, Any]
         for item in datasets
     ]
     client.log_inputs(run_id, datasets=inputs)
-
-
-@dataclass(frozen=True)
-class Synced:
-    """What :func:`sync` did for one spool; ``problem`` is empty when all of it is in MLflow now."""
-
-    name: str
-    folder: Path
-    sent: int
-    left: int
-    problem: str
-
-
-def sync(folder: Path, uri: str | None = None) -> list[Synced]:
-    """Send what is left in the spool ``folder``, or in every spool below it.
-
-    Args:
-        uri: the store, where it is not the one the spool was written for (or needs a password).
-
-    Raises:
-        TrackingError: there is no spool, or ``uri`` is none of MLflow's.
-    """
-    folders = _spools(folder)
-    if not folders:
-        raise TrackingError(f"{folder} holds no tracking spool: give a cell's or a sweep's folder")
-    override = {} if uri is None else {"uri": resolve_uri(uri)}
-    return [_sync(path, override) for path in folders]
-
-
-def unsent(folder: Path) -> list[Path]:
-    """The spools below a folder that hold what was not sent yet."""
-    return [path for path in _spools(folder) if Spool(path).count_pending()]
-
-
-def _spools(folder: Path) -> list[Path]:
-    return sorted({path.parent for path in folder.rglob("run.json") if (path.parent / "spool.jsonl").exists()})
-
-
-def _sync(folder: Path, override: dict[str, str]) -> Synced:
-    spool = Spool(folder)
-    key = RunKey.from_dict({**spool.identity(), **override})
-    before = spool.count_pending()
-    problems: list[str] = []
-    try:
-        if spool.claim():
-            Delivery(spool, key, problems.append).deliver()
-        else:
-            problems.append("its trial is running, and sends it by itself")
-    except TrackingError as error:
-        problems.append(str(error))
-    finally:
-        spool.release()
-    left = spool.count_pending()
-    return Synced(key.name, folder, max(0, before - left), left, "; ".join(problems))
