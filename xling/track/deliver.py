@@ -12,11 +12,13 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xling.errors import TrackingError
+from xling.track.reach import ServerAway, patient, took_too_long, translated
 from xling.track.spool import Entry, Operation, Spool
-from xling.track.store import RunKey, ServerAway, connect, find_or_create_run, translated
+from xling.track.store import RunKey, connect, find_or_create_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 BATCH = 1000  # MLflow's limit of metrics a call
 _SMALLEST_BATCH = 50
 _LONGEST_VALUE = 6000  # MLflow's limit for a parameter
+_ARTIFACT_S = 120  # seconds that a server may take for one artifact, at the least
+_ARTIFACT_RATE = 5_000_000  # bytes a second that a server takes at the least
+_ARTIFACT_TRIES = 3
 
 
 class Delivery:
@@ -175,11 +180,31 @@ class Delivery:
         if path is None:
             self._report(f"artifact {file!r} is left out: it lies outside the spool {self._spool.folder}")
         elif path.is_dir():
-            client.log_artifacts(run_id, str(path), "/".join(part for part in (to, path.name) if part))
+            inside = "/".join(part for part in (to, path.name) if part)
+            self._upload(client, run_id, path, lambda: client.log_artifacts(run_id, str(path), inside))
         elif path.exists():
-            client.log_artifact(run_id, str(path), to or None)
+            self._upload(client, run_id, path, lambda: client.log_artifact(run_id, str(path), to or None))
         else:  # sent before its acknowledgement was lost, or spooled on another host
             log.info("artifact %s is not in the spool any more", file)
+
+    def _upload(self, client: MlflowClient, run_id: str, path: Path, send: Callable[[], None]) -> None:
+        """Give a server the time that so many bytes may need, and give the artifact up where that is never enough.
+
+        What is spooled behind it would wait for ever else. A server that is away altogether says so when it is asked
+        for the run, and nothing is given up.
+        """
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        seconds = max(_ARTIFACT_S, sum(file.stat().st_size for file in files) // _ARTIFACT_RATE)
+        for _ in range(_ARTIFACT_TRIES):
+            try:
+                with translated(self._key.uri), patient(seconds):
+                    send()
+                return
+            except ServerAway as error:
+                if not took_too_long(error):
+                    raise
+            client.get_run(run_id)
+        raise TrackingError(f"{path.name} was not taken within {seconds} s, {_ARTIFACT_TRIES} times; it is left out")
 
     def _raise_if_gone(self, client: MlflowClient, run_id: str) -> None:
         """After a refusal: if the run was deleted, say so (and keep the spool) rather than drop anything."""

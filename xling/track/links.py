@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from xling.errors import TrackingError
 from xling.redaction import without_password
-from xling.track.store import PARENT_TAG, SWEEP_TAG, connect, translated
+from xling.track.reach import translated
+from xling.track.store import PARENT_TAG, SWEEP_TAG, connect
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

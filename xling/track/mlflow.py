@@ -22,8 +22,9 @@ from xling.errors import TrackingError
 from xling.redaction import redacted, redacted_values
 from xling.track.deliver import Delivery
 from xling.track.names import flatten, is_metric_name, metric_name
+from xling.track.reach import ServerAway
 from xling.track.spool import MetricPoint, Spool
-from xling.track.store import CELL_TAG, RunKey, ServerAway, connect, find_or_create_run, resolve_uri
+from xling.track.store import CELL_TAG, RunKey, connect, find_or_create_run, resolve_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

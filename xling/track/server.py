@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -18,6 +16,7 @@ from typing import IO
 from xling.errors import TrackingError
 from xling.redaction import redacted
 from xling.track.links import SweepLinks, sweep_links
+from xling.track.reach import why_away
 from xling.track.store import resolve_uri, sqlite_path
 
 DEFAULT_PORT = 5000
@@ -127,8 +126,7 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int, timeout: float, out
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        health = f"http://127.0.0.1:{port}/health"
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(health, timeout=2):
+        if not why_away(f"http://127.0.0.1:{port}", timeout=2):
             return
         time.sleep(0.2)
     output.seek(0)

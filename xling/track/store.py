@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xling.errors import TrackingError
-from xling.redaction import redacted, without_password
+from xling.redaction import without_password
 from xling.storage import Storage
+from xling.track.reach import ServerAway, past_proxies, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,25 +40,7 @@ _BOUNDED = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# Codes by which a server that is there refuses a call; everything else may pass by waiting.
-_REFUSALS = {
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "BAD_REQUEST",
-    "RESOURCE_DOES_NOT_EXIST",
-    "RESOURCE_ALREADY_EXISTS",
-    "ENDPOINT_NOT_FOUND",
-    "NOT_FOUND",
-    "PERMISSION_DENIED",
-    "UNAUTHENTICATED",
-    "CUSTOMER_UNAUTHORIZED",
-    "NOT_IMPLEMENTED",
-}
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-
-
-class ServerAway(TrackingError):
-    """The store cannot be reached now; waiting may help."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +118,7 @@ def connect(uri: str) -> MlflowClient:
     """
     for name, value in _BOUNDED.items():
         os.environ.setdefault(name, value)
+    past_proxies(uri)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -144,27 +128,6 @@ def connect(uri: str) -> MlflowClient:
         if path:
             client.search_experiments(max_results=1)
         return client
-
-
-@contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its database drivers raise into a TrackingError that says what to do."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    uri = without_password(uri)
-    try:
-        yield
-    except ImportError as error:
-        raise TrackingError(
-            f"tracking.uri is {uri}, its database driver is missing: pip install {error.name}"
-        ) from error
-    except MlflowException as error:
-        raise _refusal(uri, error.error_code, redacted(str(error).splitlines()[0])) from error
-    except (RequestException, SQLAlchemyError, OSError) as error:
-        text = redacted((str(error) or type(error).__name__).splitlines()[0])
-        raise ServerAway(f"MLflow at {uri}, or its artifact folder, cannot be reached: {text}") from error
 
 
 def experiment_id(client: MlflowClient, key: RunKey) -> str:
@@ -244,19 +207,6 @@ def _find_run(client: MlflowClient, experiment: str, key: RunKey, parent_id: str
             "or delete it for good with `mlflow gc` to have a new one"
         )
     return None
-
-
-def _refusal(uri: str, code: str | None, text: str) -> TrackingError:
-    if code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
-        return TrackingError(
-            f"MLflow at {uri} refuses these credentials: set MLFLOW_TRACKING_USERNAME and _PASSWORD, "
-            f"or MLFLOW_TRACKING_TOKEN ({text})"
-        )
-    if code in ("ENDPOINT_NOT_FOUND", "NOT_FOUND"):
-        return TrackingError(f"what answers at {uri} is not an MLflow server: check tracking.uri ({text[:200]})")
-    if code in _REFUSALS:
-        return TrackingError(f"MLflow at {uri} refuses: {text}")
-    return ServerAway(f"MLflow at {uri} cannot be reached: {text}")
 
 
 @contextmanager
