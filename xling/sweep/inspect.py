@@ -23,6 +23,7 @@ from xling.sweep.launched import in_grid_order, launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
+from xling.track.store import default_store
 from xling.train.attempts import local_time
 from xling.train.metrics import stored_steps
 
@@ -152,9 +153,10 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
             f"{root.url} holds no mlflow.db: launch a sweep first, name the storage with --storage, "
             "or open your tracking server's own page"
         )
+    uri, artifacts = default_store(root.url)
     console.print("Starting the MLflow UI (some seconds); Ctrl-C ends it.")
     show = partial(console.print, soft_wrap=True)  # an address is one line, however long
-    serve_ui(f"sqlite:///{root.url}/mlflow.db", root.locate("mlartifacts"), name, port, show=show)
+    serve_ui(uri, artifacts, name, port, show=show)
 
 
 def sync_tracking(storage: str, console: Console) -> int:

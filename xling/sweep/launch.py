@@ -65,6 +65,7 @@ def tracking_store(loaded: LoadedSweep) -> tuple[str, str | None]:
 
     Raises:
         TrackingError: the URI is none, or none is configured and the storage is not a local folder.
+        ConfigError: none is configured, and the storage's path cannot stand in one.
     """
     if loaded.config.tracking.uri is not None:
         return resolve_uri(loaded.config.tracking.uri), None
@@ -93,6 +94,7 @@ def launch(
     if address is not None:
         require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
+    tracking_store(loaded)  # likewise, where there can be none
     require_usable(root, sweep)
     refuse_copy(root, sweep)
     with held(root, sweep):

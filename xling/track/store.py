@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from xling.errors import TrackingError
+from xling.errors import ConfigError, TrackingError
 from xling.redaction import without_password
 from xling.storage import Storage
 from xling.track.reach import ServerAway, past_proxies, translated
@@ -40,6 +40,7 @@ _BOUNDED = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_NOT_IN_A_URI = re.compile(r"\?|%[0-9A-Fa-f]{2}")  # begins a query, or stands for another character
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
@@ -78,12 +79,19 @@ def default_store(storage_url: str) -> tuple[str, str]:
 
     Raises:
         TrackingError: the storage is an object store, which cannot hold a SQLite file.
+        ConfigError: its path holds what a SQLite file's URI means otherwise.
     """
     storage = Storage(storage_url)
     if not storage.is_local:
         raise TrackingError(
             f"tracking.uri is not set and storage is {storage_url}: a SQLite file cannot live there; "
             "set tracking.uri to an MLflow server (http://…) or to sqlite:////absolute/path/mlflow.db"
+        )
+    if (found := _NOT_IN_A_URI.search(storage.url)) is not None:
+        raise ConfigError(
+            f"storage is {storage.url!r}, must be without {found[0]!r} while MLflow's runs are kept in it, since "
+            "their URI would lead elsewhere; rename the folder, or set tracking.uri to an MLflow server (http://…) "
+            "or to sqlite:////another/path/mlflow.db"
         )
     return f"sqlite:///{storage.locate('mlflow.db')}", storage.locate("mlartifacts")
 
