@@ -21,7 +21,7 @@ PARTS: tuple[Part, ...] = ("results", "models", "all")
 
 RECORD = "pulled.jsonl"  # in the sweep's folder: where it came from, then a line a file that is here whole
 # Only what runs the sweep needs these: leases, checkpoints, what MLflow has not got yet.
-_LEFT_OUT = frozenset({"lease", "checkpoints", "track"})
+_LEFT_OUT = frozenset({"lease", "checkpoints", "track", "unsent"})
 _FOR_RUNNING = ("stop.json", PROBE, HIDDEN, RECORD)
 _OF_A_MODEL = ("sweep.yaml", "launch.json", "cell.json", "summary.json", "result.json")
 # Readers take a folder by its marker, so markers come after what they speak for.

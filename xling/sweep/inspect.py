@@ -1,4 +1,4 @@
-"""Looking at a sweep from beside it: status, logs, stop, the MLflow UI, what tracking still owes."""
+"""Looking at a sweep from beside it: status, logs, stop, the MLflow UI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -157,27 +156,6 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
     console.print("Starting the MLflow UI (some seconds); Ctrl-C ends it.")
     show = partial(console.print, soft_wrap=True)  # an address is one line, however long
     serve_ui(uri, artifacts, name, port, show=show)
-
-
-def sync_tracking(storage: str, console: Console) -> int:
-    """Send every spool below a local storage; 0 when all of it was delivered.
-
-    Raises:
-        ConfigError: the storage is not local.
-        TrackingError: it holds no spool.
-    """
-    from xling.track.sync import sync
-
-    root = Storage(storage)
-    if not root.is_local:
-        raise ConfigError(f"{root.url} is not a local folder: relaunching the sweep sends what is left")
-    synced = sync(Path(root.url))
-    for spool in synced:
-        if spool.left or spool.problem:
-            console.print(f"{spool.name}: {spool.left} left in {spool.folder}: {spool.problem}", soft_wrap=True)
-    complete = sum(not spool.left and not spool.problem for spool in synced)
-    console.print(f"{complete} of {len(synced)} runs are complete in MLflow.")
-    return 0 if complete == len(synced) else 1
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, list[Job], Storage, str]:

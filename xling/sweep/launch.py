@@ -26,9 +26,11 @@ from xling.sweep.lease import held
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.tracking import send_rest
 from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+from xling.track.stored import spool_at
 
 if TYPE_CHECKING:
     from xling.sweep.gather import Gathered  # heavy: `xling status` has no use for it
@@ -164,7 +166,7 @@ def _track_and_run(
         log_models=loaded.config.tracking.log_models,
         min_free=loaded.config.min_free_bytes,
     )
-    spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
+    spool = spool_at(root, f"{sweep}/track")
     tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
     overlaps = {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps}
 
@@ -196,20 +198,8 @@ def _track_and_run(
         failed = CellState.FAILED in states.values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
-    if root.is_local:
-        _send_rest(Path(root.url) / sweep, display)
+    send_rest(root, sweep, display.message)
     return interrupted, gathered
-
-
-def _send_rest(folder: Path, display: Display) -> None:
-    """What cells could not send as they ended, since the MLflow server was away then."""
-    from xling.track.sync import sync, unsent
-
-    for path in unsent(folder):
-        if any(spool.left for spool in sync(path)):  # still away: the others would wait for it as long
-            count = len(unsent(folder))
-            display.message(f"MLflow: {count} runs are not complete yet; send the rest with: xling track sync")
-            return
 
 
 class _Background(threading.Thread):

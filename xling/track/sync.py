@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xling.errors import TrackingError
 from xling.track.deliver import Delivery
 from xling.track.spool import Spool
 from xling.track.store import RunKey, resolve_uri
+from xling.track.stored import Unsent
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Synced:
     """What was done for one spool; ``problem`` is empty when all of it is in MLflow now."""
 
     name: str
-    folder: Path
+    place: str
     sent: int
     left: int
     problem: str
@@ -39,6 +40,15 @@ def sync(folder: Path, uri: str | None = None) -> list[Synced]:
     return [_sync(path, override) for path in folders]
 
 
+def sync_stored(unsent: Unsent) -> Synced:
+    """Send what an object store keeps of a run that nobody writes; it is forgotten there once all is sent."""
+    with unsent.restored() as folder:
+        synced = replace(_sync(folder), place=unsent.root.locate(unsent.track))
+    if not synced.left:
+        unsent.forget()
+    return synced
+
+
 def unsent(folder: Path) -> list[Path]:
     """The spools below a folder that hold what was not sent yet."""
     # What was sent is told by a file's size alone: a long run's spool is not read for it.
@@ -56,7 +66,7 @@ def _sync(folder: Path, override: Mapping[str, str] | None = None) -> Synced:
     before = spool.count_pending()
     problems: list[str] = []
     if not before and not override:
-        return Synced(key.name, folder, 0, 0, "")
+        return Synced(key.name, str(folder), 0, 0, "")
     try:
         if spool.claim():
             Delivery(spool, key, problems.append).deliver()
@@ -67,4 +77,4 @@ def _sync(folder: Path, override: Mapping[str, str] | None = None) -> Synced:
     finally:
         spool.release()
     left = spool.count_pending()
-    return Synced(key.name, folder, max(0, before - left), left, "; ".join(problems))
+    return Synced(key.name, str(folder), max(0, before - left), left, "; ".join(problems))
