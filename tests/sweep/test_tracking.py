@@ -1,4 +1,4 @@
-"""What MLflow has not got of a storage's sweeps, and where its runs may be kept."""
+"""Which runs in MLflow are a sweep's own, and what MLflow has not got of them."""
 
 import io
 import shutil
@@ -10,11 +10,12 @@ from small_sweeps import cell_folder, finish, load
 
 from xling.errors import ConfigError, TrackingError
 from xling.storage import Storage
-from xling.sweep.launch import launch
+from xling.sweep.launch import launch, remember
 from xling.sweep.lease import Lease, held
+from xling.sweep.pull import pull
 from xling.sweep.record import CellRecord
 from xling.sweep.settings import TrialSettings
-from xling.sweep.tracking import send_rest, sync_tracking
+from xling.sweep.tracking import known_id, own_id, send_rest, sync_tracking
 from xling.track.mlflow import CellTracker, SweepTracker
 from xling.track.store import connect
 from xling.track.stored import spool_at, stored_unsent
@@ -121,6 +122,44 @@ def test_a_run_that_is_written_is_left_to_its_writer(s3_url, console):
     assert "is held by process" in said(console)
     assert len(stored_unsent(root, "small")) == 1
     tracker.finish(timeout=0.1)
+
+
+def launched(root, loaded):
+    """As a launch does it; the id."""
+    with held(root, "small"):
+        found = own_id(root, "small")
+        remember(root, loaded)
+    return found
+
+
+def test_each_storages_sweep_has_an_id_of_its_own_that_stays(any_storage, tmp_path):
+    loaded, *_ = load(tmp_path, f"storage={any_storage.url}")
+    assert known_id(any_storage, "small") is None
+    first = launched(any_storage, loaded)
+    assert len(first) == 32
+    assert launched(any_storage, loaded) == first == known_id(any_storage, "small")
+    assert launched(Storage(str(tmp_path / "other")), loaded) != first
+
+
+def test_a_sweep_launched_before_there_were_ids_has_none(any_storage, tmp_path):
+    loaded, *_ = load(tmp_path, f"storage={any_storage.url}")
+    launched(any_storage, loaded)
+    any_storage.delete("small/tracking.json")
+    assert launched(any_storage, loaded) == ""
+    assert launched(any_storage, loaded) == ""
+
+
+def test_a_copy_that_goes_on_by_itself_is_another_sweep(any_storage, tmp_path):
+    loaded, *_ = load(tmp_path, f"storage={any_storage.url}")
+    first = launched(any_storage, loaded)
+    any_storage.write_json("small/unsent/id.json", {})
+    pull(any_storage, "small", tmp_path / "copy", "all", lambda done, total: None)
+    copy = Storage(str(tmp_path / "copy"))
+    assert known_id(copy, "small") is None
+    assert copy.exists("small/launch.json")
+    assert not copy.exists("small/unsent")
+    copy.delete("small/pulled.jsonl")
+    assert launched(copy, loaded) not in ("", first)
 
 
 @pytest.mark.parametrize("name", ["runs?", "runs%41", "a?b/runs"])

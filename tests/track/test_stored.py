@@ -20,7 +20,7 @@ def root(s3_url):
 
 
 def cell(away, root, attempt=1):
-    return CellTracker(away.uri, "demo", "demo", "c1", spool_at(root, TRACK, attempt))
+    return CellTracker(away.uri, "demo", "demo", "c1", spool_at(root, TRACK, attempt), sweep_id="an-id")
 
 
 def points(steps, at=0):
@@ -34,7 +34,7 @@ def send_all(root):
 
 
 def test_what_mlflow_missed_is_sent_later_from_another_machine_artifacts_too(root, away, tmp_path):
-    sweep = SweepTracker(away.uri, "demo", None, spool_at(root, "demo/track"))
+    sweep = SweepTracker(away.uri, "demo", None, spool_at(root, "demo/track"), "an-id")
     assert sweep.open("demo", params={"a": 1}) is None
     tracker = cell(away, root)
     tracker.open()
@@ -54,7 +54,7 @@ def test_what_mlflow_missed_is_sent_later_from_another_machine_artifacts_too(roo
     runs = away.runs("demo")
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert runs["c1"].data.tags["mlflow.parentRunId"] == runs["demo"].info.run_id
-    assert runs["demo"].data.params == {"a": "1"}
+    assert (runs["demo"].data.params, runs["demo"].data.tags["xling.sweep_id"]) == ({"a": "1"}, "an-id")
     client, run_id = connect(away.uri), runs["c1"].info.run_id
     assert [point.step for point in client.get_metric_history(run_id, "loss")] == list(range(10))
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["model", "table.txt"]

@@ -22,6 +22,7 @@ from xling.sweep.launched import in_grid_order, launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
+from xling.sweep.tracking import known_id
 from xling.track.store import default_store
 from xling.train.attempts import local_time
 from xling.train.metrics import stored_steps
@@ -153,9 +154,10 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
             "or open your tracking server's own page"
         )
     uri, artifacts = default_store(root.url)
+    sweep_id = None if name is None else known_id(root, name)
     console.print("Starting the MLflow UI (some seconds); Ctrl-C ends it.")
     show = partial(console.print, soft_wrap=True)  # an address is one line, however long
-    serve_ui(uri, artifacts, name, port, show=show)
+    serve_ui(uri, artifacts, name, port, show=show, sweep_id=sweep_id)
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, list[Job], Storage, str]:

@@ -26,7 +26,7 @@ from xling.sweep.lease import held
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
-from xling.sweep.tracking import send_rest
+from xling.sweep.tracking import own_id, send_rest
 from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
@@ -100,6 +100,7 @@ def launch(
     require_usable(root, sweep)
     refuse_copy(root, sweep)
     with held(root, sweep):
+        own_id(root, sweep)  # before anything is kept by which a new sweep is taken for an older one
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = to_run(root, sweep, study, selection or Selection())
@@ -165,9 +166,10 @@ def _track_and_run(
         system_metrics=loaded.config.tracking.system_metrics,
         log_models=loaded.config.tracking.log_models,
         min_free=loaded.config.min_free_bytes,
+        sweep_id=own_id(root, sweep),
     )
     spool = spool_at(root, f"{sweep}/track")
-    tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
+    tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool, settings.sweep_id)
     overlaps = {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps}
 
     def make_ready() -> None:

@@ -189,6 +189,11 @@ def holder_of(storage: Storage) -> Holder | None:
     return holder if holder is not None and holder.is_alive(time.time()) else None
 
 
+def times_taken(storage: Storage) -> int:
+    """How often a folder's lease was taken so far, by whomever."""
+    return _newest(storage)[0]
+
+
 def _newest(storage: Storage) -> tuple[int, Holder | None]:
     numbers = [int(name[:-5]) for name in storage.list("lease") if name.endswith(".json") and name[:-5].isdigit()]
     if not numbers:

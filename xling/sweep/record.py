@@ -50,6 +50,7 @@ class CellRecord:
             name=job.label,
             spool=spool_at(Storage(settings.storage), f"{job.folder(settings.sweep)}/track", attempt),
             artifact_root=settings.artifacts,
+            sweep_id=settings.sweep_id,
         )
         self._headlines: dict[str, dict[str, Any]] = {}
 

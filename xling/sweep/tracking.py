@@ -1,7 +1,9 @@
-"""What tracking keeps in a storage beside MLflow: what MLflow has not got yet."""
+"""What tracking keeps in a storage beside MLflow: which runs are a sweep's own, and what MLflow has not got yet."""
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,9 +12,33 @@ from shlex import quote
 from rich.console import Console
 
 from xling.storage import Storage
-from xling.sweep.lease import HeldError, Lease
+from xling.sweep.lease import HeldError, Lease, times_taken
 from xling.track.stored import Unsent, stored_unsent
 from xling.track.sync import Synced, sync, sync_stored, unsent
+
+_ID = "tracking.json"
+
+
+def own_id(root: Storage, sweep: str) -> str:
+    """What tells a sweep's runs from those of other storages' sweeps of the same name; made once, under its lease.
+
+    Empty for a sweep whose runs are older than such ids: they bear none. It was launched and leased before, other than
+    a copy by ``xling pull``, which has no leases.
+    """
+    found = known_id(root, sweep)
+    if found is not None:
+        return found
+    is_older = root.exists(f"{sweep}/launch.json") and times_taken(root.child(sweep)) > 1
+    root.create(f"{sweep}/{_ID}", json.dumps({"id": "" if is_older else uuid.uuid4().hex}).encode())
+    return str(known_id(root, sweep))
+
+
+def known_id(root: Storage, sweep: str) -> str | None:
+    """The same of a sweep that may not have any, or be a copy, whose runs are another's: None then."""
+    try:
+        return str(root.read_json(f"{sweep}/{_ID}")["id"])
+    except FileNotFoundError:
+        return None
 
 
 def send_rest(root: Storage, sweep: str, tell: Callable[[str], None]) -> None:

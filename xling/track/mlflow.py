@@ -35,31 +35,35 @@ class CellTracker(RunTracker):
         *,
         name: str | None = None,
         artifact_root: str | None = None,
+        sweep_id: str = "",
     ) -> None:
         """Args: name: shown in the UI, the cell id by default; the others: as SweepTracker's.
 
         Raises:
             TrackingError: the URI is none of MLflow's.
         """
-        key = RunKey(resolve_uri(uri), experiment, CELL_TAG, cell, name or cell, sweep, artifact_root)
+        key = RunKey(resolve_uri(uri), experiment, CELL_TAG, cell, name or cell, sweep, artifact_root, sweep_id)
         super().__init__(key, spool)
 
 
 class SweepTracker:
     """The parent run of a sweep, in the sweep's process; checks the store before trials start."""
 
-    def __init__(self, uri: str, experiment: str, artifact_root: str | None, spool: Path | StoredSpool) -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifact_root: str | None, spool: Path | StoredSpool, sweep_id: str = ""
+    ) -> None:
         """
         Args:
             artifact_root: for a database URI, where artifacts go.
             spool: the parent run's own.
+            sweep_id: as :class:`RunKey` has it.
 
         Raises:
             TrackingError: the URI is none of MLflow's.
         """
         self.uri = resolve_uri(uri)
         self.experiment, self.artifact_root = experiment, artifact_root
-        self._spool = spool
+        self._spool, self._sweep_id = spool, sweep_id
         self.run: RunTracker | None = None
 
     def open(
@@ -77,7 +81,7 @@ class SweepTracker:
         Raises:
             TrackingError: wrong URI or credentials, or the experiment or parent run was deleted.
         """
-        key = RunKey.of_sweep(self.uri, self.experiment, sweep, self.artifact_root)
+        key = RunKey.of_sweep(self.uri, self.experiment, sweep, self.artifact_root, self._sweep_id)
         run_id = None
         try:
             run_id = str(find_or_create_run(connect(self.uri), key).info.run_id)

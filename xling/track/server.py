@@ -81,17 +81,22 @@ def serve_ui(
     sweep: str | None = None,
     port: int | None = DEFAULT_PORT,
     show: Callable[[str], None] = print,
+    *,
+    sweep_id: str | None = None,
 ) -> None:
     """Serve a store's pages until Ctrl-C; of a store that is a server already, only tell the addresses.
 
     Args:
         sweep: whose pages are named; the first page alone without.
+        sweep_id: as :func:`sweep_links` has it.
 
     Raises:
         TrackingError: as :func:`running_server` and :func:`sweep_links`.
     """
     uri = resolve_uri(uri)
-    links = None if sweep is None else sweep_links(uri, sweep)  # a wrong name is told before the server's slow start
+    links = (
+        None if sweep is None else sweep_links(uri, sweep, sweep_id=sweep_id)
+    )  # a wrong name is told before the server's slow start
 
     def tell(base: str, end: str = "") -> None:
         lines = [f"MLflow:  {base}"] if links is None else addresses(base, links)

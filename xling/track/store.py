@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SWEEP_TAG = "xling.sweep"
 CELL_TAG = "xling.cell"
 PARENT_TAG = "mlflow.parentRunId"
+ID_TAG = "xling.sweep_id"
 
 # One attempt a call, cut off after ten seconds: our own loop tries again, MLflow's default
 # (7 attempts, 120 s each) would hold a call for minutes. What the user has set is kept.
@@ -46,7 +47,11 @@ _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databric
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run, without its id: the tag ``tag`` = ``value``, below the parent of sweep ``parent``."""
+    """Which run, without its id: the tag ``tag`` = ``value``, below the parent of sweep ``parent``.
+
+    ``sweep_id`` tells sweeps of one name apart, which several storages may have on one server. Empty, the parent is one
+    without any: sweeps were told apart by their names alone once.
+    """
 
     uri: str
     experiment: str
@@ -55,15 +60,18 @@ class RunKey:
     name: str
     parent: str | None = None
     artifact_root: str | None = None
+    sweep_id: str = ""
 
     @classmethod
-    def of_sweep(cls, uri: str, experiment: str, sweep: str, artifact_root: str | None = None) -> RunKey:
-        return cls(uri, experiment, SWEEP_TAG, sweep, name=sweep, artifact_root=artifact_root)
+    def of_sweep(
+        cls, uri: str, experiment: str, sweep: str, artifact_root: str | None = None, sweep_id: str = ""
+    ) -> RunKey:
+        return cls(uri, experiment, SWEEP_TAG, sweep, name=sweep, artifact_root=artifact_root, sweep_id=sweep_id)
 
     def parent_key(self) -> RunKey | None:
         if self.parent is None:
             return None
-        return RunKey.of_sweep(self.uri, self.experiment, self.parent, self.artifact_root)
+        return RunKey.of_sweep(self.uri, self.experiment, self.parent, self.artifact_root, self.sweep_id)
 
     def to_dict(self) -> dict[str, Any]:
         """For the spool, without a password."""
@@ -165,6 +173,8 @@ def find_or_create_run(client: MlflowClient, key: RunKey, start_ms: int | None =
     """
     experiment = experiment_id(client, key)
     tags = {key.tag: key.value, "mlflow.runName": key.name, "mlflow.source.name": "xling"}
+    if key.tag == SWEEP_TAG and key.sweep_id:
+        tags[ID_TAG] = key.sweep_id
     parent_key = key.parent_key()
     if parent_key is not None:
         tags[PARENT_TAG] = find_or_create_run(client, parent_key, start_ms).info.run_id
@@ -200,10 +210,11 @@ def _create_experiment(client: MlflowClient, key: RunKey) -> str:
 def _find_run(client: MlflowClient, experiment: str, key: RunKey, parent_id: str | None) -> Run | None:
     from mlflow.entities import ViewType
 
-    query = f"tags.`{key.tag}` = {json.dumps(key.value)}"
+    query, sweep_id = f"tags.`{key.tag}` = {json.dumps(key.value)}", None if key.parent else key.sweep_id
     if parent_id is not None:
         query += f" and tags.`{PARENT_TAG}` = '{parent_id}'"
-    runs = client.search_runs([experiment], query, run_view_type=ViewType.ALL, order_by=["attributes.start_time ASC"])
+    order = ["attributes.start_time ASC"]
+    runs = runs_of(sweep_id, client, [experiment], query, run_view_type=ViewType.ALL, order_by=order)
     active = [run for run in runs if run.info.lifecycle_stage == "active"]
     if active:
         return active[0]
@@ -215,6 +226,16 @@ def _find_run(client: MlflowClient, experiment: str, key: RunKey, parent_id: str
             "or delete it for good with `mlflow gc` to have a new one"
         )
     return None
+
+
+def runs_of(
+    sweep_id: str | None, client: MlflowClient, experiments: list[str], query: str, **options: Any
+) -> list[Run]:
+    """Runs that a query finds. Args: sweep_id: the one they bear; empty: those that bear none; None: all the same."""
+    if sweep_id:
+        query += f" and tags.`{ID_TAG}` = {json.dumps(sweep_id)}"
+    found = client.search_runs(experiments, query, **options)
+    return [run for run in found if sweep_id != "" or ID_TAG not in run.data.tags]
 
 
 @contextmanager
