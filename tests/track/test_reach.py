@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 
 import pytest
 from answering import Answering
@@ -9,6 +10,7 @@ from answering import Answering
 from xling.track import deliver
 from xling.track.mlflow import CellTracker, MetricPoint
 from xling.track.reach import patient, why_away
+from xling.track.spool import Spool
 from xling.track.store import connect
 from xling.track.sync import sync
 
@@ -73,6 +75,25 @@ def test_an_artifact_for_a_server_that_is_away_is_kept(new_store, tmp_path):
     assert not tracker.finish(timeout=20)
     (left,) = sync(tmp_path)
     assert left.left == 4  # the artifact, the point, and how the run began and ended behind them
+
+
+def test_what_is_left_as_a_run_is_closed_is_not_sent_behind_its_back(new_store, tmp_path):
+    with Answering(seconds=1).serving() as server:
+        tracker = tracker_with_artifacts_at(server, new_store, tmp_path)
+        tracker.open()
+        for name in ("a.txt", "b.txt", "c.txt"):
+            tracker.log_text("figures", name)
+        while not server.asked:
+            time.sleep(0.01)
+        assert not tracker.finish(timeout=0.1)
+        after = Spool(tracker.spool.folder)
+        while not after.claim():
+            time.sleep(0.1)
+        after.release()
+        sent = len(server.asked)
+        assert sent < 3
+        (done,) = sync(tmp_path)
+        assert (done.left, done.problem, len(server.asked)) == (0, "", 3)
 
 
 def test_those_who_are_patient_at_once_wait_the_longest_time_and_leave_nothing_behind(monkeypatch):

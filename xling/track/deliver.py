@@ -45,9 +45,12 @@ class Delivery:
         self._params: dict[str, str] = {}
         self._latest: dict[str, int] = {}
         self._history: dict[str, set[int]] = {}
+        self._should_stop: Callable[[], bool] = lambda: False
 
     def deliver(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send everything that is pending.
+
+        Args: should_stop: asked between calls; once it says so, it does for good.
 
         Raises:
             ServerAway: try again later; nothing is lost.
@@ -55,11 +58,14 @@ class Delivery:
         """
         if self._spool.is_delivered and self.run_id is not None:
             return
+        self._should_stop = should_stop
         try:
             client, run_id = self._opened()
             while not should_stop() and (entries := self._spool.pending(self._batch)):
                 for is_point, group in groupby(entries, key=lambda entry: entry.operation["op"] == "point"):
                     batch = list(group)
+                    if should_stop():  # perhaps in the middle of what goes before this
+                        return
                     if is_point:
                         self._send_points(client, run_id, batch)
                     else:
@@ -127,6 +133,8 @@ class Delivery:
 
     def _send_others(self, client: MlflowClient, run_id: str, entries: Sequence[Entry]) -> None:
         for entry in entries:
+            if self._should_stop():
+                return
             try:
                 with translated(self._key.uri):
                     self._apply(client, run_id, entry.operation)
@@ -201,7 +209,7 @@ class Delivery:
                     send()
                 return
             except ServerAway as error:
-                if not took_too_long(error):
+                if not took_too_long(error) or self._should_stop():
                     raise
             client.get_run(run_id)
         raise TrackingError(f"{path.name} was not taken within {seconds} s, {_ARTIFACT_TRIES} times; it is left out")
