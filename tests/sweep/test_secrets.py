@@ -38,7 +38,9 @@ def launched(tmp_path, monkeypatch, empty_store):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     workers = SimpleNamespace(run=refuse)
-    pool = SimpleNamespace(take=lambda need: workers, **{name: lambda: None for name in ("keep", "rest", "close")})
+    pool = SimpleNamespace(
+        take=lambda need, closed: workers, **{name: lambda: None for name in ("keep", "rest", "close")}
+    )
     monkeypatch.setattr(trial, "_pool", pool)
     monkeypatch.setattr(runner, "ray_cluster", nullcontext)
     monkeypatch.setattr(runner, "ray_nodes", list)
