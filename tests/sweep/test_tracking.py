@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,9 @@ def missed(any_storage, tmp_path, away, monkeypatch):
         record.close()
     sweep.finish()
     monkeypatch.undo()
+    for thread in threading.enumerate():
+        if thread.name.startswith("mlflow "):
+            thread.join(timeout=60)  # on a busy machine it may still be about to let go of the spool
     return root, job
 
 

@@ -32,8 +32,8 @@ CELL_TAG = "xling.cell"
 PARENT_TAG = "mlflow.parentRunId"
 ID_TAG = "xling.sweep_id"
 
-# One attempt a call, cut off after ten seconds: our own loop tries again, MLflow's default
-# (7 attempts, 120 s each) would hold a call for minutes. What the user has set is kept.
+# One attempt a call, cut off after ten seconds, but for an artifact's (reach.patient): our own loop tries again,
+# MLflow's default (7 attempts, 120 s each) would hold a call for minutes. What the user has set is kept.
 _BOUNDED = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
