@@ -49,9 +49,12 @@ RUN apt-get update \
 COPY --from=dependencies /opt/xling /opt/xling
 COPY infra/health.py /opt/xling/share/
 COPY sweeps /opt/xling/share/sweeps
+# What was copied keeps the checkout's modes, which may be nobody's to read but its owner's.
 RUN --mount=type=bind,from=wheel,source=/build/wheels,target=/wheels \
-    /opt/xling/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
-ENV PATH=/opt/xling/bin:$PATH HOME=/home/xling RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+    chmod -R a+rX /opt/xling/share \
+    && /opt/xling/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
+ENV PATH=/opt/xling/bin:$PATH HOME=/home/xling RAY_AUTH_MODE=token PYTHONUNBUFFERED=1 \
+    RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true
 
 ARG VARIANT=cpu
 ARG VERSION=0.1.0

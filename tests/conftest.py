@@ -9,6 +9,7 @@ from typing import NoReturn
 from uuid import uuid4
 
 import pytest
+from away_store import AwayStore
 from object_store import ObjectStore
 from postgres import Postgres, programs
 
@@ -86,6 +87,11 @@ def new_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ca
         return path
 
     return make
+
+
+@pytest.fixture
+def away(tmp_path: Path, new_store: Callable[[], Path]) -> AwayStore:
+    return AwayStore(tmp_path / "store", new_store)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from xling.languages import LangPair, all_pairs, check_language, normalise, script_of
+from xling.languages import (
+    LangPair,
+    all_pairs,
+    base_language,
+    check_language,
+    is_known,
+    normalise,
+    same_script,
+    script_of,
+    trained_on,
+)
 
 
 @pytest.mark.parametrize("code", ["de", "arz", "zh_cn", "sr_latn_rs"])
@@ -69,6 +79,19 @@ def test_pairs_are_values() -> None:
         ("zh_tw", "Hani"),
         ("zh_hk", "Hani"),
         ("xq", "Zyyy"),
+        ("mul", "Zyyy"),
+        ("und", "Zyyy"),
+        ("eng", "Latn"),  # by what the code is an alias of
+        ("rus", "Cyrl"),
+        ("sh", "Latn"),
+        ("sr", "Cyrl"),
+        ("sr_latn", "Latn"),  # what the code names itself
+        ("hi_latn", "Latn"),
+        ("pa_arab", "Arab"),
+        ("pa_pk", "Arab"),
+        ("zho_hans", "Hani"),
+        ("zh_hant_hk", "Hani"),
+        ("sl_nedis", "Latn"),
     ],
 )
 def test_scripts(language: str, script: str) -> None:
@@ -79,6 +102,27 @@ def test_pairs_know_whether_they_share_a_script() -> None:
     assert LangPair("en", "vi").is_same_script
     assert LangPair("zh_cn", "zh_tw").is_same_script
     assert not LangPair("en", "ru").is_same_script
+    assert not LangPair("eng", "ara").is_same_script
+    assert LangPair("en", "sr_latn").is_same_script
+    assert not LangPair("xq", "xr").is_same_script, "what is not known is not the same"
+    assert LangPair("xq", "xq").is_same_script
+    assert same_script(["en", "xq", "eng"]) == [[True, False, True], [False, True, False], [True, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("code", "base"),
+    [("zh_cn", "zh"), ("eng", "en"), ("cmn", "zh"), ("sr_latn_rs", "sr"), ("nb", "no"), ("tgl", "fil"), ("xq", "xq")],
+)
+def test_a_language_is_compared_without_region_and_script(code: str, base: str) -> None:
+    assert base_language(code) == base
+
+
+def test_a_language_was_trained_on_however_its_code_is_written() -> None:
+    assert trained_on(("zh", "en", "de"), ("zh_cn", "eng")) == [True, True, False]
+
+
+def test_a_word_of_two_letters_is_not_yet_a_language() -> None:
+    assert [code for code in ("en", "zh_cn", "cmn", "dpr", "nq", "qaa") if is_known(code)] == ["en", "zh_cn", "cmn"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +132,7 @@ def test_pairs_know_whether_they_share_a_script() -> None:
         ("zh-CN", "zh_cn"), ("swa", "sw"), ("ger", "de"), ("deu", "de"), ("cmn", "zh"), ("iw", "he"), ("tl", "tl"),
         ("yue", "yue"), ("pt-br", "pt_br"), ("en", "en"), ("Traditional Chinese", "zh_hant"), ("yoruba", "yo"),
         ("telugu", "te"), ("swahili", "sw"), ("persian", "fa"), ("no", "no"), ("qaa", "qaa"),
+        ("ga", "ga"), ("irish", "ga"),  # there is a language called Ga
     ],
 )  # fmt: skip
 def test_languages_as_data_sets_write_them(text: str, code: str) -> None:

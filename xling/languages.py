@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
+
+UNKNOWN_SCRIPT = "Zyyy"
 
 _CODE = re.compile(r"[a-z]{2,3}(_[a-z0-9]+)*")
 
@@ -19,6 +21,15 @@ def check_language(code: str) -> str:
     if not _CODE.fullmatch(code):
         raise ValueError(f"{code!r} is not a language code: two or three small letters, as in 'de' or 'zh_cn'")
     return code
+
+
+def is_known(code: str) -> bool:
+    """Whether the CLDR knows the language of a code, so that it is no other word of two or three letters."""
+    from babel import Locale
+    from babel.core import get_global
+
+    base = code.partition("_")[0]
+    return base in Locale("en").languages or base in get_global("language_aliases")
 
 
 # English names that data sets use where the CLDR has another one.
@@ -42,6 +53,8 @@ def normalise(text: str) -> str:
     names: dict[str, str] = dict(Locale("en").languages)
     if plain in _OTHER_NAMES:
         return _OTHER_NAMES[plain]
+    if plain in names:  # before the names: ga is Irish, and not the language called Ga
+        return plain
     for code, name in names.items():
         if name.lower() == plain:
             return code.lower()
@@ -52,6 +65,26 @@ def normalise(text: str) -> str:
         return check_language(base + joint + rest)
     except ValueError:
         raise ValueError(f"{text!r} is no language: write a code as in 'de' or 'zh_cn', or an English name") from None
+
+
+_ONE_LANGUAGE = {"nb": "no", "tl": "fil"}  # codes that data sets use for one language
+
+
+@cache
+def base_language(code: str) -> str:
+    """The language alone, by which training and evaluation are compared: ``zh`` of ``zh_cn``, ``en`` of ``eng``.
+
+    Raises:
+        ValueError: it is no language code.
+    """
+    base = normalise(code).partition("_")[0]
+    return _ONE_LANGUAGE.get(base, base)
+
+
+def trained_on(languages: Iterable[str], trained: Collection[str]) -> list[bool]:
+    """Of each language whether it is one of those trained on, whatever region or script either code names."""
+    bases = {base_language(code) for code in trained}
+    return [base_language(code) in bases for code in languages]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,7 +111,9 @@ class LangPair:
 
     @property
     def is_same_script(self) -> bool:
-        return script_of(self.query) == script_of(self.passage)
+        """A language shares its script with itself; two do where both scripts are known and equal."""
+        script = script_of(self.query)
+        return self.is_monolingual or (script == script_of(self.passage) and script != UNKNOWN_SCRIPT)
 
 
 def all_pairs(languages: Iterable[str]) -> list[LangPair]:
@@ -87,17 +122,34 @@ def all_pairs(languages: Iterable[str]) -> list[LangPair]:
     return [LangPair(query, passage) for query in languages for passage in languages]
 
 
+def same_script(languages: Iterable[str]) -> list[list[bool]]:
+    """Which languages (across) share the script of which (down), L x L."""
+    languages = list(languages)
+    return [[LangPair(query, passage).is_same_script for passage in languages] for query in languages]
+
+
 @cache
 def script_of(language: str) -> str:
-    """ISO 15924 code of the script a language is usually written in, by CLDR's likely subtags.
+    """ISO 15924 code of a language's script: the one its code names (``sr_latn``), else its usual one by the CLDR.
 
     ``Hans`` and ``Hant`` both count as ``Hani``, so that zh_cn and zh_tw share a script.
     ``Zyyy`` (undetermined) for a language the CLDR does not know.
     """
+    from babel import Locale
+
+    base, *rest = language.split("_")
+    named = next((part.title() for part in rest if part.title() in Locale("en").scripts), "")
+    script = named or _usual_script(base, rest)
+    return "Hani" if script in ("Hans", "Hant") else script
+
+
+def _usual_script(base: str, rest: list[str]) -> str:
+    """By CLDR's likely subtags, of the code itself or of the one that it is an alias of (``eng``)."""
     from babel.core import get_global
 
     likely = get_global("likely_subtags")
-    base, _, region = language.partition("_")
-    full = likely.get(f"{base}_{region.upper()}") or likely.get(base) or ""
-    script = next((part for part in full.split("_") if len(part) == 4), "Zyyy")
-    return "Hani" if script in ("Hans", "Hant") else script
+    base = base if base in likely else str(get_global("language_aliases").get(base, base))
+    regions = [part.upper() for part in rest if len(part) == 2]
+    found = [likely.get(code) for code in (*(f"{base}_{region}" for region in regions), base) if base != "und"]
+    full = next(filter(None, found), base)  # an alias may name its script: sh is sr_Latn
+    return next((part for part in full.split("_")[1:] if len(part) == 4), UNKNOWN_SCRIPT)

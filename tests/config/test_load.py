@@ -252,12 +252,17 @@ def test_an_unknown_key_gets_the_nearest_valid_path(sweeps, given, meant):
             "train: {dev_pool: 64}",
             "train: dev_pool: 64 needs dev_measure: loss, mAP has no pool; set that, or remove it",
         ),
+        (
+            "train: {batch_size: 16, budget: {examples: 15}}",
+            "train.budget.examples is 15, must be at least one batch (16), or nothing is trained; raise it or lower",
+        ),
         ("resources: {workers: 3}", "train.batch_size is 64, must divide by resources.workers (3)"),
     ],
 )
 def test_settings_that_conflict_name_their_section(sweeps, text, problem):
     (found,) = sweeps.problems(sweeps.base + text + "\n")
-    line = "s.yaml: " if text.startswith("resources") else "s.yaml:5: "
+    of_the_file = ("train.batch_size", "train.budget.examples")  # checks over several sections have no line
+    line = "s.yaml: " if problem.startswith(of_the_file) else "s.yaml:5: "
     assert found.startswith(line + problem)
 
 

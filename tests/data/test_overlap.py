@@ -139,3 +139,15 @@ def test_parallel_squad_against_xquad_r() -> None:
 def test_dev_split_of_parallel_squad_is_not_trained_on() -> None:
     source = DatasetConfig(dataset="parallel-jsonl", path=str(REAL / "parallel-squad" / "train.jsonl"))
     assert not find_overlap(ParallelJsonl().load_training(source), ParallelJsonl().load_dev(source)).any
+
+
+@pytest.mark.parametrize("code", ["eng", "en_us"])
+def test_codes_of_one_language_are_compared(code: str) -> None:
+    items = [ParallelItem("1", "", {code: TextPair("When?", "Then.", f"{code}/1")})]
+    overlap = find_overlap(TrainingSet("trained", (code,), items, ""), evaluation_set())
+    assert overlap.counts == {"article": 0, "paragraph": 1, "question": 1}
+
+
+def test_what_is_not_seen_is_not_compared() -> None:
+    training = training_set("\u200bKe\u00adnya", "\ufeffWhen?", "Th\u200den.\u200b")
+    assert find_overlap(training, evaluation_set()).counts == {"article": 1, "paragraph": 1, "question": 1}

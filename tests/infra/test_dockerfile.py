@@ -42,6 +42,11 @@ def test_the_context_holds_what_is_copied_and_nothing_else():
     assert all((REPOSITORY / name).exists() for name in copied)
 
 
+def test_nobody_is_told_of_its_use():
+    (settings,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", STAGES[-1], re.MULTILINE)
+    assert {"RAY_USAGE_STATS_ENABLED=0", "MLFLOW_DISABLE_TELEMETRY=true"} <= set(settings.split())
+
+
 def test_it_runs_as_a_user_with_a_health_check_and_labels():
     image = STAGES[-1]
     assert re.findall(r"^USER (.*)$", image, re.MULTILINE) == ["1000:1000"]

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 FOLDER = Path(__file__).resolve().parents[2] / "infra/kuberay"
 KUBERNETES = "1.37"
 EXPECTED = {"Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Service", "StatefulSet", "ConfigMap", "Deployment"}
+APPLIED_ALONE = {"rayjob.yaml", "mlflow-upgrade.yaml"}  # when they are wanted
 Object = dict[str, Any]
 
 
@@ -65,11 +66,11 @@ def test_kubernetes_takes_each_object(one):
 
 
 def test_the_parts_are_there():
-    assert {one["kind"] for one in CORE} == EXPECTED
+    assert {one["kind"] for one in CORE} == EXPECTED | {"Job"}
     assert [one["kind"] for one in RAY] == ["RayCluster", "RayJob"]
-    assert len(TEMPLATES) == 8
+    assert len(TEMPLATES) == 9
     kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml", "rayjob.yaml"}
+    files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"} - APPLIED_ALONE
     assert set(kustomization["resources"]) == files
 
 
@@ -132,16 +133,58 @@ def test_no_pod_is_root_or_may_become_it(name):
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC"))
     assert not any("hostPath" in volume for volume in spec["volumes"])
-    for container in spec["containers"]:
+    for container in [*spec["containers"], *spec.get("initContainers", ())]:
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
         assert security["readOnlyRootFilesystem"] is True
         assert security["capabilities"] == {"drop": ["ALL"]}
-        assert container["readinessProbe"]
-        assert container["livenessProbe"]
         assert container["resources"]["limits"]["memory"]
         tag = container["image"].rpartition(":")[2]  # that of xling is in kustomization.yaml
         assert container["image"] == "xling" or re.match(r"\d+\.\d+", tag), container["image"]
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.startswith("Job/")])
+def test_what_stays_is_watched(name):
+    for container in TEMPLATES[name]["spec"]["containers"]:
+        assert container["readinessProbe"]
+        assert container["livenessProbe"]
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name.startswith("Ray")])
+def test_ray_is_given_the_object_stores_credentials_where_there_are_some(name):
+    (container,) = TEMPLATES[name]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "xling-s3", "optional": True}}]
+
+
+def test_a_folder_on_the_share_is_made_by_the_user_who_writes_there():
+    """The kubelet would make that of a subPath as root, and a share's driver would not hand it over."""
+    below = 0
+    for template in TEMPLATES.values():
+        spec = template["spec"]
+        first = [container for container in spec.get("initContainers", ()) if container["command"][0] == "mkdir"]
+        for mount in (mount for container in spec["containers"] for mount in container["volumeMounts"]):
+            if "subPath" in mount:
+                below += 1
+                (one,) = first
+                (root,) = (other for other in one["volumeMounts"] if other["name"] == mount["name"])
+                assert one["command"] == ["mkdir", "-p", f"{root['mountPath']}/{mount['subPath']}"]
+    assert below == 1
+
+
+@pytest.mark.parametrize("file", ["network-policy.yaml", "raycluster.yaml", "rayjob.yaml"])
+def test_what_is_left_to_be_uncommented_would_be_taken(file):
+    lines = (FOLDER / file).read_text(encoding="utf-8")
+    uncommented, number = re.subn(r"^( *)# (- to:|  ports:|runtimeClassName:)", r"\1\2", lines, flags=re.MULTILINE)
+    assert number
+    for one in yaml.safe_load_all(uncommented):
+        if one["kind"] == "NetworkPolicy":
+            validate(one)
+            continue
+        for group in ray_spec(one)["workerGroupSpecs"]:
+            assert group["template"]["spec"]["runtimeClassName"] == "nvidia"
+            validate(
+                {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": group["template"]}
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.endswith("head")])
@@ -171,6 +214,17 @@ def test_the_network_is_closed_but_for_what_is_listed():
     assert not [title(one) for one in CORE if one["kind"] == "Ingress"]
     services = [one["spec"] for one in CORE if one["kind"] == "Service"]
     assert all(service.get("type", "ClusterIP") == "ClusterIP" for service in services)
+
+
+def test_mlflows_upgrade_is_of_the_database_that_it_uses_and_reaches_it():
+    (upgrade,) = TEMPLATES["Job/mlflow-upgrade"]["spec"]["containers"]
+    (server,) = TEMPLATES["Deployment/mlflow"]["spec"]["containers"]
+    assert [f"--backend-store-uri={uri}" for uri in upgrade["args"]] == [
+        argument for argument in server["args"] if argument.startswith("--backend-store-uri=")
+    ]
+    assert all(variable in server["env"] for variable in upgrade["env"])
+    labels = [TEMPLATES[name]["metadata"]["labels"] for name in ("Job/mlflow-upgrade", "Deployment/mlflow")]
+    assert labels[0] == labels[1]  # the network policies go by them
 
 
 def test_services_and_policies_find_their_pods():

@@ -89,6 +89,56 @@ def test_on_aws_each_model_size_has_spot_machines_that_come_when_asked_for():
     assert sum(node_type["max_workers"] for node_type in types.values()) >= config["max_workers"]
 
 
+class Machine:
+    """What the launcher runs on a machine of its own, by ssh; it has NVIDIA's runtime and a GPU."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def internal_ip(self, node: str) -> str:
+        return "10.0.0.2"
+
+    def check_call(self, words: list[str], *arguments: object, **options: object) -> None:
+        self.ran.append(" ".join(words))
+
+    def check_output(self, words: list[str], *arguments: object, **options: object) -> bytes:
+        self.ran.append(" ".join(words))
+        if ".Runtimes" in self.ran[-1]:
+            return b"map[nvidia:{nvidia-container-runtime}]"
+        return b'["HOME=/home/xling"]' if ".Config.Env" in self.ran[-1] else b""
+
+
+@pytest.mark.parametrize("kind", ["head", "small", "base", "large"])
+def test_on_aws_a_workers_container_is_given_the_machines_gpus(kind):
+    from ray.autoscaler._private.command_runner import DockerCommandRunner
+    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+
+    config = AutoscalingConfig(read("aws.yaml"), skip_content_hash=True)
+    machine = Machine()
+    runner = DockerCommandRunner(
+        config.get_docker_config(kind),
+        log_prefix="",
+        node_id="i-1",
+        provider=machine,
+        auth_config=config.get_config("auth"),
+        cluster_name="xling",
+        process_runner=machine,
+        use_internal_ip=True,
+    )
+    runner.run_init(as_head=kind == "head", file_mounts={}, sync_run_yet=True)
+    (started,) = (line for line in machine.ran if "docker run" in line)
+    assert "--runtime=nvidia" in started  # Ray's own doing, by which nothing is seen: no image of ours asks for GPUs
+    assert ("--gpus all" in started) is (kind != "head")
+
+
+def test_on_premise_the_page_stops_the_head_as_the_launcher_does():
+    """`ray down` calls a bare `ray`, which such a machine's login shell does not find."""
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    stop = read("on-premise.yaml")["head_start_ray_commands"][0]
+    assert stop.startswith("/")
+    assert f"ray exec infra/ray/on-premise.yaml '{stop}'" in page
+
+
 def test_the_empty_labels_that_a_machine_begins_with_are_read(tmp_path):
     line = next(line for line in read("on-premise.yaml")["setup_commands"] if "ray-labels.yaml" in line)
     path = tmp_path / "ray-labels.yaml"

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private.utils import validate_socket_filepath
 
 SCRIPT = Path(__file__).resolve().parents[2] / "infra/slurm/sweep.sbatch"
 
@@ -27,6 +29,7 @@ RECORDERS = {
         if [ "$1" = list ]; then echo "[$(seq "$ALIVE" | sed 's/.*/{}/' | paste -sd,)]"; exit; fi
         trap 'echo "ray stopped" >> "$LOG"; exit 0' TERM
         echo "ray $* token=$RAY_AUTH_TOKEN" >> "$LOG"
+        echo "$RAY_TMPDIR" >> "$LOG.folders"
         [ -z "${RAY_DIES:-}" ] || exit 1
         while true; do sleep 0.02; done
     """,
@@ -120,6 +123,22 @@ def test_a_cluster_a_sweep_and_nothing_left(start, log):
         "ray stopped",
         "ray stopped",
     ]
+
+
+@pytest.mark.parametrize("given", [None, "/scratch/77"])
+def test_rays_files_are_apart_from_other_users(start, log, given):
+    process = start("sweeps/demo.yaml", XLING_STATUS="0", **({} if given is None else {"RAY_TMPDIR": given}))
+    process.communicate(timeout=30)
+    (folder,) = set(log.with_name("log.folders").read_text().splitlines())  # one for the head and the others
+    assert folder == (given or f"/tmp/xling-{os.getuid()}")
+
+
+def test_sockets_below_the_folder_of_any_user_have_a_path_that_is_short_enough(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/xling-{2**32 - 2}")
+    session = "session_2026-11-27_04-16-31_123456_4194304"  # as Ray names it: the time, microseconds, a process' number
+    path = f"{get_default_ray_temp_dir()}/{session}/sockets/dash_TaskEventsHead"  # of Ray's sockets the longest name
+    assert path.startswith("/tmp/xling-4294967294/ray/")
+    validate_socket_filepath(path)
 
 
 def test_on_one_node_the_exit_status_is_the_sweeps(start, log):

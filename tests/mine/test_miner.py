@@ -11,7 +11,7 @@ from tied_encoders import tied_model
 from toy_encoders import toy_model
 
 from xling.config.schema import EvaluationConfig, IndexConfig
-from xling.data.records import TrainingSet
+from xling.data.records import ParallelItem, TextPair, TrainingSet
 from xling.errors import DataError, NonFiniteError
 from xling.evaluate import blocks
 from xling.languages import LangPair, all_pairs
@@ -228,3 +228,22 @@ def test_only_the_languages_of_the_pairs_are_laid_out() -> None:
     laid_out = candidates_of(small_training(), [LangPair("en", "de")]).retrieval
     assert {code: len(laid_out.queries[code]) > 0 for code in LANGUAGES} == {"de": False, "en": True, "ru": False}
     assert {code: len(laid_out.passages[code]) > 0 for code in LANGUAGES} == {"de": True, "en": False, "ru": False}
+
+
+def test_what_answers_the_same_question_is_no_negative() -> None:
+    """mMARCO has an item for each passage that is labelled for a query."""
+    asked = (("What is a lobster?", "A crustacean."), ("what is  a Lobster?", "A large animal."), ("Who?", "Nobody."))
+    items = [
+        ParallelItem(f"i{n}", f"query {n}", {"en": TextPair(question, passage, f"en/{n}")})
+        for n, (question, passage) in enumerate(asked)
+    ]
+    found = candidates_of(TrainingSet("small", ("en",), items, "f"), [LangPair("en", "en")])
+    group_of = dict(zip((p.id for p in found.retrieval.passages["en"]), found.passages["en"].groups_N, strict=True))
+    assert group_of["en/0"] == group_of["en/1"] == found.groups_I[0] == found.groups_I[1]
+    assert group_of["en/2"] == found.groups_I[2] != found.groups_I[0]
+
+
+def test_one_wording_in_two_languages_is_not_one_question() -> None:
+    items = [ParallelItem(code, code, {code: TextPair("Taxi?", f"{code}.", f"{code}/0")}) for code in ("de", "en")]
+    groups_I = candidates_of(TrainingSet("small", ("de", "en"), items, "f"), [LangPair("de", "de")]).groups_I
+    assert groups_I[0] != groups_I[1]

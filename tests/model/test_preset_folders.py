@@ -53,6 +53,16 @@ def test_a_local_folder_loads_encodes_and_comes_back(folders, tmp_path, name):
     torch.testing.assert_close(peer_embeddings(tmp_path / "again"), found, rtol=0, atol=1e-6)
 
 
+def test_an_export_does_not_hang_on_the_side_its_checkpoint_padded_on(tmp_path):
+    folder = LAYOUTS["small"](tmp_path / "model")  # BERT's positions are absolute
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left"}))
+    loaded = load_folder(folder)
+    save_folder(tmp_path / "export", loaded)
+    one_by_one = torch.cat([embed(loaded, [text]) for text in TEXTS])  # without padding on either side
+    torch.testing.assert_close(peer_embeddings(tmp_path / "export"), one_by_one, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_first_layers_are_those_of_the_whole(folders, tmp_path, name):
     model = ModelConfig(path=str(folders[name]), layers=2, **LIMITS)

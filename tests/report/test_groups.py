@@ -119,12 +119,13 @@ def test_with_three_seeds_means_of_unseen_languages_have_t_intervals():
     assert basis == "3 seeds"
 
 
-def test_with_one_seed_they_are_over_the_questions_of_those_pairs_alone():
+@pytest.mark.parametrize("trained", ["de", "deu"])
+def test_with_one_seed_they_are_over_the_questions_of_those_pairs_alone(trained):
     values = np.random.default_rng(4).random((40, 3, 4))
     one = cell("small", 0.5, Mo=values[:, range(3), range(3)].mean(), Cr=0.5)
     table = per_query(values, ("ar", "de", "en"))
     means = {"mAP/Mo_seen": values[:, 1, 1].mean(), "mAP/Cr_unseen": values[:, [0, 2], [2, 0]].mean()}
-    swept = sweep(CellValues(one.row, table, trained=frozenset({"de"}), more=means))
+    swept = sweep(CellValues(one.row, table, trained=frozenset({trained}), more=means))
     estimates = Estimates(swept)
     pair = CellValues(one.row, table, more={"mAP/de-de": means["mAP/Mo_seen"]})
     (alike,) = Estimates(sweep(pair)).curve(Figure("mAP/de-de", "de-de")).values()
@@ -140,3 +141,9 @@ def test_with_one_seed_they_are_over_the_questions_of_those_pairs_alone():
 def test_a_set_without_groups_has_no_section():
     swept = sweep([cell("small", 0.5, Mo=0.5)])
     assert groups(swept, Estimates(swept), [MO]) is None
+
+
+def test_a_language_trained_on_is_found_under_another_code():
+    found = language_groups(result(np.arange(16.0).reshape(4, 4)), ("ara", "de_at", "eng"), "mAP")
+    assert found["mAP/Mo_unseen"] == 15.0
+    assert found == language_groups(result(np.arange(16.0).reshape(4, 4)), ("ar", "de", "en"), "mAP")

@@ -107,3 +107,8 @@ def test_eleven_languages_fit_a_terminal():
     lines = console.file.getvalue().splitlines()
     assert "…" not in console.file.getvalue()
     assert max(map(len, lines)) <= 80
+
+
+def test_languages_trained_on_are_found_under_other_codes(result):
+    assert by_training_language(result, ("deu", "en_gb")) == by_training_language(result, ("de", "en"))
+    assert bias_by_language(result, ("deu", "en_gb")) == bias_by_language(result, ("de", "en"))

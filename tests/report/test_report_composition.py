@@ -101,3 +101,9 @@ def test_eleven_languages_fit_a_terminal():
         console.print(as_rich(grid, "title", lead=1))
     assert "…" not in console.file.getvalue()
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
+
+
+def test_pairs_trained_on_are_found_under_other_codes():
+    written = {"de": "deu", "en": "en_us"}
+    other = {"-".join(written[code] for code in pair.split("-")): of for pair, of in PAIRS.items()}
+    assert score_by_pairs(result(), composition(other)) == score_by_pairs(result(), composition(PAIRS))

@@ -128,3 +128,12 @@ def test_the_variables_of_a_job_are_not_set_twice(home, monkeypatch):
     told = runner._runtime_env("auto")["env_vars"]
     assert told["AWS_ACCESS_KEY_ID"] == "one"
     assert not {"HF_TOKEN", "RAY_USAGE_STATS_ENABLED"} & told.keys()
+
+
+def test_how_mlflow_is_asked_is_forwarded_too(home, monkeypatch):
+    from xling.sweep import runner
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    told = runner._runtime_env("auto")["env_vars"]
+    assert (told["MLFLOW_HTTP_REQUEST_TIMEOUT"], told["MLFLOW_TRACKING_INSECURE_TLS"]) == ("60", "true")

@@ -167,3 +167,17 @@ def test_rank_distance_is_better_when_it_is_less(tmp_path, two):
     for effect in effects.values():
         less = "A" if effect["difference"] < 0 else "B"
         assert effect["better"] in (None, less)
+
+
+@pytest.mark.parametrize("names", [("dpr-nq", "tas-nq"), ("ce-bi", "en-de"), ("bm25", "en-de")])
+def test_two_runs_that_one_file_judges_are_compared_whatever_their_names(tmp_path, two, names):
+    text = gzip.decompress((tmp_path / "runs" / "de-en.run.gz").read_bytes())
+    for name in names:
+        (tmp_path / f"{name}.run").write_bytes(text)
+    found = compared(*(tmp_path / f"{name}.run" for name in names), qrels=tmp_path / "runs" / "de-en.qrels")
+    assert found["effects"].keys() == {"all"}
+    same = tmp_path / "again"
+    same.mkdir()
+    (same / "de-en.run").write_bytes(text)
+    paths = (tmp_path / "runs" / "de-en.run.gz", same / "de-en.run")
+    assert "de-en" in compared(*paths, qrels=tmp_path / "runs" / "de-en.qrels")["effects"]

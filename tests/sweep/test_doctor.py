@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from answering import Answering
 from rich.console import Console
 from small_sweeps import write_sweep
 
@@ -566,13 +567,17 @@ def test_the_hub_is_asked_only_for_what_is_not_in_the_cache(tmp_path, monkeypatc
     assert asked == [("open", "v1"), ("gated", "main")]
 
 
-def test_a_server_that_answers_is_reached_and_one_that_does_not_says_why(object_store):
+def test_a_server_that_answers_is_reached_and_one_that_does_not_says_why(monkeypatch):
     from xling.sweep.doctor.tracking import reach_tracking
 
-    there = object_store.environment["AWS_ENDPOINT_URL"]  # whatever it serves: before a launch an answer is enough
-    assert reach_tracking({"quick": True, "tracking": there}) == ""
-    port = there.rpartition(":")[2]
-    assert reach_tracking({"quick": True, "tracking": f"postgresql+psycopg2://me@127.0.0.1:{port}/db"}) == ""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # which must not be asked for this machine
+    with Answering(401).serving() as there:  # it lets nobody in who has no password
+        assert reach_tracking({"quick": True, "tracking": there.base}) == ""
+        database = f"postgresql+psycopg2://me@127.0.0.1:{there.server_port}/db"
+        assert reach_tracking({"quick": True, "tracking": database}) == ""
+    with Answering(404).serving() as another:
+        assert "HTTP 404" in reach_tracking({"quick": True, "tracking": another.base})
     assert "refused" in reach_tracking({"quick": True, "tracking": "http://127.0.0.1:1"})
     assert reach_tracking({"quick": True, "tracking": "sqlite:////x.db"}) is None
     assert reach_tracking({"quick": True, "tracking": None}) is None

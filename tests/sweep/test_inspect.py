@@ -1,4 +1,4 @@
-"""Looking at a sweep from beside it: status, logs, stop, what tracking still owes."""
+"""Looking at a sweep from beside it: status, logs, stop."""
 
 import csv
 import io
@@ -10,9 +10,9 @@ from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
 
 from xling import cli
-from xling.errors import ConfigError, TrackingError
+from xling.errors import ConfigError
 from xling.sweep.cells import Outcome
-from xling.sweep.inspect import failures, open_ui, show_logs, show_status, stop_cell, sync_tracking
+from xling.sweep.inspect import failures, open_ui, show_logs, show_status, stop_cell
 from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
 from xling.train.metrics import write_segment
@@ -212,23 +212,3 @@ def test_a_failure_is_told_with_its_traceback_where_it_left_one(mixed):
 def test_there_is_no_page_without_a_store(tmp_path, console):
     with pytest.raises(ConfigError, match=r"holds no mlflow\.db: launch a sweep first"):
         open_ui(None, str(tmp_path), 5000, console)
-
-
-def test_nothing_to_send_to_mlflow(tmp_path, console):
-    with pytest.raises(TrackingError, match="holds no tracking spool"):
-        sync_tracking(str(tmp_path), console)
-    with pytest.raises(ConfigError, match="is not a local folder"):
-        sync_tracking("memory://somewhere", console)
-
-
-def test_what_a_killed_trial_left_is_sent(tmp_path, console):
-    from xling.track.mlflow import CellTracker
-
-    store = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = CellTracker(
-        store, "small", "small", "id", name="tiny/a0", spool=tmp_path / "cell/track", artifact_root=str(tmp_path / "a")
-    )
-    tracker.open({"xling.kind": "cell"})
-    tracker.finish("FINISHED")
-    assert sync_tracking(str(tmp_path), console) == 0
-    assert said(console) == "1 of 1 runs are complete in MLflow.\n"

@@ -134,6 +134,14 @@ def test_questions_come_from_standard_input(search, corpus, monkeypatch):
     assert search("--corpus", corpus, "--json") == search("--corpus", corpus, *QUESTIONS, "--json")
 
 
+def test_a_question_on_standard_input_that_is_not_utf_8_is_told(search, corpus, monkeypatch):
+    for errors in ("strict", "surrogateescape"):  # the latter in the C locale
+        stdin = io.TextIOWrapper(io.BytesIO("Währung\n".encode("latin-1")), encoding="utf-8", errors=errors)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(ConfigError, match="is not UTF-8"):
+            search("--corpus", corpus)
+
+
 def test_somebody_typing_is_answered_line_by_line(search, corpus, monkeypatch):
     typed = io.StringIO(f"{QUESTIONS[0]}\n{QUESTIONS[1]}\n\nnever asked\n")
     typed.isatty = lambda: True
@@ -151,6 +159,7 @@ def test_somebody_typing_is_answered_line_by_line(search, corpus, monkeypatch):
         (("wrong.jsonl", "a"), DataError, "wrong.jsonl:2: has none of the fields text, passage, contents"),
         (("wrong.jsonl", "a", "--field", "body"), DataError, "wrong.jsonl:1: has no field `body`"),
         (("wrong.jsonl", " "), ConfigError, "a question is ' ', must be a text"),
+        (("wrong.jsonl", "W\udce4hrung"), ConfigError, "a question is 'W.udce4hrung', which is not UTF-8"),
         (("wrong.jsonl", "a", "--bad-rows", "keep"), ConfigError, "--bad-rows is 'keep', must be stop or skip"),
         (("wrong.jsonl", "a", "--json", "--csv"), ConfigError, "--json and --csv exclude each other"),
     ],

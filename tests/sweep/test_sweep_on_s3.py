@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from away_store import AwayStore
 from commands import (
     Command,
     assert_one_run_a_cell,
@@ -21,6 +22,7 @@ from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import build_study
+from xling.track.store import connect
 from xling.train.attempts import accepted_checkpoints
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
@@ -74,3 +76,29 @@ def test_a_sweep_on_an_object_store_is_killed_and_resumed_to_the_same_weights(tm
     expected = reference_weights(root, file, first.label)
     trained = tensors_from_bytes(cell.storage.read("model/model.safetensors"))
     assert all(torch.equal(expected[name], trained[name]) for name in expected)
+
+
+def test_a_bucket_keeps_what_mlflow_missed_of_a_whole_sweep(tmp_path: Path, s3_url: str, away: AwayStore) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SWEEP.format(storage=s3_url, database=away.uri.removeprefix("sqlite:///")))
+    few = ("--set", "train.budget.steps=4", "--set", "grid=[{mix.monolingual: [0]}]")
+    swept = Command("sweep", str(file), *few, "--json", folder=tmp_path)
+    assert swept.finish() == 0, swept.tail()
+    command = f"xling track sync --storage {s3_url}"
+    assert f"MLflow: 3 runs are not complete yet; send the rest with: {command}" in swept.tail()
+    assert not (tmp_path / "runs").exists()
+
+    away.come()
+    synced = Command(*command.split()[1:], folder=tmp_path)
+    assert synced.finish() == 0, synced.tail()
+    assert synced.lines[-1] == "3 of 3 runs are complete in MLflow.\n"
+    runs = away.runs("small")
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {run.data.tags.get("mlflow.parentRunId") for run in runs.values()} == {None, runs["small"].info.run_id}
+    client = connect(away.uri)
+    (cell,) = (run for run in runs.values() if run.data.tags.get("xling.kind") == "cell")
+    assert [point.step for point in client.get_metric_history(cell.info.run_id, "train/loss")] == list(range(4))
+    assert {"eval", "model", "plots", "tables"} <= {one.path for one in client.list_artifacts(cell.info.run_id)}
+    assert client.list_artifacts(runs["small"].info.run_id)
+    again = Command(*command.split()[1:], folder=tmp_path)
+    assert (again.finish(), again.lines[-1]) == (0, "No run has anything left to send.\n")

@@ -48,6 +48,6 @@ def test_one_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
 
 
 def test_a_launch_into_a_bucket_there_is_not_writes_nothing(tmp_path, object_store):
-    loaded, *_ = load(tmp_path, "storage=s3://no-such-bucket/runs")
+    loaded, *_ = load(tmp_path, "storage=s3://no-such-bucket/runs", "tracking.uri=http://127.0.0.1:9")
     with pytest.raises(ResourceError, match=r"there is no bucket 'no-such-bucket'.*could not be written"):
         launch(loaded, lambda jobs: None)

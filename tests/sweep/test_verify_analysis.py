@@ -14,6 +14,7 @@ from xling.storage import Storage
 from xling.sweep.analysis import analyse_sweep
 from xling.sweep.gather import gather
 from xling.sweep.jobs import build_study
+from xling.sweep.reporting.plain_points import belongs
 from xling.sweep.reporting.show import sections_of
 from xling.sweep.reporting.verify import verify
 
@@ -105,3 +106,10 @@ def test_one_wrong_number_in_any_table_is_found_and_nothing_else(found):
         title, _, rest = text.rpartition(": ")
         said = rest.rpartition(" ")[2]
         assert [one for one in differing if one.startswith(f"{title}: row ") and f" {said}" in one], text
+
+
+@pytest.mark.parametrize("group", ["Cr", "zh-en", "Cr_mixed", "Cr_different_script"])
+def test_a_pair_is_among_those_trained_on_however_their_codes_are_written(group):
+    assert belongs(("zh", "en"), group, {"zh_cn"})
+    assert not belongs(("zh", "en"), "Cr_unseen", {"zh_cn"})
+    assert belongs(("zh", "en"), "Cr_seen", {"zh_cn", "eng"})

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from xling.track.deliver import sync
 from xling.track.mlflow import CellTracker
 from xling.track.store import connect
+from xling.track.sync import sync
 
 STEPS = 400
 KEYS = ("train/loss", "dev/mAP")

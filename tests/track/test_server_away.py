@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from xling.errors import TrackingError
-from xling.track.deliver import sync
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker
 from xling.track.server import running_server, ui_command, ui_environment
 from xling.track.store import connect
+from xling.track.sync import sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -1,8 +1,12 @@
 """The local spool: what a kill leaves, what is refused twice, segments for object stores."""
 
+import os
+import tracemalloc
+
 import numpy as np
 
 from xling.track.spool import MetricPoint, Spool
+from xling.track.sync import unsent
 
 
 def points(steps, key="loss", at=0):
@@ -64,6 +68,37 @@ def test_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
     assert (first["value"], first["step"]) == (0.5, 3)
     assert nan["value"] != nan["value"]
     assert inf["value"] == float("inf")
+
+
+def test_what_was_sent_is_told_without_reading_it(tmp_path):
+    spool = Spool(tmp_path / "cell")
+    spool.identify({"name": "c1"})
+    spool.append_points(points([1]))
+    os.truncate(spool.folder / "spool.jsonl", size := 1 << 36)  # more than anybody could read now, all of it a hole
+    spool.acknowledge(size)
+    assert unsent(tmp_path) == []
+
+
+def test_only_what_waits_is_unsent(tmp_path):
+    for name, acked in (("sent", True), ("torn", True), ("waits", False)):
+        spool = Spool(tmp_path / name)
+        spool.identify({"name": name})
+        spool.append_points(points([1]))
+        if acked:
+            spool.acknowledge(spool.size)
+    with (tmp_path / "torn" / "spool.jsonl").open("a") as file:
+        file.write('{"op": "point", "key": "lo')
+    assert unsent(tmp_path) == [tmp_path / "waits"]
+
+
+def test_a_long_spool_is_opened_counted_and_taken_up_again_in_little_memory(tmp_path):
+    Spool(tmp_path).append_points(points(range(30_000)))
+    tracemalloc.start()
+    again = Spool(tmp_path)
+    assert (again.count_pending(), again.floor("loss"), len(again.pending(1000))) == (30_000, 29_999, 1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20  # the file has two and a half
 
 
 def test_one_process_delivers_at_a_time(tmp_path):

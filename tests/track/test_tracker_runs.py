@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from xling.errors import TrackingError
 from xling.languages import LangPair
-from xling.track.deliver import sync
 from xling.track.links import sweep_links
 from xling.track.mlflow import CellTracker, MetricPoint, SweepTracker, flatten, metric_name
 from xling.track.server import addresses, ui_command
+from xling.track.spool import Spool
 from xling.track.store import connect, default_store, resolve_uri
+from xling.track.sync import sync
 from xling.track.system import SystemMetrics
 
 NOW = 1_700_000_000_000
@@ -93,6 +94,38 @@ def test_equal_cell_ids_of_two_sweeps_are_two_runs(desk):
             pass
         runs.append(tracker.run_id)
     assert runs[0] != runs[1]
+
+
+def of_storage(desk, folder, sweep_id):
+    """A sweep named demo with a cell, as a storage's launch tracks them; the runs' ids."""
+    sweep = SweepTracker(desk.uri, "demo", desk.artifacts, desk.folder / folder / "sweep", sweep_id)
+    parent = sweep.open("demo")
+    with CellTracker(desk.uri, "demo", "demo", "c1", desk.folder / folder / "cell", sweep_id=sweep_id) as cell:
+        cell.set_tags({"of": folder})
+    sweep.finish()
+    return parent, cell.run_id
+
+
+def test_sweeps_of_one_name_in_two_storages_are_told_apart_and_each_finds_its_own(desk):
+    old, mine, theirs = (of_storage(desk, name, sweep_id) for name, sweep_id in (("o", ""), ("m", "m1"), ("t", "t1")))
+    assert len({*old, *mine, *theirs}) == 6
+    for folder, sweep_id, runs in (("o2", "", old), ("m2", "m1", mine), ("t2", "t1", theirs)):  # resumed elsewhere
+        assert of_storage(desk, folder, sweep_id) == runs
+        assert sweep_links(desk.uri, "demo", sweep_id=sweep_id).parent.endswith(runs[0])
+    assert desk.client.get_run(mine[1]).data.tags["of"] == "m2"
+    assert sweep_links(desk.uri, "demo").parent.endswith(theirs[0])
+    desk.client.delete_run(theirs[0])
+    assert of_storage(desk, "m3", "m1") == mine
+
+
+def test_what_an_older_spool_holds_goes_to_the_run_without_an_id(desk):
+    _, old = of_storage(desk, "o", "")
+    of_storage(desk, "m", "m1")
+    spool = Spool(desk.folder / "o/cell")
+    spool.identify({key: value for key, value in spool.identity().items() if key != "sweep_id"})
+    spool.append("tags", tags={"late": "yes"})
+    assert [(one.left, one.problem) for one in sync(desk.folder / "o/cell")] == [(0, "")]
+    assert desk.client.get_run(old).data.tags["late"] == "yes"
 
 
 def test_a_changed_param_is_reported_tagged_and_never_stops_anything(desk):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from xling.config.schema import BudgetConfig, TrainConfig
+from xling.errors import ConfigError
 from xling.train.optim import build_optimizer, learning_rate, steps_of_budget
 
 
@@ -36,3 +37,12 @@ def test_no_weight_decay_on_biases_and_norms():
 def test_a_budget_buys_whole_steps(budget, steps):
     config = TrainConfig(batch_size=16, budget=BudgetConfig(**budget))
     assert steps_of_budget(config, parameters=1000, tokens_per_pair=20) == steps
+
+
+def test_a_budget_that_buys_no_step_is_refused():
+    config = TrainConfig(batch_size=16, budget=BudgetConfig(examples=15))
+    with pytest.raises(ConfigError, match=r"`train.budget.examples` is 15, must be at least 16"):
+        steps_of_budget(config, parameters=1000, tokens_per_pair=20)
+    config = TrainConfig(batch_size=16, budget=BudgetConfig(flops=6 * 1000 * 20 * 8))
+    with pytest.raises(ConfigError, match=r"`train.budget.flops` is 960000, must be at least 1.92e\+06, .* 16 pairs"):
+        steps_of_budget(config, parameters=1000, tokens_per_pair=20)

@@ -57,7 +57,7 @@ def _passage_keys(items: Sequence[ParallelItem], languages: Sequence[str], texts
     def group_of(passage_id: str, passage: str) -> int:
         group, text = by_id.get(passage_id, (-1, ""))
         if group < 0 or text != passage:  # comparing texts is much cheaper than normalising them
-            digest = _digest(passage)
+            digest = text_key(passage)
             found = by_text.get(digest)
             if found is None:
                 found = by_text[digest] = groups.add()
@@ -84,7 +84,8 @@ def _passage_keys(items: Sequence[ParallelItem], languages: Sequence[str], texts
     return PassageKeys(keys_IL, roots[np.asarray(negatives, dtype=np.int64)])
 
 
-def _digest(text: str) -> bytes:
+def text_key(text: str) -> bytes:
+    """Equal for texts that are equal up to case, white space and Unicode compatibility (NFKC)."""
     normalised = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return hashlib.blake2b(normalised.encode(), digest_size=16).digest()
 

@@ -242,7 +242,7 @@ def ui(
 @track.command("sync")
 def track_sync(storage: StorageOption = "runs") -> None:
     """Send to MLflow what could not be sent while its server was away."""
-    from xling.sweep.inspect import sync_tracking
+    from xling.sweep.tracking import sync_tracking
 
     raise typer.Exit(sync_tracking(storage, _console()))
 

@@ -134,6 +134,17 @@ class SweepConfig(CellConfig):
     def _a_size(cls, value: str) -> str:
         return sizes.one_spelling(value)
 
+    # Of a file that is launched, not of a CellConfig: cells that were stored must stay readable.
+    @model_validator(mode="after")
+    def _budget_buys_a_step(self) -> Self:
+        examples, batch_size = self.train.budget.examples, self.train.batch_size
+        if examples is not None and examples < batch_size:
+            raise ValueError(
+                f"train.budget.examples is {examples}, must be at least one batch ({batch_size}), or nothing is "
+                "trained; raise it or lower train.batch_size"
+            )
+        return self
+
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
         if self.name in STORAGE_FOLDERS:

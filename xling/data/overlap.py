@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from xling.data.corpus import Corpus
 from xling.data.records import ParallelItem, Passage, RetrievalSet, TrainingSet
 from xling.errors import DataError
+from xling.languages import base_language
 
 LEVELS = ("article", "paragraph", "question")
 EXAMPLES = 5
@@ -47,10 +51,10 @@ def find_overlap(training: TrainingSet, evaluation: RetrievalSet) -> Overlap:
 
     Articles are compared by title (underscores as spaces), paragraphs by a candidate's context,
     or its text where it has none, with the training passages of its language, and questions by
-    text within a language; all after NFKC, case folding and collapsing white space. Short
-    parallel names (``training.names``) are not compared. Of a big corpus, all of Wikipedia as a
-    rule, only the passages that are relevant to a query are compared: what else was trained on
-    answers nothing.
+    text within a language; all after NFKC, case folding, dropping invisible characters (Cf) and
+    collapsing white space. Of a language code region and script do not count. Short parallel names
+    (``training.names``) are not compared. Of a big corpus, all of Wikipedia as a rule, only the
+    passages that are relevant to a query are compared: what else was trained on answers nothing.
     """
     counts: dict[str, int] = {}
     totals: dict[str, int] = {}
@@ -115,8 +119,25 @@ def _compared(evaluation: RetrievalSet, language: str) -> Iterable[Passage]:
 
 def _key(language: str, text: str) -> Key:
     if not language:
-        text = text.replace("_", " ")
-    return language, " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        return language, article_key(text)
+    return base_language(language), _comparable(text)
+
+
+def article_key(title: str) -> str:
+    """What titles of one article have in common: they may differ in Unicode form, case, underscores and blanks."""
+    return _comparable(title.replace("_", " "))
+
+
+def _comparable(text: str) -> str:
+    """NFKC, case folded, white space collapsed, without characters that are not seen: a byte order mark within."""
+    return " ".join(_unseen().sub("", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+@cache
+def _unseen() -> re.Pattern[str]:
+    """Unicode's format characters (Cf): zero-width ones, marks of direction, soft hyphens."""
+    every = map(chr, range(sys.maxunicode + 1))
+    return re.compile(f"[{''.join(one for one in every if unicodedata.category(one) == 'Cf')}]+")
 
 
 def _short(text: str) -> str:

@@ -17,7 +17,7 @@ from xling.evaluate.bias import POOL_FIGURES, rank_distance, rank_distance_withi
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Measure, RelevantRanks, Values
 from xling.evaluate.scoring import LanguageScores
-from xling.languages import LangPair, script_of
+from xling.languages import same_script
 
 Selection = NDArray[np.bool_]
 
@@ -142,12 +142,10 @@ def language_shares(layout: Layout, scores: Sequence[LanguageScores]) -> Values 
 
 def script_distance(layout: Layout, scores: Sequence[LanguageScores], *, same: bool) -> Values:
     """Rank distance between relevant passages in (not in) the query language's script, by query language."""
-    scripts = np.array([script_of(language) for language in layout.languages])
+    same_LL = np.array(same_script(layout.languages))
     return np.array(
         [
-            rank_distance_within(
-                judged.rows_R, of_language.pool_ranks_R, (scripts[judged.targets_R] == scripts[language]) == same
-            )
+            rank_distance_within(judged.rows_R, of_language.pool_ranks_R, same_LL[language, judged.targets_R] == same)
             for language, (judged, of_language) in enumerate(zip(layout.queries, scores, strict=True))
         ],
         np.float64,
@@ -162,15 +160,9 @@ def headline(layout: Layout, of_pairs: Means) -> dict[str, float]:
     over query languages against the pool. Besides them ``rank_distance`` and
     ``own_language_share``, over query languages.
     """
-    pairs = [[LangPair(query, passage) for passage in layout.languages] for query in layout.languages]
-    same_language = np.array([[pair.is_monolingual for pair in row] for row in pairs])
-    same_script = np.array([[pair.is_same_script for pair in row] for row in pairs])
-    groups = {
-        "Mo": same_language,
-        "Cr": ~same_language,
-        "Cr_same_script": ~same_language & same_script,
-        "Cr_different_script": ~same_script,
-    }
+    own_LL = np.eye(len(layout.languages), dtype=np.bool_)
+    same_LL = np.array(same_script(layout.languages))
+    groups = {"Mo": own_LL, "Cr": ~own_LL, "Cr_same_script": ~own_LL & same_LL, "Cr_different_script": ~same_LL}
     result = {}
     for name, of_measure in of_pairs.values.items():
         if name in POOL_FIGURES:

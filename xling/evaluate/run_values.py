@@ -2,7 +2,8 @@
 
 A run and its qrels are found by name: ``ar-en.run.gz`` goes with ``ar-en.qrels``, as
 ``xling evaluate --run-files`` writes them, and counts for the pair ar-en; ``ar-pool`` counts for
-Arabic queries against the pool. A run of any other name counts as one pair, called ``all``.
+Arabic queries against the pool. A run of any other name counts as one pair, called ``all``; so does a
+single run whose name only looks like a pair (``dpr-nq``), as no such languages are known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from xling.evaluate.measures import UNRANKED, Measure, RelevantRanks
 from xling.evaluate.paired import ALL
 from xling.evaluate.per_query import POOL_LANGUAGE
 from xling.evaluate.runfile import POOL, read_qrels, read_run
-from xling.languages import LangPair
+from xling.languages import LangPair, is_known
 
 _RUN_ENDINGS = (".run.gz", ".run")
 _QRELS_ENDINGS = (".qrels", ".qrels.gz")
@@ -30,7 +31,7 @@ _QRELS_ENDINGS = (".qrels", ".qrels.gz")
 class RunWithQrels:
     """One run and the judgements that count for it."""
 
-    name: str
+    name: str  # of the pair that it counts for; any other text for none
     run: Path
     qrels: Path
 
@@ -66,8 +67,8 @@ def find_runs(run: Path, qrels: Path | None) -> list[RunWithQrels]:
     if run.is_file():
         name = _stem(run)
         if qrels is not None and not qrels.is_dir():
-            return [RunWithQrels(name, run, qrels)]
-        return [RunWithQrels(name, run, _qrels_of(name, run, qrels or run.parent))]
+            return [RunWithQrels(_known_pair(name), run, qrels)]
+        return [RunWithQrels(_known_pair(name), run, _qrels_of(name, run, qrels or run.parent))]
     if qrels is not None and not qrels.is_dir():
         raise DataError(
             f"{qrels}: is a file, must be a folder as {run} is: each pair's run has qrels of its own, of the same name"
@@ -157,6 +158,11 @@ def _ranks(scored: Mapping[bytes, float], wanted: Sequence[bytes]) -> list[int]:
         before = sum(ids[place] > passage for place in tied.tolist()) if len(tied) > 1 else 0
         ranks.append(1 + int(np.count_nonzero(scores_N > score)) + before)
     return ranks
+
+
+def _known_pair(name: str) -> str:
+    """The name, or ``all`` where it has parts that are no languages. A folder's runs are named by who wrote it."""
+    return name if all(is_known(code) for code in _languages(name) if code not in (ALL, POOL_LANGUAGE)) else "all"
 
 
 def _languages(name: str) -> tuple[str, str]:

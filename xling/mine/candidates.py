@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from xling.batching.passages import PassageKeys, all_passage_keys
+from xling.batching.passages import PassageKeys, all_passage_keys, text_key
 from xling.data.fingerprint import fingerprint_retrieval
 from xling.data.records import Passage, Query, RetrievalSet, TrainingSet, sorted_passages
 from xling.errors import DataError
@@ -34,7 +34,8 @@ class Candidates:
 
     Candidates of a language are its items' passages and the set's own hard negatives, each id once. Passages
     are of one *group* when they have one id or text, as ``batching.passages`` compares them in any
-    language, or belong to items that share one: none of an item's group is a negative for it.
+    language, or belong to items that share one, or that ask one question (mMARCO has an item for each positive
+    passage of a query): none of an item's group is a negative for it.
     """
 
     retrieval: RetrievalSet
@@ -64,7 +65,7 @@ def candidates_of(training: TrainingSet, pairs: Sequence[LangPair]) -> Candidate
         DataError: no item has both languages of a pair.
     """
     keys = all_passage_keys(training)
-    groups_I, groups_K = _groups(keys)
+    groups_I, groups_K = _groups(keys, _questions(training))
     articles_I = _articles(training)
     found = _passages(training, keys, {pair.passage for pair in pairs})
     retrieval, items, places_IL = _retrieval(training, {pair.query for pair in pairs}, found)
@@ -129,15 +130,32 @@ def _passages(training: TrainingSet, keys: PassageKeys, searched: set[str]) -> d
     return found
 
 
-def _groups(keys: PassageKeys) -> tuple[Indices, Indices]:
-    """Items, and passage keys, as numbered components of the graph that joins an item to its passages' keys."""
-    items, columns = np.nonzero(keys.passages_IL >= 0)
+def _groups(keys: PassageKeys, questions_IL: Indices) -> tuple[Indices, Indices]:
+    """Items, and passage keys, as components of the graph that joins an item to its passages' and questions' keys."""
     count = len(keys.passages_IL)
-    size = count + 1 + int(max(keys.passages_IL.max(initial=-1), keys.negatives_N.max(initial=-1)))
-    of_items = keys.passages_IL[items, columns] + count
-    graph = coo_array((np.ones(len(items), np.int8), (items, of_items)), shape=(size, size))
+    passages = 1 + int(max(keys.passages_IL.max(initial=-1), keys.negatives_N.max(initial=-1)))
+    size = count + passages + 1 + int(questions_IL.max(initial=-1))
+    nodes = np.hstack(
+        [
+            np.where(of >= 0, of + first, -1)
+            for of, first in ((keys.passages_IL, count), (questions_IL, count + passages))
+        ]
+    )
+    items, columns = np.nonzero(nodes >= 0)
+    graph = coo_array((np.ones(len(items), np.int8), (items, nodes[items, columns])), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
-    return labels[:count].astype(np.int64), labels[count:].astype(np.int64)
+    return labels[:count].astype(np.int64), labels[count : count + passages].astype(np.int64)
+
+
+def _questions(training: TrainingSet) -> Indices:
+    """A number for each item's question in each language, IL, equal ones for equal texts of a language; -1 for none."""
+    numbers: dict[tuple[str, bytes], int] = {}
+    questions_IL = np.full((len(training.items), len(training.languages)), -1, np.int64)
+    for row, item in enumerate(training.items):
+        for column, code in enumerate(training.languages):
+            if (pair := item.texts.get(code)) is not None:
+                questions_IL[row, column] = numbers.setdefault((code, text_key(pair.question)), len(numbers))
+    return questions_IL
 
 
 def _articles(training: TrainingSet) -> Indices:

@@ -66,6 +66,7 @@ def _unreachable(hub_id: str, revision: str, error: Exception) -> CheckpointErro
     return CheckpointError(
         f"hub model {hub_id!r} at {revision!r} cannot be had ({reason}); it must be on the hub or in the local cache; "
         "check name, revision and network, or copy its files (config.json, model.safetensors, tokenizer.json or the "
-        "vocabulary, and what modules.json names) into a folder and give that as `model.path` in place of the hub; "
+        "vocabulary, tokenizer_config.json, and what modules.json names) into a folder and give that as `model.path` "
+        "in place of the hub; "
         "`model.init: random` with a preset needs neither"
     )

@@ -1,4 +1,4 @@
-"""Configuration, weights and tokenizer of a Hugging Face folder, read without running anything that lies in it.
+"""Configuration and weights of a Hugging Face folder, read without running anything that lies in it.
 
 Only with ``trust_remote_code``, which the user sets, the modelling code of the folder itself is run.
 """
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from xling.errors import CheckpointError
@@ -22,7 +23,7 @@ from xling.model.layout import named_code
 from xling.model.projection import DenseConfig, Projection
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 # What the libraries raise on files they cannot read or will not run.
 _LOAD_ERRORS = (
@@ -35,6 +36,7 @@ _LOAD_ERRORS = (
     AttributeError,
     ImportError,
     SafetensorError,
+    StrictDataclassError,
     pickle.UnpicklingError,
 )
 _DROPOUTS = (
@@ -124,40 +126,11 @@ def read_projection(folder: Path, config: DenseConfig, width: int) -> Projection
     return projection
 
 
-def read_tokenizer(
-    folder: Path, lower_case: bool, *, rows: int, trust_remote_code: bool = False
-) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder; ``rows`` is how many tokens the weights have, ``lower_case`` what the folder asks for.
-
-    Raises:
-        CheckpointError: it cannot be read or does not fit.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except Exception as error:  # the tokenizers library raises Exception itself
-        raise CheckpointError(
-            f"tokenizer in {folder} cannot be loaded ({error}); copy the whole folder again"
-        ) from error
-    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
-        raise CheckpointError(f"tokenizer in {folder} must be a fast one with a padding token; save it again as one")
-    if len(tokenizer) > rows:
-        raise CheckpointError(
-            f"tokenizer in {folder} has {len(tokenizer)} tokens, must not exceed the weights' {rows}; "
-            "copy the tokenizer that belongs to the weights"
-        )
-    if lower_case and tokenizer.tokenize("A") != tokenizer.tokenize("a"):
-        raise CheckpointError(
-            f"{folder} asks for lower-cased text but its tokenizer keeps capitals, must lower-case itself; "
-            "set its normalizer and save it again"
-        )
-    return tokenizer
-
-
 def adapt_config(config: Any, *, dropout: float | None, layers: int | None, name: str) -> None:
     """Set what ``model.dropout`` and ``model.layers`` ask for.
 
     Raises:
-        CheckpointError: the configuration has no dropout, or not so many layers.
+        CheckpointError: the configuration has no dropout, not so many layers, or does not allow of the change.
     """
     if dropout is not None:
         fields = [field for field in _DROPOUTS if hasattr(config, field)]
@@ -172,6 +145,22 @@ def adapt_config(config: Any, *, dropout: float | None, layers: int | None, name
         if layers > whole:
             raise CheckpointError(f"`model.layers` is {layers}, must be within 1..{whole}, the layers of {name}")
         config.num_hidden_layers = layers
+        if kinds := getattr(config, "layer_types", None):
+            config.layer_types = kinds[:layers]
+    if layers is not None or dropout is not None:
+        _validate(config, name)
+
+
+def _validate(config: Any, name: str) -> None:
+    """Saving a model checks its configuration: what it would refuse is told before training, and not after."""
+    try:
+        if hasattr(config, "validate"):
+            config.validate()
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"`model.layers` or `model.dropout` gives {name} a configuration that cannot be saved ({error}); "
+            "leave it out or choose another model"
+        ) from error
 
 
 def _require_trust(folder: Path, trust_remote_code: bool) -> None:

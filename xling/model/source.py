@@ -23,8 +23,8 @@ from xling.model.pretrained import (
     read_backbone,
     read_config,
     read_projection,
-    read_tokenizer,
 )
+from xling.model.pretrained_tokenizer import read_tokenizer
 from xling.model.projection import Projection, save_projection
 from xling.model.tokenizer import load_tokenizer
 

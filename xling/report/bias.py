@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xling.evaluate.result import EvaluationResult, PoolResult
-from xling.languages import script_of
+from xling.languages import same_script, trained_on
 from xling.report.tables import Grid, number
 
 Values = NDArray[np.float64]
@@ -84,7 +84,7 @@ def bias_by_language(result: EvaluationResult, seen: Collection[str] = ()) -> Gr
     rows_LF = _figures(pool, groups)
     asked_L = pool.queries > 0
     body = [[code, *_row(rows_LF[i])] for i, code in enumerate(result.languages) if asked_L[i]]
-    trained_L = np.array([code in seen for code in result.languages])
+    trained_L = np.array(trained_on(result.languages, seen))
     parts = {"all": asked_L, "seen": asked_L & trained_L, "unseen": asked_L & ~trained_L}
     for name, part_L in parts.items():
         if part_L.any() and (name == "all" or (seen and not part_L.all())):
@@ -94,15 +94,13 @@ def bias_by_language(result: EvaluationResult, seen: Collection[str] = ()) -> Gr
 
 def by_training_language(result: EvaluationResult, seen: Collection[str]) -> Grid | None:
     """The leading measure over pairs whose languages were trained on or not; None where all or none were."""
-    trained_L = np.array([code in seen for code in result.languages])
+    trained_L = np.array(trained_on(result.languages, seen))
     if trained_L.all() or not trained_L.any():
         return None
     lead = result.measures[0]
     values_LL = result.pair_values[lead]
-    same_language = np.eye(len(result.languages), dtype=bool)
-    scripts = np.array([script_of(code) for code in result.languages])
-    same_script = scripts[:, None] == scripts
-    columns = (same_language, ~same_language, ~same_language & same_script, ~same_script)
+    own_LL, same_LL = np.eye(len(result.languages), dtype=bool), np.array(same_script(result.languages))
+    columns = (own_LL, ~own_LL, ~own_LL & same_LL, ~same_LL)
     body = []
     for query, passage in ((True, True), (True, False), (False, True), (False, False)):
         group_LL = (trained_L == query)[:, None] & (trained_L == passage)
@@ -113,11 +111,9 @@ def by_training_language(result: EvaluationResult, seen: Collection[str]) -> Gri
 
 def _groups(languages: Sequence[str], seen: Collection[str]) -> dict[str, Selection]:
     """By name, which language (across) belongs to the group of which query language (down)."""
-    scripts = np.array([script_of(code) for code in languages])
-    own_LL = np.eye(len(languages), dtype=bool)
-    same_LL = scripts[:, None] == scripts
+    own_LL, same_LL = np.eye(len(languages), dtype=bool), np.array(same_script(languages))
     groups = {"own": own_LL, "script": same_LL & ~own_LL, "others": ~same_LL}
-    trained_L = np.array([code in seen for code in languages])
+    trained_L = np.array(trained_on(languages, seen))
     if trained_L.any() and not trained_L.all():
         groups["seen"] = np.broadcast_to(trained_L, own_LL.shape)
     return groups

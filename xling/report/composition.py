@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xling.evaluate.result import EvaluationResult
-from xling.languages import LangPair
+from xling.languages import LangPair, base_language
 from xling.report.rows import ScoreRow, mean_of
 from xling.report.tables import Grid, alpha_text, lines, mean_text
 
@@ -109,8 +109,10 @@ def _reader(group: str) -> Callable[[ScoreRow], float | None]:
 
 def _groups(languages: Sequence[str], trained: set[LangPair]) -> dict[str, NDArray[np.bool_]]:
     """Which cross-lingual pairs belong to each group, LL, the query's language first."""
-    seen_L = np.array([any(code in (pair.query, pair.passage) for pair in trained) for code in languages])
-    trained_LL = np.array([[LangPair(query, passage) in trained for passage in languages] for query in languages])
+    bases = [base_language(code) for code in languages]
+    trained_bases = {(base_language(pair.query), base_language(pair.passage)) for pair in trained}
+    seen_L = np.array([any(base in pair for pair in trained_bases) for base in bases])
+    trained_LL = np.array([[(query, passage) in trained_bases for passage in bases] for query in bases])
     cross_LL = ~np.eye(len(languages), dtype=bool)
     seen_LL = seen_L[:, None] & seen_L
     return {

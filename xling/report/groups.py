@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xling.evaluate.result import EvaluationResult
+from xling.languages import trained_on
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
 from xling.report.composition import by_trained_pairs
@@ -29,7 +30,7 @@ def language_groups(result: EvaluationResult, seen: Collection[str], measure: st
 
     A group without a scored pair is left out.
     """
-    trained_L = np.array([code in seen for code in result.languages])
+    trained_L = np.array(trained_on(result.languages, seen))
     if measure not in result.pair_values:
         return {}
     values_LL = result.pair_values[measure]

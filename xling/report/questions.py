@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xling.evaluate.paired import Cell, PairedValues, alone
 from xling.evaluate.significance import Draws, over_questions
-from xling.languages import script_of
+from xling.languages import LangPair, trained_on
 from xling.report.cell_values import CellValues, Figure
 
 RESAMPLES = 4_000
@@ -132,6 +132,6 @@ def _belongs(pair: Cell, group: str, trained: Collection[str]) -> bool:
     if kind != ("Mo" if pair.query == pair.passage else "Cr"):
         return False
     if known in _SEEN:
-        return _SEEN[known] == (pair.query in trained) + (pair.passage in trained)
-    same = script_of(pair.query) == script_of(pair.passage)
+        return _SEEN[known] == sum(trained_on((pair.query, pair.passage), trained))
+    same = LangPair(pair.query, pair.passage).is_same_script
     return {"": True, "same_script": same, "different_script": not same}.get(known, False)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from xling.evaluate.measures import measure as measure_of
-from xling.evaluate.paired import common_pairs, pair_up
+from xling.evaluate.paired import as_one_pair, common_pairs, pair_up
 from xling.evaluate.result import SUMMARY, EvaluationResult
 from xling.evaluate.run_values import find_runs, measure_runs
 from xling.evaluate.significance import compare
@@ -60,6 +60,8 @@ def compare_systems(
     if of_a.fingerprint and of_b.fingerprint:
         require_same_data((a, b), (of_a.fingerprint, of_b.fingerprint), chosen)
     table_a, table_b = of_a.per_query, of_b.per_query
+    if of_a.fingerprint is of_b.fingerprint is None and qrels is not None and qrels.is_file():
+        table_a, table_b = as_one_pair(table_a, table_b)
     alone: tuple[list[str], list[str]] = ([], [])
     if None in (of_a.fingerprint, of_b.fingerprint):  # runs may be of some pairs only
         table_a, table_b, alone = common_pairs(table_a, table_b)

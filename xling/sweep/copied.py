@@ -20,8 +20,8 @@ Part = Literal["results", "models", "all"]
 PARTS: tuple[Part, ...] = ("results", "models", "all")
 
 RECORD = "pulled.jsonl"  # in the sweep's folder: where it came from, then a line a file that is here whole
-# Only what runs the sweep needs these: leases, checkpoints, what MLflow has not got yet.
-_LEFT_OUT = frozenset({"lease", "checkpoints", "track"})
+# Only what runs the sweep needs these: leases, checkpoints, what MLflow has not got yet, which runs there are its own.
+_LEFT_OUT = frozenset({"lease", "checkpoints", "track", "unsent", "tracking.json"})
 _FOR_RUNNING = ("stop.json", PROBE, HIDDEN, RECORD)
 _OF_A_MODEL = ("sweep.yaml", "launch.json", "cell.json", "summary.json", "result.json")
 # Readers take a folder by its marker, so markers come after what they speak for.
@@ -31,7 +31,7 @@ _SPEAK = {"trained.json": 1, "summary.json": 1, "result.json": 2}
 def is_wanted(path: str, part: Part) -> bool:
     """Whether a copy holds a file. Args: path: below the storage's root."""
     *folders, name = path.split("/")
-    if _LEFT_OUT & set(folders) or any(one.startswith(_FOR_RUNNING) for one in (*folders, name)):
+    if _LEFT_OUT & {*folders, name} or any(one.startswith(_FOR_RUNNING) for one in (*folders, name)):
         return False
     in_model = "model" in folders
     if folders[0] == "warm" and in_model and name != "trained.json":

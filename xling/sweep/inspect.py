@@ -1,4 +1,4 @@
-"""Looking at a sweep from beside it: status, logs, stop, the MLflow UI, what tracking still owes."""
+"""Looking at a sweep from beside it: status, logs, stop, the MLflow UI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +22,8 @@ from xling.sweep.launched import in_grid_order, launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.selection import find_job, states_of
+from xling.sweep.tracking import known_id
+from xling.track.store import default_store
 from xling.train.attempts import local_time
 from xling.train.metrics import stored_steps
 
@@ -152,30 +153,11 @@ def open_ui(name: str | None, storage: str, port: int, console: Console) -> None
             f"{root.url} holds no mlflow.db: launch a sweep first, name the storage with --storage, "
             "or open your tracking server's own page"
         )
+    uri, artifacts = default_store(root.url)
+    sweep_id = None if name is None else known_id(root, name)
     console.print("Starting the MLflow UI (some seconds); Ctrl-C ends it.")
     show = partial(console.print, soft_wrap=True)  # an address is one line, however long
-    serve_ui(f"sqlite:///{root.url}/mlflow.db", root.locate("mlartifacts"), name, port, show=show)
-
-
-def sync_tracking(storage: str, console: Console) -> int:
-    """Send every spool below a local storage; 0 when all of it was delivered.
-
-    Raises:
-        ConfigError: the storage is not local.
-        TrackingError: it holds no spool.
-    """
-    from xling.track.deliver import sync
-
-    root = Storage(storage)
-    if not root.is_local:
-        raise ConfigError(f"{root.url} is not a local folder: relaunching the sweep sends what is left")
-    synced = sync(Path(root.url))
-    for spool in synced:
-        if spool.left or spool.problem:
-            console.print(f"{spool.name}: {spool.left} left in {spool.folder}: {spool.problem}", soft_wrap=True)
-    complete = sum(not spool.left and not spool.problem for spool in synced)
-    console.print(f"{complete} of {len(synced)} runs are complete in MLflow.")
-    return 0 if complete == len(synced) else 1
+    serve_ui(uri, artifacts, name, port, show=show, sweep_id=sweep_id)
 
 
 def _open(loaded: LoadedSweep) -> tuple[Study, list[Job], Storage, str]:

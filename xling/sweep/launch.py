@@ -26,9 +26,11 @@ from xling.sweep.lease import held
 from xling.sweep.live import Display
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.tracking import own_id, send_rest
 from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker
 from xling.track.store import default_store, resolve_uri
+from xling.track.stored import spool_at
 
 if TYPE_CHECKING:
     from xling.sweep.gather import Gathered  # heavy: `xling status` has no use for it
@@ -65,6 +67,7 @@ def tracking_store(loaded: LoadedSweep) -> tuple[str, str | None]:
 
     Raises:
         TrackingError: the URI is none, or none is configured and the storage is not a local folder.
+        ConfigError: none is configured, and the storage's path cannot stand in one.
     """
     if loaded.config.tracking.uri is not None:
         return resolve_uri(loaded.config.tracking.uri), None
@@ -93,9 +96,11 @@ def launch(
     if address is not None:
         require_answer(address)  # before data is read and anything is written
     sweep, root = loaded.config.name, sweep_storage(loaded)
+    tracking_store(loaded)  # likewise, where there can be none
     require_usable(root, sweep)
     refuse_copy(root, sweep)
     with held(root, sweep):
+        own_id(root, sweep)  # before anything is kept by which a new sweep is taken for an older one
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         jobs = to_run(root, sweep, study, selection or Selection())
@@ -161,9 +166,10 @@ def _track_and_run(
         system_metrics=loaded.config.tracking.system_metrics,
         log_models=loaded.config.tracking.log_models,
         min_free=loaded.config.min_free_bytes,
+        sweep_id=own_id(root, sweep),
     )
-    spool = Path(root.url) / sweep / "track" if root.is_local else Path("runs").resolve() / sweep / "track"
-    tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool)
+    spool = spool_at(root, f"{sweep}/track")
+    tracker = SweepTracker(settings.tracking_uri, settings.experiment, artifacts, spool, settings.sweep_id)
     overlaps = {f"xling.overlap.{name}": str(overlap) for name, overlap in study.overlaps}
 
     def make_ready() -> None:
@@ -194,20 +200,8 @@ def _track_and_run(
         failed = CellState.FAILED in states.values()
     finally:  # not even an error leaves the parent run open
         tracker.finish("KILLED" if interrupted else "FAILED" if failed else "FINISHED")
-    if root.is_local:
-        _send_rest(Path(root.url) / sweep, display)
+    send_rest(root, sweep, display.message)
     return interrupted, gathered
-
-
-def _send_rest(folder: Path, display: Display) -> None:
-    """What cells could not send as they ended, since the MLflow server was away then."""
-    from xling.track.deliver import sync, unsent
-
-    for path in unsent(folder):
-        if any(spool.left for spool in sync(path)):  # still away: the others would wait for it as long
-            count = len(unsent(folder))
-            display.message(f"MLflow: {count} runs are not complete yet; send the rest with: xling track sync")
-            return
 
 
 class _Background(threading.Thread):

@@ -195,6 +195,11 @@ def holder_of(storage: Storage) -> Holder | None:
     return holder if holder is not None and holder.is_alive(time.time()) else None
 
 
+def times_taken(storage: Storage) -> int:
+    """How often a folder's lease was taken so far, by whomever."""
+    return _newest(storage)[0]
+
+
 def _newest(storage: Storage) -> tuple[int, Holder | None]:
     number = max(_numbers(storage), default=0)
     if not number:

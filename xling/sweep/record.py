@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,11 +14,13 @@ from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
 from xling.report.rows import START, Ratio
+from xling.storage import Storage
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import told
 from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.settings import Stopped, TrialSettings
 from xling.track.mlflow import CellTracker, MetricPoint, metric_name
+from xling.track.stored import spool_at
 from xling.track.system import SystemMetrics
 from xling.train.attempts import local_time
 from xling.train.inputs import about_model
@@ -42,22 +42,20 @@ class CellRecord:
         self._watches = settings.system_metrics
         self._sampling = ExitStack()
         self._log_models = settings.log_models
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._tracker = CellTracker(
             settings.tracking_uri,
             settings.experiment,
             settings.sweep,
             f"{job.id}.{generation}" if (generation := folder.generation()) else job.id,
             name=job.label,
-            spool=self._spool_folder(),
+            spool=spool_at(Storage(settings.storage), f"{job.folder(settings.sweep)}/track", attempt),
             artifact_root=settings.artifacts,
+            sweep_id=settings.sweep_id,
         )
         self._headlines: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> CellRecord:
         job = self._job
-        if self._scratch is not None:  # what an earlier attempt, perhaps on another host, could not send
-            self._tracker.spool.restore(self._folder.storage.child("track"))
         about = {"xling.resume": self._command, "xling.kind": job.kind, "xling.attempt": str(self._attempt)}
         about["xling.weights"] = job.weights  # of a hub model: the commit its revision stood for
         about |= {"xling.size": job.size, "xling.alpha": _alpha(job), "xling.seed": str(job.config.seed)}
@@ -83,9 +81,6 @@ class CellRecord:
             state = CellState.DONE if error is None else CellState.FAILED
             self._tracker.set_tags({"xling.state": state, "xling.reason": "" if error is None else told(error)})
             self._tracker.finish("FINISHED" if kind is None else "FAILED")
-        self.save_spool()
-        if self._scratch is not None:
-            self._scratch.cleanup()
 
     def _log_attempts(self, error: BaseException | None) -> None:
         """The cell's history so far, this attempt's end included, as a table."""
@@ -113,9 +108,7 @@ class CellRecord:
         self._tracker.log_points(_points(records))
 
     def save_spool(self) -> None:
-        """With each checkpoint: put the spool's news on a storage that is not a local folder."""
-        if self._scratch is not None:
-            self._tracker.spool.save_segment(self._folder.storage.child("track"), self._attempt)
+        self._tracker.save()
 
     def scored(self, evaluation: Evaluation) -> None:
         """Log one evaluation's figures, per-pair mAP, the matrix as picture and table, and its files."""
@@ -206,13 +199,6 @@ class CellRecord:
             for pair, counts in composition["pairs"].items()
         ]
         self._tracker.log_table(["pair", "examples", "share", "asked"], rows, "mix-pairs.json")
-
-    def _spool_folder(self) -> Path:
-        storage = self._folder.storage
-        if storage.is_local:
-            return Path(storage.url) / "track"
-        self._scratch = tempfile.TemporaryDirectory(prefix="xling-track-")
-        return Path(self._scratch.name)
 
 
 def _is_logged(which: str, parameters: int) -> bool:

@@ -115,7 +115,7 @@ def _ways_on(run: RunTracker, sweep: str, rows: Sequence[ScoreRow]) -> list[str]
             f"Best on dev: {best.label} (alpha {alpha_text(best.ratio)}), {best.measure.title} {best.dev:.4f}."
         )
     try:
-        links = sweep_links(run.key.uri, sweep, run.key.experiment)
+        links = sweep_links(run.key.uri, sweep, run.key.experiment, run.key.sweep_id)
     except TrackingError as error:  # the rest is spooled, and this is not needed
         log.info("no links in the sweep's description: %s", error)
     else:

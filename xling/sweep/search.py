@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,7 @@ def search_corpus(
         ConfigError, DataError, CheckpointError: for what is wrong with the arguments.
     """
     for question in questions:
-        if not question.strip():
-            raise ConfigError(f"a question is {question!r}, must be a text")
+        _check(question)
     root = Storage(storage)
     name, source = single_source(model, root, trust_remote_code, argument="MODEL")
     scan = corpus.scan(bad_rows)  # before the slow loading: a wrong file is told at once
@@ -199,14 +199,34 @@ def _encode_corpus(
 
 def _asked(console: Console | None) -> Iterator[list[str]]:
     """Questions on standard input: each by itself where somebody types them, else all at once."""
+    lines = _lines()
     if not sys.stdin.isatty():
-        if piped := [line.strip() for line in sys.stdin if line.strip()]:
+        if piped := [line for line in lines if line]:
             yield piped
         return
     if console is not None:
         console.print("A question a line; an empty one ends.")
-    while question := sys.stdin.readline().strip():
-        yield [question]
+    yield from ([question] for question in takewhile(bool, lines))
+
+
+def _lines() -> Iterator[str]:
+    """The lines of standard input, as they come."""
+    try:
+        while line := sys.stdin.readline():
+            if question := line.strip():
+                _check(question)
+            yield question
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a question on standard input is not UTF-8 ({error}); convert it first") from None
+
+
+def _check(question: str) -> None:
+    if not question.strip():
+        raise ConfigError(f"a question is {question!r}, must be a text")
+    try:
+        question.encode()  # bytes that are no UTF-8 come from the command line as halves of surrogate pairs
+    except UnicodeEncodeError:
+        raise ConfigError(f"a question is {question!r}, which is not UTF-8; convert it first") from None
 
 
 def _show(question: str, hits: Sequence[Hit], console: Console) -> None:

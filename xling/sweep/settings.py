@@ -27,6 +27,7 @@ class TrialSettings:
     system_metrics: bool = False  # whether the driver's machine is watched
     log_models: str = "none"  # which trained models go to MLflow: small, all, none
     min_free: int = 0  # bytes that stay free on the storage
+    sweep_id: str = ""  # by which the sweep's run in MLflow is told from others of its name
 
     def rungs(self, group: str, cell: str, measure: Name, *, stops: bool) -> dict[str, Any] | None:
         """A cell's RungSpec for its workers; None without early stopping, or a group to compare it with."""

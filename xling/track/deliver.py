@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xling.errors import TrackingError
+from xling.track.reach import ServerAway, patient, took_too_long, translated
 from xling.track.spool import Entry, Operation, Spool
-from xling.track.store import RunKey, ServerAway, connect, find_or_create_run, resolve_uri, translated
+from xling.track.store import RunKey, connect, find_or_create_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 BATCH = 1000  # MLflow's limit of metrics a call
 _SMALLEST_BATCH = 50
 _LONGEST_VALUE = 6000  # MLflow's limit for a parameter
+_ARTIFACT_S = 120  # seconds that a server may take for one artifact, at the least
+_ARTIFACT_RATE = 5_000_000  # bytes a second that a server takes at the least
+_ARTIFACT_TRIES = 3
 
 
 class Delivery:
@@ -42,9 +45,12 @@ class Delivery:
         self._params: dict[str, str] = {}
         self._latest: dict[str, int] = {}
         self._history: dict[str, set[int]] = {}
+        self._should_stop: Callable[[], bool] = lambda: False
 
     def deliver(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send everything that is pending.
+
+        Args: should_stop: asked between calls; once it says so, it does for good.
 
         Raises:
             ServerAway: try again later; nothing is lost.
@@ -52,11 +58,14 @@ class Delivery:
         """
         if self._spool.is_delivered and self.run_id is not None:
             return
+        self._should_stop = should_stop
         try:
             client, run_id = self._opened()
             while not should_stop() and (entries := self._spool.pending(self._batch)):
                 for is_point, group in groupby(entries, key=lambda entry: entry.operation["op"] == "point"):
                     batch = list(group)
+                    if should_stop():  # perhaps in the middle of what goes before this
+                        return
                     if is_point:
                         self._send_points(client, run_id, batch)
                     else:
@@ -124,6 +133,8 @@ class Delivery:
 
     def _send_others(self, client: MlflowClient, run_id: str, entries: Sequence[Entry]) -> None:
         for entry in entries:
+            if self._should_stop():
+                return
             try:
                 with translated(self._key.uri):
                     self._apply(client, run_id, entry.operation)
@@ -177,11 +188,31 @@ class Delivery:
         if path is None:
             self._report(f"artifact {file!r} is left out: it lies outside the spool {self._spool.folder}")
         elif path.is_dir():
-            client.log_artifacts(run_id, str(path), "/".join(part for part in (to, path.name) if part))
+            inside = "/".join(part for part in (to, path.name) if part)
+            self._upload(client, run_id, path, lambda: client.log_artifacts(run_id, str(path), inside))
         elif path.exists():
-            client.log_artifact(run_id, str(path), to or None)
+            self._upload(client, run_id, path, lambda: client.log_artifact(run_id, str(path), to or None))
         else:  # sent before its acknowledgement was lost, or spooled on another host
             log.info("artifact %s is not in the spool any more", file)
+
+    def _upload(self, client: MlflowClient, run_id: str, path: Path, send: Callable[[], None]) -> None:
+        """Give a server the time that so many bytes may need, and give the artifact up where that is never enough.
+
+        What is spooled behind it would wait for ever else. A server that is away altogether says so when it is asked
+        for the run, and nothing is given up.
+        """
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        seconds = max(_ARTIFACT_S, sum(file.stat().st_size for file in files) // _ARTIFACT_RATE)
+        for _ in range(_ARTIFACT_TRIES):
+            try:
+                with translated(self._key.uri), patient(seconds):
+                    send()
+                return
+            except ServerAway as error:
+                if not took_too_long(error) or self._should_stop():
+                    raise
+            client.get_run(run_id)
+        raise TrackingError(f"{path.name} was not taken within {seconds} s, {_ARTIFACT_TRIES} times; it is left out")
 
     def _raise_if_gone(self, client: MlflowClient, run_id: str) -> None:
         """After a refusal: if the run was deleted, say so (and keep the spool) rather than drop anything."""
@@ -213,57 +244,3 @@ def _log_inputs(client: MlflowClient, run_id: str, datasets: list[dict[str, Any]
         for item in datasets
     ]
     client.log_inputs(run_id, datasets=inputs)
-
-
-@dataclass(frozen=True)
-class Synced:
-    """What :func:`sync` did for one spool; ``problem`` is empty when all of it is in MLflow now."""
-
-    name: str
-    folder: Path
-    sent: int
-    left: int
-    problem: str
-
-
-def sync(folder: Path, uri: str | None = None) -> list[Synced]:
-    """Send what is left in the spool ``folder``, or in every spool below it.
-
-    Args:
-        uri: the store, where it is not the one the spool was written for (or needs a password).
-
-    Raises:
-        TrackingError: there is no spool, or ``uri`` is none of MLflow's.
-    """
-    folders = _spools(folder)
-    if not folders:
-        raise TrackingError(f"{folder} holds no tracking spool: give a cell's or a sweep's folder")
-    override = {} if uri is None else {"uri": resolve_uri(uri)}
-    return [_sync(path, override) for path in folders]
-
-
-def unsent(folder: Path) -> list[Path]:
-    """The spools below a folder that hold what was not sent yet."""
-    return [path for path in _spools(folder) if Spool(path).count_pending()]
-
-
-def _spools(folder: Path) -> list[Path]:
-    return sorted({path.parent for path in folder.rglob("run.json") if (path.parent / "spool.jsonl").exists()})
-
-
-def _sync(folder: Path, override: dict[str, str]) -> Synced:
-    spool = Spool(folder)
-    key = RunKey.from_dict({**spool.identity(), **override})
-    before = spool.count_pending()
-    problems: list[str] = []
-    try:
-        if spool.claim():
-            Delivery(spool, key, problems.append).deliver()
-        else:
-            problems.append("its trial is running, and sends it by itself")
-    except TrackingError as error:
-        problems.append(str(error))
-    finally:
-        spool.release()
-    left = spool.count_pending()
-    return Synced(key.name, folder, max(0, before - left), left, "; ".join(problems))

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from xling.errors import TrackingError
 from xling.redaction import without_password
-from xling.track.store import PARENT_TAG, SWEEP_TAG, connect, translated
+from xling.track.reach import translated
+from xling.track.store import PARENT_TAG, SWEEP_TAG, connect, runs_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,11 +34,12 @@ class SweepLinks:
     parent: str  # the sweep's own run
 
 
-def sweep_links(uri: str, sweep: str, experiment: str | None = None) -> SweepLinks:
-    """Find a sweep's runs.
+def sweep_links(uri: str, sweep: str, experiment: str | None = None, sweep_id: str | None = None) -> SweepLinks:
+    """Find a sweep's runs: those of the newest sweep that they may be of.
 
     Args:
-        experiment: its name; any, the newest run of that sweep, by default.
+        experiment: its name; any by default.
+        sweep_id: as :class:`RunKey` has it; any by default.
 
     Raises:
         TrackingError: the store holds no such sweep, or cannot be reached.
@@ -45,7 +47,7 @@ def sweep_links(uri: str, sweep: str, experiment: str | None = None) -> SweepLin
     client = connect(uri)
     with translated(uri):
         known = [one.experiment_id for one in client.search_experiments() if experiment in (None, one.name)]
-        parents = client.search_runs(known, f"tags.`{SWEEP_TAG}` = {json.dumps(sweep)}", max_results=1) if known else []
+        parents = runs_of(sweep_id, client, known, f"tags.`{SWEEP_TAG}` = {json.dumps(sweep)}") if known else []
         if not parents:
             raise TrackingError(
                 f"sweep {sweep!r} is not in {without_password(uri)}: nothing was tracked under that name yet"

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -18,6 +16,7 @@ from typing import IO
 from xling.errors import TrackingError
 from xling.redaction import redacted
 from xling.track.links import SweepLinks, sweep_links
+from xling.track.reach import why_away
 from xling.track.store import resolve_uri, sqlite_path
 
 DEFAULT_PORT = 5000
@@ -82,17 +81,22 @@ def serve_ui(
     sweep: str | None = None,
     port: int | None = DEFAULT_PORT,
     show: Callable[[str], None] = print,
+    *,
+    sweep_id: str | None = None,
 ) -> None:
     """Serve a store's pages until Ctrl-C; of a store that is a server already, only tell the addresses.
 
     Args:
         sweep: whose pages are named; the first page alone without.
+        sweep_id: as :func:`sweep_links` has it.
 
     Raises:
         TrackingError: as :func:`running_server` and :func:`sweep_links`.
     """
     uri = resolve_uri(uri)
-    links = None if sweep is None else sweep_links(uri, sweep)  # a wrong name is told before the server's slow start
+    links = (
+        None if sweep is None else sweep_links(uri, sweep, sweep_id=sweep_id)
+    )  # a wrong name is told before the server's slow start
 
     def tell(base: str, end: str = "") -> None:
         lines = [f"MLflow:  {base}"] if links is None else addresses(base, links)
@@ -127,8 +131,7 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int, timeout: float, out
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        health = f"http://127.0.0.1:{port}/health"
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(health, timeout=2):
+        if not why_away(f"http://127.0.0.1:{port}", timeout=2):
             return
         time.sleep(0.2)
     output.seek(0)

@@ -22,8 +22,9 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,14 @@ class Spool:
     """Operations of one run. One process appends; one thread at a time delivers."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens or makes the folder and reads the highest step each key has reached."""
+        """Opens or makes the folder."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "spool.jsonl"
-        self._append_lock = threading.Lock()
+        self._append_lock = threading.RLock()
         self._claim: int | None = None
         self._floor: dict[str, int] = {}
-        for entry in self._read(0):
-            self._raise(entry.operation)
+        self._knows_floor = False
         self._saved = self.size
 
     @property
@@ -83,13 +83,18 @@ class Spool:
 
     def floor(self, key: str) -> int:
         """Highest step known for a metric, -1 without any: nothing at or below it is taken again."""
-        return self._floor.get(key, -1)
+        with self._append_lock:
+            if not self._knows_floor:  # who only sends never asks, and is spared reading it all
+                self._knows_floor = True
+                for entry in self._entries(0):
+                    self._raise(entry.operation)
+            return self._floor.get(key, -1)
 
     def raise_floor(self, steps: Mapping[str, int]) -> None:
         """Learn what the server already holds, by key (a spool may have been left on another host)."""
         with self._append_lock:
             for key, step in steps.items():
-                self._floor[key] = max(step, self.floor(key))
+                self._floor[key] = max(step, self._floor.get(key, -1))
 
     def append_points(self, points: Iterable[MetricPoint]) -> int:
         """Keep the points above their key's highest step; returns how many were kept."""
@@ -109,11 +114,11 @@ class Spool:
 
     def pending(self, limit: int) -> list[Entry]:
         """The oldest operations not acknowledged yet, at most ``limit``."""
-        return self._read(self.acked, limit)
+        return list(islice(self._entries(self.acked), limit))
 
     def count_pending(self) -> int:
         """How many operations are not acknowledged yet."""
-        return len(self._read(self.acked))
+        return sum(1 for _ in self._lines(self.acked))
 
     def acknowledge(self, end: int) -> None:
         """Persist that MLflow holds everything before ``end``; 0 sends all of it again."""
@@ -177,13 +182,15 @@ class Spool:
 
         For object stores, which cannot append: call it with every checkpoint.
         """
-        start, end = self._saved, self.size
-        if end > start:
+        with self._append_lock:  # whole lines
+            start, end = self._saved, self.size
+            if end == start:
+                return
             with self._path.open("rb") as file:
                 file.seek(start)
                 lines = file.read(end - start)
-            storage.write(f"{attempt:06d}-{start:012d}.jsonl", lines)
-            self._saved = end
+        storage.write(f"{attempt:06d}-{start:012d}.jsonl", lines)
+        self._saved = end
 
     def restore(self, storage: Storage) -> None:
         """Fill an empty spool from the segments of earlier attempts.
@@ -192,7 +199,7 @@ class Spool:
         """
         if self.size:
             return
-        for name in storage.list():
+        for name in segments(storage):
             operations = [_parse(line) for line in storage.read(name).splitlines(keepends=True)]
             kept = [operation for operation in operations if operation and self._raise(operation)]
             self._write(kept)
@@ -221,22 +228,21 @@ class Spool:
         size = os.fstat(descriptor).st_size
         return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
-    def _read(self, start: int, limit: int | None = None) -> list[Entry]:
-        entries: list[Entry] = []
+    def _entries(self, start: int) -> Iterator[Entry]:
+        return (Entry(_parse(line) or {"op": "torn"}, end) for line, end in self._lines(start))
+
+    def _lines(self, start: int) -> Iterator[tuple[bytes, int]]:
+        """Whole lines from an offset on, each with the offset just behind it."""
         if not self._path.exists():
-            return entries
+            return
         with self._path.open("rb") as file:
             file.seek(start)
             end = start
             for line in file:
                 if not line.endswith(b"\n"):  # torn, or being written right now
-                    break
+                    return
                 end += len(line)
-                operation = _parse(line)
-                entries.append(Entry(operation or {"op": "torn"}, end))
-                if limit is not None and len(entries) >= limit:
-                    break
-        return entries
+                yield line, end
 
     def _load(self, name: str) -> dict[str, Any]:
         try:
@@ -248,6 +254,11 @@ class Spool:
         scratch = self.folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
         scratch.write_text(json.dumps(value, ensure_ascii=False, indent=1))
         os.replace(scratch, self.folder / name)
+
+
+def segments(storage: Storage) -> list[str]:
+    """Names of what :meth:`Spool.save_segment` wrote, in the order of attempts."""
+    return [name for name in storage.list() if name.endswith(".jsonl")]
 
 
 def newest_operations(folder: Path, most_bytes: int = 1 << 16) -> list[Operation]:

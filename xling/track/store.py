@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from xling.errors import TrackingError
-from xling.redaction import redacted, without_password
+from xling.errors import ConfigError, TrackingError
+from xling.redaction import without_password
 from xling.storage import Storage
+from xling.track.reach import ServerAway, past_proxies, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 SWEEP_TAG = "xling.sweep"
 CELL_TAG = "xling.cell"
 PARENT_TAG = "mlflow.parentRunId"
+ID_TAG = "xling.sweep_id"
 
-# One attempt a call, cut off after ten seconds: our own loop tries again, MLflow's default
-# (7 attempts, 120 s each) would hold a call for minutes. What the user has set is kept.
+# One attempt a call, cut off after ten seconds, but for an artifact's (reach.patient): our own loop tries again,
+# MLflow's default (7 attempts, 120 s each) would hold a call for minutes. What the user has set is kept.
 _BOUNDED = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -39,30 +41,17 @@ _BOUNDED = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-# Codes by which a server that is there refuses a call; everything else may pass by waiting.
-_REFUSALS = {
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "BAD_REQUEST",
-    "RESOURCE_DOES_NOT_EXIST",
-    "RESOURCE_ALREADY_EXISTS",
-    "ENDPOINT_NOT_FOUND",
-    "NOT_FOUND",
-    "PERMISSION_DENIED",
-    "UNAUTHENTICATED",
-    "CUSTOMER_UNAUTHORIZED",
-    "NOT_IMPLEMENTED",
-}
+_NOT_IN_A_URI = re.compile(r"\?|%[0-9A-Fa-f]{2}")  # begins a query, or stands for another character
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-
-
-class ServerAway(TrackingError):
-    """The store cannot be reached now; waiting may help."""
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which run, without its id: the tag ``tag`` = ``value``, below the parent of sweep ``parent``."""
+    """Which run, without its id: the tag ``tag`` = ``value``, below the parent of sweep ``parent``.
+
+    ``sweep_id`` tells sweeps of one name apart, which several storages may have on one server. Empty, the parent is one
+    without any: sweeps were told apart by their names alone once.
+    """
 
     uri: str
     experiment: str
@@ -71,15 +60,18 @@ class RunKey:
     name: str
     parent: str | None = None
     artifact_root: str | None = None
+    sweep_id: str = ""
 
     @classmethod
-    def of_sweep(cls, uri: str, experiment: str, sweep: str, artifact_root: str | None = None) -> RunKey:
-        return cls(uri, experiment, SWEEP_TAG, sweep, name=sweep, artifact_root=artifact_root)
+    def of_sweep(
+        cls, uri: str, experiment: str, sweep: str, artifact_root: str | None = None, sweep_id: str = ""
+    ) -> RunKey:
+        return cls(uri, experiment, SWEEP_TAG, sweep, name=sweep, artifact_root=artifact_root, sweep_id=sweep_id)
 
     def parent_key(self) -> RunKey | None:
         if self.parent is None:
             return None
-        return RunKey.of_sweep(self.uri, self.experiment, self.parent, self.artifact_root)
+        return RunKey.of_sweep(self.uri, self.experiment, self.parent, self.artifact_root, self.sweep_id)
 
     def to_dict(self) -> dict[str, Any]:
         """For the spool, without a password."""
@@ -95,12 +87,19 @@ def default_store(storage_url: str) -> tuple[str, str]:
 
     Raises:
         TrackingError: the storage is an object store, which cannot hold a SQLite file.
+        ConfigError: its path holds what a SQLite file's URI means otherwise.
     """
     storage = Storage(storage_url)
     if not storage.is_local:
         raise TrackingError(
             f"tracking.uri is not set and storage is {storage_url}: a SQLite file cannot live there; "
             "set tracking.uri to an MLflow server (http://…) or to sqlite:////absolute/path/mlflow.db"
+        )
+    if (found := _NOT_IN_A_URI.search(storage.url)) is not None:
+        raise ConfigError(
+            f"storage is {storage.url!r}, must be without {found[0]!r} while MLflow's runs are kept in it, since "
+            "their URI would lead elsewhere; rename the folder, or set tracking.uri to an MLflow server (http://…) "
+            "or to sqlite:////another/path/mlflow.db"
         )
     return f"sqlite:///{storage.locate('mlflow.db')}", storage.locate("mlartifacts")
 
@@ -135,6 +134,7 @@ def connect(uri: str) -> MlflowClient:
     """
     for name, value in _BOUNDED.items():
         os.environ.setdefault(name, value)
+    past_proxies(uri)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -144,27 +144,6 @@ def connect(uri: str) -> MlflowClient:
         if path:
             client.search_experiments(max_results=1)
         return client
-
-
-@contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its database drivers raise into a TrackingError that says what to do."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    uri = without_password(uri)
-    try:
-        yield
-    except ImportError as error:
-        raise TrackingError(
-            f"tracking.uri is {uri}, its database driver is missing: pip install {error.name}"
-        ) from error
-    except MlflowException as error:
-        raise _refusal(uri, error.error_code, redacted(str(error).splitlines()[0])) from error
-    except (RequestException, SQLAlchemyError, OSError) as error:
-        text = redacted((str(error) or type(error).__name__).splitlines()[0])
-        raise ServerAway(f"MLflow at {uri}, or its artifact folder, cannot be reached: {text}") from error
 
 
 def experiment_id(client: MlflowClient, key: RunKey) -> str:
@@ -194,6 +173,8 @@ def find_or_create_run(client: MlflowClient, key: RunKey, start_ms: int | None =
     """
     experiment = experiment_id(client, key)
     tags = {key.tag: key.value, "mlflow.runName": key.name, "mlflow.source.name": "xling"}
+    if key.tag == SWEEP_TAG and key.sweep_id:
+        tags[ID_TAG] = key.sweep_id
     parent_key = key.parent_key()
     if parent_key is not None:
         tags[PARENT_TAG] = find_or_create_run(client, parent_key, start_ms).info.run_id
@@ -229,10 +210,11 @@ def _create_experiment(client: MlflowClient, key: RunKey) -> str:
 def _find_run(client: MlflowClient, experiment: str, key: RunKey, parent_id: str | None) -> Run | None:
     from mlflow.entities import ViewType
 
-    query = f"tags.`{key.tag}` = {json.dumps(key.value)}"
+    query, sweep_id = f"tags.`{key.tag}` = {json.dumps(key.value)}", None if key.parent else key.sweep_id
     if parent_id is not None:
         query += f" and tags.`{PARENT_TAG}` = '{parent_id}'"
-    runs = client.search_runs([experiment], query, run_view_type=ViewType.ALL, order_by=["attributes.start_time ASC"])
+    order = ["attributes.start_time ASC"]
+    runs = runs_of(sweep_id, client, [experiment], query, run_view_type=ViewType.ALL, order_by=order)
     active = [run for run in runs if run.info.lifecycle_stage == "active"]
     if active:
         return active[0]
@@ -246,17 +228,14 @@ def _find_run(client: MlflowClient, experiment: str, key: RunKey, parent_id: str
     return None
 
 
-def _refusal(uri: str, code: str | None, text: str) -> TrackingError:
-    if code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
-        return TrackingError(
-            f"MLflow at {uri} refuses these credentials: set MLFLOW_TRACKING_USERNAME and _PASSWORD, "
-            f"or MLFLOW_TRACKING_TOKEN ({text})"
-        )
-    if code in ("ENDPOINT_NOT_FOUND", "NOT_FOUND"):
-        return TrackingError(f"what answers at {uri} is not an MLflow server: check tracking.uri ({text[:200]})")
-    if code in _REFUSALS:
-        return TrackingError(f"MLflow at {uri} refuses: {text}")
-    return ServerAway(f"MLflow at {uri} cannot be reached: {text}")
+def runs_of(
+    sweep_id: str | None, client: MlflowClient, experiments: list[str], query: str, **options: Any
+) -> list[Run]:
+    """Runs that a query finds. Args: sweep_id: the one they bear; empty: those that bear none; None: all the same."""
+    if sweep_id:
+        query += f" and tags.`{ID_TAG}` = {json.dumps(sweep_id)}"
+    found = client.search_runs(experiments, query, **options)
+    return [run for run in found if sweep_id != "" or ID_TAG not in run.data.tags]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import torch
 
 from xling.config.schema import TrainConfig
+from xling.errors import ConfigError
 
 
 def build_optimizer(encoder: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -41,11 +42,21 @@ def steps_of_budget(config: TrainConfig, *, parameters: int, tokens_per_pair: fl
 
     FLOPs are counted as 6 x parameters x tokens (forward 2, backward 4; Kaplan et al. 2020,
     arXiv 2001.08361, section 2.1), rounded down to whole steps.
+
+    Raises:
+        ConfigError: it does not buy one step. No training is asked for by ``steps: 0`` alone.
     """
     budget = config.budget
     if budget.steps is not None:
         return budget.steps
     if budget.examples is not None:
-        return budget.examples // config.batch_size
-    assert budget.flops is not None  # the schema holds that one of the three is given
-    return int(budget.flops // (6 * parameters * tokens_per_pair * config.batch_size))
+        name, given, step = "examples", float(budget.examples), float(config.batch_size)
+    else:
+        assert budget.flops is not None  # the schema holds that one of the three is given
+        name, given, step = "flops", budget.flops, 6 * parameters * tokens_per_pair * config.batch_size
+    if given < step:
+        raise ConfigError(
+            f"`train.budget.{name}` is {given:g}, must be at least {step:.3g}, what one step of {config.batch_size} "
+            "pairs takes with this model; raise it or lower `train.batch_size`"
+        )
+    return int(given // step)

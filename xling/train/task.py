@@ -10,7 +10,7 @@ import torch
 
 from xling.batching.negatives import NegativeDraw, require_negatives
 from xling.config.schema import CellConfig, TrainConfig
-from xling.errors import ResourceError
+from xling.errors import ConfigError, ResourceError
 from xling.model.encoder import DualEncoder
 from xling.model.source import LoadedModel
 from xling.train.inputs import Inputs
@@ -54,12 +54,18 @@ def build_task(
     """Args: start: its encoder is trained in place, and must be on ``device`` already.
 
     Raises:
+        ConfigError: activations are to be computed again, and the model cannot do it.
         DataError: hard negatives are asked for, and the data have none.
         ResourceError: compiling is asked for, and cannot be done here.
     """
     require_negatives(config.train.hard_negatives, len(inputs.negative_keys_N))
     backbone = start.encoder.backbone
     if config.train.gradient_checkpointing:
+        if not backbone.supports_gradient_checkpointing:
+            raise ConfigError(
+                f"`train.gradient_checkpointing` is true, must be false for {type(backbone).__name__}, which "
+                "transformers cannot do it for; `train.chunk_size` saves memory too"
+            )
         backbone.activation_checkpointing_enable({"use_reentrant": False})
     if config.train.compile:
         if device.type == "cpu" and (problem := why_no_compiler(torch.__file__)):

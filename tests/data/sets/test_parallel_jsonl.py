@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from xling.config.schema import DatasetConfig
 from xling.data import registry
 from xling.data.dev_split import dev_articles
+from xling.data.overlap import find_overlap
 from xling.data.records import ParallelItem, sorted_passages
 from xling.data.sets.parallel_jsonl import ParallelJsonl, read_items
 from xling.errors import DataError
@@ -56,6 +59,32 @@ def test_dev_holds_out_whole_articles(tmp_path: Path) -> None:
 def test_dev_split_is_the_written_down_one() -> None:
     items = [ParallelItem(str(number), f"Article {number}", {}) for number in range(20)]
     assert dev_articles(items) == {"Article 7", "Article 15"}
+
+
+def test_a_files_identity_does_not_change(tmp_path: Path) -> None:
+    config = write(tmp_path / "rows.jsonl", articles(40))
+    assert ADAPTER.load_training(config).fingerprint == "34fb4dc5e4404902e637a8b644a0701c"
+    assert ADAPTER.load_dev(config).fingerprint == "bb35cb8d584190eac459165ba1c8e43e"
+
+
+def test_titles_of_one_article_are_held_out_together(tmp_path: Path) -> None:
+    for number in range(40):  # some of the splits would part them
+        twins = [f"São Tomé_{number}", unicodedata.normalize("NFD", f"são tomé {number}")]
+        rows = [make_row(row, title=title) for row, title in enumerate([*twins, *(f"A{k}" for k in range(18))])]
+        config = write(tmp_path / f"{number}.jsonl", rows)
+        training, dev = ADAPTER.load_training(config), ADAPTER.load_dev(config)
+        assert not find_overlap(training, replace(dev, zero_shot_levels=("article",))).any
+        assert len({item.article for item in training.items} & set(twins)) in (0, 2)
+
+
+def test_languages_are_read_however_a_row_writes_them(tmp_path: Path) -> None:
+    rows = [make_row(n, title=f"A{n}", languages=("en", "zh_cn")) for n in range(6)]
+    plain = write(tmp_path / "plain.jsonl", rows)
+    for row in rows:
+        row["texts"] = {code: row["texts"][of] for code, of in (("eng", "en"), ("zh-CN", "zh_cn"))}
+    other = write(tmp_path / "other.jsonl", rows)
+    assert ADAPTER.load_training(other) == ADAPTER.load_training(plain)
+    assert ADAPTER.load_training(other).languages == ("en", "zh_cn")
 
 
 def test_dev_split_keeps_at_least_one_article(tmp_path: Path) -> None:
@@ -205,7 +234,11 @@ GOOD = {"en": {"question": "q?", "passage": "p"}}
         ({"id": True, "texts": GOOD}, "`id` is true"),
         ({"id": "x"}, "`texts` is missing, must be an object with at least one language"),
         ({"id": "x", "texts": {}}, "`texts` is {}"),
-        ({"id": "x", "texts": {"English": GOOD["en"]}}, "'English' is not a language code"),
+        ({"id": "x", "texts": {"Elvish": GOOD["en"]}}, "'Elvish' is no language"),
+        (
+            {"id": "x", "texts": {"en": GOOD["en"], "eng": GOOD["en"]}},
+            "`texts.eng` and `texts.en` are both en; keep one",
+        ),
         ({"id": "x", "texts": {"en": "q"}}, '`texts.en` is "q", must be an object with question and passage'),
         ({"id": "x", "texts": {"en": {"question": "q"}}}, "`texts.en.passage` is missing"),
         ({"id": "x", "texts": {"en": {"question": " ", "passage": "p"}}}, '`texts.en.question` is " "'),
@@ -249,3 +282,5 @@ def test_parallel_squad() -> None:
     assert len({item.article for item in items}) == 35
     assert len({passage.article for passage in dev.passages["en"]}) == 4
     assert len(training.items) + len(dev.queries["en"]) == 4370
+    assert training.fingerprint == "257fea707ae6897818538d334a237014"
+    assert dev.fingerprint == "8136709d32c8004b70c89280b4fa1f70"

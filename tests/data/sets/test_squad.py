@@ -125,3 +125,20 @@ def test_untitled_questions_of_one_paragraph_are_one_article(tmp_path: Path) -> 
     articles = {item.id: item.article for item in items("squad", tmp_path / "x.json")}
     assert articles["second"] == articles[QUESTION_IDS[0]]
     assert len(set(articles.values())) == len(TITLES)
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_questions_without_an_answer_are_left_out_and_counted(tmp_path: Path, caplog, parquet: bool) -> None:
+    document = json.loads(squad("en"))
+    whole = tmp_path / "whole.json"
+    whole.write_bytes(squad("en"))
+    for number, article in enumerate(document["data"][:3]):
+        more = {"id": f"u{number}", "question": "Of what?", "answers": [], "is_impossible": True}
+        article["paragraphs"][0]["qas"].append(more)
+    path = tmp_path / ("v2.parquet" if parquet else "v2.json")
+    if parquet:
+        as_parquet(json.dumps(document).encode(), path)
+    else:
+        path.write_text(json.dumps(document))
+    assert items("squad", path) == items("squad", whole)
+    assert f"squad: 3 questions without an answer left out, {len(QUESTION_IDS)} kept" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any
 
 from xling.data.files import BadRows, open_lines
 from xling.errors import DataError
-from xling.languages import check_language
+from xling.languages import normalise
 
 SHOWN_PROBLEMS = 10
 SHOWN_CHARACTERS = 60  # of a wrong value
@@ -129,14 +129,17 @@ def _texts(value: dict[str, Any], found: list[str]) -> dict[str, tuple[str, str]
     if not (isinstance(texts, dict) and texts):
         found.append(f"`texts` {_is(value, 'texts')}, must be an object with at least one language")
         return {}
-    kept = {}
-    for language, sides in texts.items():
-        where = f"texts.{language}"
+    kept: dict[str, tuple[str, str]] = {}
+    written: dict[str, str] = {}  # how the row writes a language
+    for key, sides in texts.items():
+        where = f"texts.{key}"
         try:
-            check_language(language)
+            language = normalise(key)
         except ValueError as error:
             found.append(f"`texts`: {error}")
             continue
+        if written.setdefault(language, key) != key:
+            found.append(f"`{where}` and `texts.{written[language]}` are both {language}; keep one of them")
         if not isinstance(sides, dict):
             found.append(f"`{where}` is {_shown(sides)}, must be an object with question and passage")
             continue

@@ -1,11 +1,13 @@
 """SQuAD v1.1 (Rajpurkar et al. 2016): English questions over Wikipedia paragraphs.
 
 ``train-v1.1.json`` as published, or the hub's flat rows (``plain_text/train-00000-of-00001.parquet``).
-The passage of a question is its whole paragraph.
+The passage of a question is its whole paragraph. Questions without an answer (SQuAD v2 has them) are left out and
+counted.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +28,9 @@ HUB_FILE = "plain_text/train-00000-of-00001.parquet"
 FILE = "train-v1.1.json"
 
 
+log = logging.getLogger(__name__)
+
+
 @register
 class Squad(ItemAdapter):
     """English SQuAD, monolingual training data."""
@@ -43,7 +48,7 @@ class Squad(ItemAdapter):
 
     def read_items(self, config: DatasetConfig) -> Items:
         bad = BadRows.of(config)
-        questions = list(read_questions(english_file(config), bad))
+        questions = answered(self.name, list(read_questions(english_file(config), bad)))
         bad.tell(self.name)
         return Items(("en",), items_of({"en": questions}, config))
 
@@ -60,6 +65,14 @@ def read_questions(path: Path, bad: BadRows, *, check_offsets: bool = True) -> I
     """Questions of a nested JSON file, or of flat rows in Parquet, as its name says."""
     read = read_squad_parquet if path.suffix == ".parquet" else read_squad
     return read(path, bad, check_offsets=check_offsets)
+
+
+def answered(name: str, questions: Sequence[SquadQuestion]) -> list[SquadQuestion]:
+    """Those that have an answer. What SQuAD v2 marks as unanswerable asks for nothing that its paragraph holds."""
+    kept = [question for question in questions if question.answers]
+    if left_out := len(questions) - len(kept):
+        log.warning("%s: %d questions without an answer left out, %d kept", name, left_out, len(kept))
+    return kept
 
 
 def items_of(questions: Mapping[str, Sequence[SquadQuestion]], config: DatasetConfig) -> list[ParallelItem]:

@@ -14,25 +14,24 @@ NONE_NAMED = "no tracking is named: give a sweep file"
 def reach_tracking(order: Order) -> str | None:
     """Why MLflow cannot be reached; empty where it can, None where this node need not.
 
-    Before a launch only that something answers: MLflow's client takes seconds to import.
+    Before a launch only that a server of MLflow's answers: its client takes seconds to import.
     """
-    from contextlib import suppress
-    from urllib.error import HTTPError
     from urllib.parse import urlsplit
-    from urllib.request import urlopen
 
     uri = order["tracking"]
     if uri is None or uri.startswith(("sqlite:", "databricks")):
         return None
     try:
         if not order["quick"]:
-            from xling.track.store import connect, translated
+            from xling.track.reach import translated
+            from xling.track.store import connect
 
             with translated(uri):
                 connect(uri).search_experiments(max_results=1)
         elif uri.startswith("http"):
-            with suppress(HTTPError):  # something answers, and lets nobody in who has no password
-                urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+            from xling.track.reach import why_away
+
+            return why_away(uri, timeout=5)
         else:
             import socket
 

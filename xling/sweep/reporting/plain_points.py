@@ -8,7 +8,7 @@ from statistics import fmean
 
 from xling.evaluate.per_query import POOL_LANGUAGE
 from xling.evaluate.recomputed import Recomputed
-from xling.languages import LangPair
+from xling.languages import LangPair, trained_on
 from xling.report.estimates import FEWEST_SEEDS, Basis, Estimate
 from xling.report.plain_statistics import ByQuestion, Resampled, Resampling, holm, over_seeds
 
@@ -54,7 +54,7 @@ def belongs(pair: tuple[str, str], group: str, trained: Collection[str]) -> bool
     groups = {str(together), "Mo"} if together.is_monolingual else {str(together), "Cr"}
     if not together.is_monolingual:
         groups.add("Cr_same_script" if together.is_same_script else "Cr_different_script")
-    seen = ("unseen", "mixed", "seen")[(query in trained) + (passage in trained)]
+    seen = ("unseen", "mixed", "seen")[sum(trained_on(pair, trained))]
     groups.add(f"{'Mo' if together.is_monolingual else 'Cr'}_{seen}")
     return group in groups
 
