@@ -111,6 +111,7 @@ def test_help_names_every_command_and_debug(xling):
         (["paln", "x.yaml"], "No such command 'paln'"),
         (["evaluate", "m", "--dataset", "geo", "--workers", "0"], "--workers"),
         (["logs", "small"], "Missing argument 'cell'"),
+        (["matrix", "demo", "mid/a0/s0"], "SWEEP/CELL"),
     ],
 )
 def test_misuse_exits_2_and_says_how(xling, arguments, said):
