@@ -111,6 +111,7 @@ def test_help_names_every_command_and_debug(xling):
         (["paln", "x.yaml"], "No such command 'paln'"),
         (["evaluate", "m", "--dataset", "geo", "--workers", "0"], "--workers"),
         (["logs", "small"], "Missing argument 'cell'"),
+        (["matrix", "demo", "mid/a0/s0"], "SWEEP/CELL"),
     ],
 )
 def test_misuse_exits_2_and_says_how(xling, arguments, said):
@@ -403,6 +404,9 @@ def test_what_is_wrong_with_a_sweep_to_submit_is_told_before_any_cluster_is_aske
     assert "'tinny', must be one of" in message
     assert "storage is 'runs', a folder of this machine, must be one that all machines of the cluster share" in message
     assert "no cluster is named" in refused(xling("submit", "small.yaml"))
+    for command in (("submit", "small.yaml", *there), ("resume", "small.yaml")):
+        said = refused(xling(*command, "--cell", "tiny/a0", "--failed"))
+        assert "--cell names the cells itself: give it without --failed and --stopped" in said
     assert "--env is 'PATH', must be one of MLFLOW_*" in refused(xling("submit", "small.yaml", *there, "--env", "PATH"))
     assert "no cluster is named" in refused(xling("attach"))
     assert "--stop needs the job to stop" in refused(xling("attach", *there, "--stop"))

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from xling.config.document import parse_value
 from xling.config.dotted import known_paths
 from xling.config.load import load_sweep
+from xling.config.messages import sentence
 from xling.config.schema import CellConfig, SweepConfig, TrainConfig
 from xling.errors import ConfigError
 
@@ -346,6 +348,23 @@ def test_a_wrong_override_is_named(sweeps, override, problem):
     assert problem in found
 
 
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_one_training_set_has_no_number(sweeps, number):
+    path = f"data.train.{number}.weight"
+    said = f"data.train is one section, not a list: write data.train.weight for {path}"
+    assert sweeps.problems(sweeps.base, f"{path}=2") == [f"--set: {said}"]
+    assert sweeps.problems(sweeps.with_grid(f"- {path}: [1, 2]")) == [f"s.yaml:6: grid: {said}"]
+
+
+def test_what_pydantic_says_in_a_way_not_foreseen_is_passed_on():
+    with pytest.raises(ValidationError) as caught:
+        SweepConfig.model_validate({"data": {"train": {0: {"weight": 2}}}}, strict=True)
+    details = next(error for error in caught.value.errors() if error["type"] == "invalid_key")
+    parts, text = sentence(details, SweepConfig)
+    assert parts[:2] == ("data", "train")
+    assert text.endswith("Keys should be strings")
+
+
 def test_an_override_into_what_is_no_section_is_refused(sweeps):
     problems = sweeps.problems(sweeps.base + "train: 5\n", "train.lr=1")
     assert "--set: train is 5, not a section, so train.lr cannot be set" in problems
@@ -399,6 +418,26 @@ def test_checks_say_nothing_of_what_could_not_be_read(sweeps):
         "s.yaml:2: data.train.dataset is 'geo'",
         "s.yaml:3: model.presett is not a known setting; did you mean model.preset?",
     ]
+
+
+def test_checks_look_for_nothing_where_a_variable_is_not_set(sweeps, monkeypatch):
+    def check(config):
+        yield "data.train.path", "is not there"
+        yield "data.evaluate.0.path", "is not there"
+        yield "model.preset", "is unheard of"
+
+    monkeypatch.delenv("XLING_NOT_SET", raising=False)
+    text = """\
+        name: x
+        data:
+          train: {dataset: geo, path: $XLING_NOT_SET/train}
+          evaluate:
+            - {dataset: geo, path: here}
+        model: {preset: tiny}
+    """
+    problems = sweeps.problems(text, checks=(check,))
+    assert "data.train.path is '$XLING_NOT_SET/train', but the environment variable" in problems.pop(0)
+    assert problems == ["s.yaml:5: data.evaluate.0.path is not there", "s.yaml:6: model.preset is unheard of"]
 
 
 def test_what_was_read_is_kept(sweeps):
@@ -460,6 +499,14 @@ def test_what_is_wrong_with_one_of_several_sets_is_said_of_it(sweeps, old, new, 
     assert old in SEVERAL
     (found,) = sweeps.problems(SEVERAL.replace(old, new))
     assert found.startswith(problem)
+
+
+def test_a_set_is_scored_once(sweeps):
+    text = sweeps.base.replace("geo}", "geo}\n  evaluate: [{dataset: geo}, {dataset: geo, limit: 9}, {dataset: geo}]")
+    told = "s.yaml:2: data: evaluate.0 and evaluate.2 are the same, must differ; keep one"
+    assert sweeps.problems(text) == [told]
+    data = {"train": {"dataset": "geo"}, "evaluate": [{"dataset": "geo"}] * 2}
+    CellConfig.model_validate({"data": data, "model": {"preset": "tiny"}})  # one that lies in a storage stays readable
 
 
 def test_an_empty_list_of_training_sets_is_refused(sweeps):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_plain_text_is_a_passage_a_line(tmp_path):
         (['{"text": "a", "x": 1}'], "body", "corpus:1: has no field `body`; name one .*: text, x"),
         (["a line of text"], "body", "corpus:1: is not a whole JSON object"),
         (["[", '{"text": "a"}', "]"], None, r"corpus: is one JSON document, must be a row a line; `jq -c"),
+        (['[{"text": "a"}]'], None, "corpus: is one JSON document"),
+        (['[ {"text": "a"} ]'], None, "corpus: is one JSON document"),
     ],
 )
 def test_what_is_wrong_is_told_by_file_and_line(tmp_path, lines, field, said):
@@ -88,6 +91,18 @@ def test_passages_are_found_again_by_line(tmp_path):
     assert file.scan(BadRows(strict=True)).digest != scan.digest
     with pytest.raises(DataError, match="was changed while it was searched"):
         file.at({1}, scan)
+
+
+def test_a_text_may_begin_with_a_bracket(tmp_path):
+    assert [passage.text for passage in read(write(tmp_path, "[1] Nobody.", "[ ]"))] == ["[1] Nobody.", "[ ]"]
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe: is a pipe or a device, must be a file, as it is read more than once; "):
+        PassageFile(tmp_path / "pipe").scan(BadRows(strict=True))
+    with pytest.raises(DataError, match="is a folder, must be a file"):
+        PassageFile(tmp_path).scan(BadRows(strict=True))
 
 
 def test_an_empty_file_holds_nothing(tmp_path):

@@ -145,6 +145,24 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         find_runs(tmp_path, tmp_path / "all.qrels")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("bm25.run", "dpr.run"), "bm25.run and dpr.run are both runs of no pair, must be one run a pair"),
+        (("ar-en.run", "ar-en.run.gz"), "ar-en.run and ar-en.run.gz are both runs of ar-en, must be"),
+        (("ar-pool.run", "ar-pool.run.gz", "ar-en.run"), "are both runs of ar-pool"),
+    ],
+)
+def test_a_folder_has_one_run_a_pair(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(gzip.compress(RUN.encode()) if name.endswith("gz") else RUN.encode())
+        (tmp_path / f"{name.partition('.')[0]}.qrels").write_text("q1 0 d1 1\n")
+    with pytest.raises(DataError, match=said):
+        find_runs(tmp_path, None)
+    (tmp_path / names[1]).unlink()
+    assert len(find_runs(tmp_path, None)) == len(names) - 1
+
+
 def test_a_name_of_two_words_that_are_no_languages_is_no_pair(tmp_path: Path) -> None:
     (tmp_path / "all.qrels").write_text("q1 0 d1 1\n")
     told = {}

@@ -1,4 +1,4 @@
-"""Every table in its widest form: 80 columns hold it, nothing is cut, and all of it is there."""
+"""Every table in its widest form: the terminal's columns hold it, nothing is cut, and all of it is there."""
 
 import io
 
@@ -13,13 +13,13 @@ XQUAD_R = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
 TITLE = "parallel-jsonl-dev: size x alpha (mAP; alpha = share of monolingual batches)"
 
 
-def printed(grid, lead=2, title=TITLE):
-    """The lines that a terminal of 80 columns shows below the title; every cell's text is in them."""
-    console = Console(width=80, file=io.StringIO())
+def printed(grid, lead=2, title=TITLE, width=80):
+    """The lines that a terminal shows below the title; every cell's text is in them."""
+    console = Console(width=width, file=io.StringIO())
     console.print(as_rich(grid, title, lead=lead))
     first, *lines = console.file.getvalue().splitlines()
     assert first.rstrip() == title
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= min(width, 80)
     shown = " ".join(lines).split()
     assert not [text for text in shown if "…" in text]
     headings, body = grid
@@ -74,6 +74,12 @@ def test_a_matrix_fits_however_many_languages_there_are(count):
     assert sum(line.split()[:1] == ["ar"] and len(line.split()) > 1 for line in lines) >= 1
     if count == 11:
         assert len(lines) == 12  # in one piece
+
+
+@pytest.mark.parametrize("width", [30, 40, 200])
+def test_a_narrower_terminal_gets_more_parts_and_whole_figures(width):
+    printed(size_by_alpha(study(["tiny", "mini", "mid"], 1)), title="title", width=width)
+    printed(matrix(np.linspace(0, 1, 121).reshape(11, 11), XQUAD_R), lead=1, title="title", width=width)
 
 
 def test_one_models_scores_fit():

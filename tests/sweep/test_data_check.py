@@ -185,6 +185,7 @@ def test_check_says_what_was_left_out(xling: Run, tmp_path: Path) -> None:
         (["miracl=.", "--languages", "sw"], "^--path .: holds no corpus of miracl"),
         (["gone.yaml"], "gone.yaml: there is no such file"),
         (["gone.yaml", "--path", "x", "--split", "dev"], "--path, --split goes with a data set's name"),
+        (["gone.yaml", "--bad-rows", "skip"], "--bad-rows goes with a data set's name"),
     ],
 )
 def test_what_is_wrong_is_one_message(xling: Run, tmp_path: Path, arguments: list[str], problem: str) -> None:

@@ -56,6 +56,19 @@ def test_status_has_a_row_a_job_and_says_why_it_failed(mixed, console):
     assert lines[-1].endswith(" --stopped")
 
 
+@pytest.mark.parametrize("width", [20, 32, 40, 45, 80])
+def test_status_names_every_cell_however_narrow_the_terminal(mixed, width):
+    loaded, study, _ = mixed
+    console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
+    show_status(loaded, console, as_json=False)
+    rows = [line.replace("│", " ").split() for line in said(console).splitlines() if "/12" in line]
+    assert sorted(row[0].rstrip(":") for row in rows) == sorted(job.label for job in study.cells)
+    (failed,) = (" ".join(row) for row in rows if "failed" in " ".join(row))
+    assert failed.startswith("tiny/a0.5")
+    assert "4/12" in failed
+    assert "…" not in said(console)
+
+
 def test_status_as_json(mixed, console):
     loaded, study, _ = mixed
     show_status(loaded, console, as_json=True)

@@ -58,14 +58,20 @@ class Screen:
 class Terminal:
     """A pty with a reader at its other end; ``console`` writes to it as to any terminal."""
 
-    def __init__(self, lines=LINES):
-        self.lines = lines
+    def __init__(self, lines=LINES, columns=COLUMNS):
+        self.lines, self.columns = lines, columns
 
     def __enter__(self):
         self.master, slave = os.openpty()
         self.file = os.fdopen(slave, "w")
         self.console = Console(
-            file=self.file, width=COLUMNS, height=self.lines, markup=False, emoji=False, highlight=False, _environ={}
+            file=self.file,
+            width=self.columns,
+            height=self.lines,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            _environ={},
         )
         self.seen = b""
         self._reader = threading.Thread(target=self._read)
@@ -150,6 +156,21 @@ def test_long_labels_are_folded_not_cut(tmp_path):
     assert "…" not in shown
     first_column = "".join(line[:28].strip() for line in shown.splitlines()[2:])
     assert all(label in first_column for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept"), [(30, []), (45, ["step"]), (52, ["step", "ETA"]), (60, ["step", "loss", "ETA"])]
+)
+def test_a_narrow_terminal_keeps_labels_and_states(jobs, columns, kept):
+    with Terminal(columns=columns) as terminal:
+        display = LiveTable(terminal.console, jobs)
+        train(display, jobs)
+        display.close()
+    lines = terminal.screen().splitlines()
+    assert lines[1].split() == ["cell", "state", *kept]
+    assert [line.split()[0] for line in lines[2:10]] == [job.label for job in jobs]
+    assert [line.split()[1] for line in lines[2:10]] == ["done", "failed", "stopped", "evaluating", *["training"] * 4]
+    assert "…" not in terminal.screen()
 
 
 def test_more_cells_than_lines_end_with_all_of_them_shown(tmp_path):

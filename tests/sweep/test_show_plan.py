@@ -34,6 +34,17 @@ def test_the_plan_shows_every_job_its_state_and_its_needs(tmp_path):
     assert any(line.startswith("Disk for what is not done: about ") and line.endswith(" are free.") for line in lines)
 
 
+@pytest.mark.parametrize("width", [40, 55, 80])
+def test_the_plan_names_every_job_however_narrow_the_terminal(tmp_path, width):
+    loaded, study, _ = load(tmp_path)
+    text = planned(loaded, width=width)
+    lines = [line.replace("│", " ").split() for line in text.splitlines()]
+    rows = {line[0].rstrip(":"): " ".join(line) for line in lines if line and "/" in line[0]}
+    assert list(rows) == [job.label for job in study.scored]
+    assert all("new" in row and "12 steps" in row for name, row in rows.items() if "start" not in name)
+    assert "…" not in text
+
+
 def test_the_plan_as_json(tmp_path):
     loaded, study, root = load(tmp_path)
     before = planned(loaded, as_json=True)

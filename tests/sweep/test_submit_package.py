@@ -102,6 +102,11 @@ def test_everything_wrong_is_told_at_once(folder):
         ("name: mine", "name: mine\ntracking: {uri: sqlite:///mlflow.db}", "mine.yaml:2: tracking.uri is 'sqlite:///"),
         ("model.preset: [tiny, mini]", "model.path: [data]", "model.path is 'data', must be absolute, and the same on"),
         ("storage: /shared/runs\n", "", "mine.yaml: storage is 'runs', a folder of this machine"),
+        (
+            "storage: /shared/runs",
+            "storage: file://shared/runs",
+            "mine.yaml:2: storage is 'file://shared/runs', a folder",
+        ),
     ],
 )
 def test_what_only_exists_here_is_refused(folder, old, new, said):

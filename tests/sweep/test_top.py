@@ -59,8 +59,9 @@ def test_the_data_set_must_be_one_that_was_scored(scored, tmp_path):
     with pytest.raises(ConfigError, match="--dataset is 'geo', must be one of parallel-jsonl"):
         top(scored, dataset="geo")
     path = str(tmp_path / "rows.jsonl")
-    entry = f"{{dataset: parallel-jsonl, path: {path}}}"
-    loaded, study, root = load(tmp_path, f"data.evaluate=[{entry}, {entry}]")
+    entry = f"dataset: parallel-jsonl, path: {path}"
+    sets = f"data.evaluate=[{{{entry}}}, {{{entry}, titles: [A, B, C]}}]"
+    loaded, study, root = load(tmp_path, sets, "data.allow_overlap=true")
     with pytest.raises(DataError, match="small has no scores yet; finish a cell: xling resume small"):
         top(loaded)
     finish(root, study.cells[0])

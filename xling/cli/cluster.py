@@ -36,10 +36,12 @@ def submit(
     json: Json = False,
 ) -> None:
     """Run a sweep as a job of a Ray cluster, from anywhere; launch, resume and extend are this one command."""
+    from xling.sweep.selection import Selection
     from xling.sweep.submit.commands import dashboard_address, environment, watch
     from xling.sweep.submit.commands import submit as send
     from xling.sweep.submit.package import pack
 
+    Selection(failed=failed, stopped=stopped, cells=tuple(cell or ()))  # what the job would refuse is told here
     where, variables, parcel = dashboard_address(address), environment(env or ()), pack(file, set_ or ())
     only = [
         *(["--failed"] if failed else ()),

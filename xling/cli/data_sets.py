@@ -46,7 +46,8 @@ def check(
     from xling.sweep.data_check import check_set, check_sweep
 
     if spec.endswith((".yaml", ".yml")):
-        refuse_options(path=path, languages=languages, title=titles, split=split, limit=limit, model=model)
+        own = {"bad-rows": bad_rows != "stop"}
+        refuse_options(path=path, languages=languages, title=titles, split=split, limit=limit, model=model, **own)
         from xling.config.load import load_sweep
         from xling.sweep.registered import check_registered
 

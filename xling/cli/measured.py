@@ -86,10 +86,15 @@ def top(
 
 
 def matrix(
-    cell: Annotated[str, typer.Argument(help="SWEEP/CELL of the storage, or a result's folder.")],
+    cell: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP/CELL", help="A cell of the storage, in one word as in demo/mid/a0/s0; or a result's folder."
+        ),
+    ],
     measure: Annotated[str, typer.Option(help="What is shown.")] = "mAP",
     dataset: Annotated[Optional[str], typer.Option(help="Which of the cell's data sets.")] = None,  # noqa: UP045
-    minus: Annotated[Optional[str], typer.Option(help="Show how much higher CELL is than this one.")] = None,  # noqa: UP045
+    minus: Annotated[Optional[str], typer.Option(help="Show how much higher it is than this one.")] = None,  # noqa: UP045
     storage: StorageOption = "runs",
     json: Json = False,
     csv: Csv = False,

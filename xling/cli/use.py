@@ -10,7 +10,10 @@ import typer
 from xling.cli.options import Csv, Json, StorageOption, Trust, console, require_one_format
 from xling.errors import ConfigError
 
-Model = Annotated[str, typer.Argument(help="SWEEP/CELL, a model folder, a preset or a hub id.")]
+Model = Annotated[
+    str,
+    typer.Argument(help="SWEEP/CELL in one word, as in demo/mid/a0/s0; a model folder, a preset or a hub id."),
+]
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -46,6 +47,16 @@ class TrainingEntry(DatasetConfig):
         return None if self.mined is None else Path(self.mined).expanduser()
 
 
+def first_twins(entries: Sequence[DatasetConfig]) -> tuple[int, int] | None:
+    """The numbers of the first two that name the same data, whatever their weight; None where all differ."""
+    first: dict[tuple[Any, ...], int] = {}
+    for number, entry in enumerate(entries):
+        same = first.setdefault(tuple(entry.model_dump(exclude={"weight"}).values()), number)
+        if same != number:
+            return same, number
+    return None
+
+
 _TrainChoice = Annotated[
     Annotated[TrainingEntry, Tag("(one)")] | Annotated[tuple[TrainingEntry, ...], Tag("(several)")],
     Discriminator(lambda value: "(several)" if isinstance(value, list | tuple) else "(one)"),
@@ -77,11 +88,9 @@ class DataConfig(Section):
         if len(self.training_sets) == 1 and self.training_sets[0].weight != 1:
             weight = self.training_sets[0].weight
             raise ValueError(f"train has the weight {weight:g}, must be one of several sets to have one; remove it")
-        first: dict[tuple[Any, ...], int] = {}
-        for number, entry in enumerate(self.training_sets):
-            same = first.setdefault(tuple(entry.model_dump(exclude={"weight"}).values()), number)
-            if same != number:
-                raise ValueError(
-                    f"train.{same} and train.{number} are the same, must differ in more than the weight; keep one"
-                )
+        if same := first_twins(self.training_sets):
+            one, other = same
+            raise ValueError(
+                f"train.{one} and train.{other} are the same, must differ in more than the weight; keep one"
+            )
         return self

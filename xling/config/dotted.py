@@ -165,7 +165,8 @@ def set_in(data: dict[str, Any], parts: Parts, value: Any) -> None:
     """Put a value at a path of a raw file, making the sections on the way.
 
     Raises:
-        ValueError: something on the way holds neither a section nor a list, or the list is too short.
+        ValueError: something on the way holds neither a section nor a list, a section is given a number, or a list is
+            too short.
     """
     here: Any = data
     for depth, part in enumerate(parts):
@@ -180,6 +181,9 @@ def set_in(data: dict[str, Any], parts: Parts, value: Any) -> None:
         elif not isinstance(here, dict):
             kind = "list" if isinstance(part, int) else "section"
             raise ValueError(f"{join(parts[:depth])} is {here!r}, not a {kind}, so {join(parts)} cannot be set")
+        elif isinstance(part, int):
+            without = join((*parts[:depth], *parts[depth + 1 :]))
+            raise ValueError(f"{join(parts[:depth])} is one section, not a list: write {without} for {join(parts)}")
         if last:
             here[part] = value
         elif (here.get(part) if isinstance(here, dict) else here[part]) is None:

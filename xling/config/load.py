@@ -133,8 +133,9 @@ def _validate(
         findings.add(position, error.parts, str(error))
         return None
     raw.setdefault("storage", SweepConfig.model_fields["storage"].default)
+    nowhere: list[Parts] = []
     if places:
-        raw = _expand_places(raw, (), position, findings)
+        raw = _expand_places(raw, (), position, findings, nowhere)
     for parts, text in secrets_in(raw):
         findings.add(position, parts, about(parts, text))
     raw["grid"] = [{dotted.join(parts): values for parts, values in axis.values.items()} for axis in grid.axes]
@@ -147,7 +148,8 @@ def _validate(
         config = _cell_config(checked)
         for name, text in (said for check in checks for said in check(config)):
             parts = dotted.split(name)
-            if not any(dotted.starts_with(parts, gone) or dotted.starts_with(gone, parts) for gone in removed if gone):
+            silent = [path for path in (*removed, *nowhere) if path]
+            if not any(dotted.starts_with(parts, path) or dotted.starts_with(path, parts) for path in silent):
                 findings.add(position, parts, about(parts, text))
     return sweep
 
@@ -206,12 +208,15 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
-def _expand_places(value: Any, parts: Parts, position: Position, findings: Findings) -> Any:
-    """Make every ``path``, ``mined`` and ``storage`` absolute, with ``~`` and environment variables replaced."""
+def _expand_places(value: Any, parts: Parts, position: Position, findings: Findings, nowhere: list[Parts]) -> Any:
+    """Make every ``path``, ``mined`` and ``storage`` absolute, with ``~`` and environment variables replaced.
+
+    ``nowhere`` receives the paths of those that name no place, which ``findings`` says: checks look for nothing there.
+    """
     if isinstance(value, dict):
-        return {key: _expand_places(item, (*parts, key), position, findings) for key, item in value.items()}
+        return {key: _expand_places(item, (*parts, key), position, findings, nowhere) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand_places(item, (*parts, index), position, findings) for index, item in enumerate(value)]
+        return [_expand_places(item, (*parts, n), position, findings, nowhere) for n, item in enumerate(value)]
     if not isinstance(value, str) or not (parts[-1] in ("path", "mined") or parts == ("storage",)):
         return value
     names = [first or second for first, second in _VARIABLE.findall(value)]
@@ -224,6 +229,7 @@ def _expand_places(value: Any, parts: Parts, position: Position, findings: Findi
             position, parts, about(parts, "is empty text, must name a file or folder; remove it for the default")
         )
     if unset or not value:
+        nowhere.append(parts)
         return value
     expanded = _VARIABLE.sub(lambda match: os.environ[match[1] or match[2]], value)
     return expanded if "://" in expanded else os.path.abspath(os.path.expanduser(expanded))

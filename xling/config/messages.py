@@ -86,6 +86,8 @@ def _rule(kind: str, value: Any, slot: Slot, error: ErrorDetails) -> str:
         return f"must be a whole number; write {value:.0f}"
     if kind == "tuple_type" and not isinstance(value, dict):
         return f"must be a list; write [{'' if value is None else value}]"
+    if kind not in _MUST_BE:  # one that none of the fields gives today
+        return error["msg"]
     return f"must be {_MUST_BE[kind]}{_or_section(slot)}"
 
 

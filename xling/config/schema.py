@@ -15,6 +15,7 @@ from xling import sizes
 from xling.config.data_sets import DataConfig as DataConfig
 from xling.config.data_sets import DatasetConfig as DatasetConfig
 from xling.config.data_sets import TrainingEntry as TrainingEntry
+from xling.config.data_sets import first_twins
 from xling.config.encoder import ModelConfig as ModelConfig
 from xling.config.encoder import WarmStartConfig as WarmStartConfig
 from xling.config.evaluation import EvaluationConfig as EvaluationConfig
@@ -134,7 +135,16 @@ class SweepConfig(CellConfig):
     def _a_size(cls, value: str) -> str:
         return sizes.one_spelling(value)
 
-    # Of a file that is launched, not of a CellConfig: cells that were stored must stay readable.
+    # Of a file that is launched, not of a CellConfig: cells that were stored must stay readable. And a dry run's
+    # samples may be equal where the sets are not.
+    @field_validator("data")
+    @classmethod
+    def _each_set_is_scored_once(cls, data: DataConfig) -> DataConfig:
+        if same := first_twins(data.evaluate):
+            one, other = same
+            raise ValueError(f"evaluate.{one} and evaluate.{other} are the same, must differ; keep one")
+        return data
+
     @model_validator(mode="after")
     def _budget_buys_a_step(self) -> Self:
         examples, batch_size = self.train.budget.examples, self.train.batch_size

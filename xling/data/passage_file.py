@@ -54,10 +54,16 @@ class PassageFile:
         """All passages. Blank lines are passed over; a row without a text is a bad row.
 
         Raises:
-            DataError: the file cannot be read, is one JSON document, or has a bad row and ``bad`` is strict.
+            DataError: the file cannot be read or not twice, is one JSON document, or has a bad row and ``bad`` is
+                strict.
         """
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            raise DataError(
+                f"{self.path}: is a pipe or a device, must be a file, as it is read more than once; write its rows to "
+                "one and name that"
+            )
         first = next((line.lstrip() for _, line in open_lines(self.path) if line.strip()), b"")
-        if first.startswith((b"[{", b"[\n")) or first == b"[":
+        if first.startswith(b"[") and first[1:].lstrip()[:1] in (b"", b"{"):
             raise DataError(
                 f"{self.path}: is one JSON document, must be a row a line; `jq -c '.[]' {self.path.name}` makes it so"
             )

@@ -60,7 +60,7 @@ def find_runs(run: Path, qrels: Path | None) -> list[RunWithQrels]:
         qrels: a file for a run that is a file, a folder for a folder; beside the run when None.
 
     Raises:
-        DataError: there is no run, or no qrels for one.
+        DataError: there is no run, no qrels for one, or a folder has two of one pair or of none: other systems' runs.
     """
     if not run.exists():
         raise DataError(f"{run}: does not exist; name a run file, or a folder as xling evaluate --run-files writes it")
@@ -76,7 +76,21 @@ def find_runs(run: Path, qrels: Path | None) -> list[RunWithQrels]:
     runs = [path for path in sorted(run.iterdir()) if path.name.endswith(_RUN_ENDINGS)]
     if not runs:
         raise DataError(f"{run}: holds no run, must have files as ar-en.run.gz or ar-en.run")
+    _require_one_a_pair(run, runs)
     return [RunWithQrels(_stem(path), path, _qrels_of(_stem(path), path, qrels or run)) for path in runs]
+
+
+def _require_one_a_pair(folder: Path, runs: Sequence[Path]) -> None:
+    first: dict[tuple[str, str], Path] = {}
+    for path in runs:
+        pair = _languages(_stem(path))
+        same = first.setdefault(pair, path)
+        if same is not path:
+            of = "no pair" if pair == (ALL, ALL) else _stem(path)
+            raise DataError(
+                f"{folder}: {same.name} and {path.name} are both runs of {of}, must be one run a pair, all of one "
+                "system; give each file by itself in place of the folder, or take one away"
+            )
 
 
 def _stem(path: Path) -> str:

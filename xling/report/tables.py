@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -146,15 +147,27 @@ def scores(headline_of: Mapping[str, float]) -> Grid:
     return ["measure", *(title for title, _ in MEANS)], body
 
 
-def as_rich(grid: Grid, title: str, lead: int = 2) -> Group:
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """A grid for a terminal, below its title: see :func:`as_rich`."""
+
+    grid: Grid
+    title: str
+    lead: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.title, style="bold")
+        for number, columns in enumerate(_parts(self.grid, self.lead, min(WIDTH, options.max_width))):
+            yield from [Text()] * (number > 0)
+            yield _table(self.grid, columns)
+
+
+def as_rich(grid: Grid, title: str, lead: int = 2) -> InParts:
     """For a terminal: the title on a line of its own, then the table.
 
-    One wider than a terminal is shown in parts, each with the first ``lead`` columns again.
+    One wider than the terminal, or than ``WIDTH``, is shown in parts, each with the first ``lead`` columns again.
     """
-    shown: list[RenderableType] = [Text(title, style="bold")]
-    for number, columns in enumerate(_parts(grid, lead)):
-        shown += [Text()] * (number > 0) + [_table(grid, columns)]
-    return Group(*shown)
+    return InParts(grid, title, lead)
 
 
 def _table(grid: Grid, columns: Sequence[int]) -> Table:
@@ -167,7 +180,7 @@ def _table(grid: Grid, columns: Sequence[int]) -> Table:
     return table
 
 
-def _parts(grid: Grid, lead: int) -> list[list[int]]:
+def _parts(grid: Grid, lead: int, most: int) -> list[list[int]]:
     """The columns of each part: as few parts as fit, and those of even width."""
     headings, body = grid
     widths = [
@@ -178,7 +191,7 @@ def _parts(grid: Grid, lead: int) -> list[list[int]]:
     for count in range(1, len(rest) + 1):
         size = math.ceil(len(rest) / count)
         parts = [first + rest[start : start + size] for start in range(0, len(rest), size)]
-        if all(sum(widths[column] + GAP for column in part) - GAP <= WIDTH for part in parts):
+        if all(sum(widths[column] + GAP for column in part) - GAP <= most for part in parts):
             break
     return parts
 

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
 from xling.report.csv_text import to_csv
 from xling.storage import Storage
+from xling.sweep.cell_table import show_cells
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.jobs import Job, Study
 from xling.sweep.launch import how_to_go_on, resume_command, sweep_storage
@@ -48,22 +48,15 @@ def show_status(loaded: LoadedSweep, console: Console, *, as_json: bool, as_csv:
         }
         console.print_json(json.dumps({**about, **of_sweep, "cells": records}))
         return
-    table = Table()
-    table.add_column("cell", overflow="fold")
-    for name in ("state", "attempts", "step", "left"):
-        table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
     console.print(f"{sweep} in {root.url}", soft_wrap=True)
+    rows = []
     for stand, record in zip(stands, records, strict=True):
         running = stand.state is CellState.RUNNING and record["seconds_left"] is not None
         total = "" if stand.total is None else f"/{stand.total}"
-        table.add_row(
-            stand.job.label,
-            stand.state,
-            str(len(stand.attempts)),
-            f"{stand.step}{total}",
-            clock(record["seconds_left"]) if running else "",
-        )
-    console.print(table)
+        left_s = clock(record["seconds_left"]) if running else ""
+        rows.append([stand.job.label, stand.state, str(len(stand.attempts)), f"{stand.step}{total}", left_s])
+    figures = ["attempts", "step", "left"]
+    show_cells(["cell", "state", *figures], rows, console, right=figures)
     for record in records:
         if why := record["error"] or record["stopped_early"] or record["interrupted"]:
             console.print(f"{record['cell']}: {why}", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +20,9 @@ from xling.sweep.jobs import Job
 _STYLES = {"done": "green", "failed": "red", "training": "cyan", "evaluating": "cyan", "stopped": "yellow"}
 _ENDED = ("done", "failed", "stopped", "interrupted")
 _NOTES_SHOWN = 4
-_LABEL_COLUMNS = 26
+_LABEL_COLUMNS, _LEAST_LABEL = 26, 20  # at the most, and where there is no more room
+_STATE_COLUMNS = 11
+_BY_USE = ("step", "ETA", "loss", "pairs/s")  # columns, the one that a narrow terminal keeps longest first
 _LINE_EVERY_S = 10.0
 
 
@@ -124,20 +126,32 @@ class LiveTable:
         elapsed = clock(time.monotonic() - self._started)
         table = Table(title=f"{ended} of {len(self._rows)} jobs ended, {elapsed}", title_justify="left", box=None)
         table.add_column("cell", overflow="fold", max_width=_LABEL_COLUMNS)
-        table.add_column("state", no_wrap=True, max_width=11)
-        for name in ("step", "loss", "pairs/s", "ETA"):
+        table.add_column("state", no_wrap=True, max_width=_STATE_COLUMNS)
+        rows = {job: self._rows[job] for job in jobs}
+        figures = {
+            "step": [f"{row.step}/{row.total}" if row.total else "" for row in rows.values()],
+            "loss": [f"{row.loss:.3f}" if row.loss is not None else "" for row in rows.values()],
+            "pairs/s": [f"{row.pairs_per_s:.0f}" if row.pairs_per_s is not None else "" for row in rows.values()],
+            "ETA": [_eta(row, self._batch[job]) for job, row in rows.items()],
+        }
+        figures = self._with_room(figures, [row.label for row in rows.values()])
+        for name in figures:
             table.add_column(name, justify="right", no_wrap=True)
-        for job in jobs:
-            row = self._rows[job]
-            table.add_row(
-                row.label,
-                Text(_state(row), style=_STYLES.get(row.phase, "")),
-                f"{row.step}/{row.total}" if row.total else "",
-                f"{row.loss:.3f}" if row.loss is not None else "",
-                f"{row.pairs_per_s:.0f}" if row.pairs_per_s is not None else "",
-                _eta(row, self._batch[job]),
-            )
+        for number, row in enumerate(rows.values()):
+            state = Text(_state(row), style=_STYLES.get(row.phase, ""))
+            table.add_row(row.label, state, *(column[number] for column in figures.values()))
         return table
+
+    def _with_room(self, figures: Mapping[str, list[str]], labels: Sequence[str]) -> dict[str, list[str]]:
+        """The columns that a narrow terminal has room for beside labels and states; without labels the rest is idle."""
+        room = self._console.width - min(max(map(cell_len, labels), default=0), _LEAST_LABEL) - _STATE_COLUMNS - 4
+        kept: list[str] = []
+        for name in _BY_USE:
+            room -= max(map(cell_len, (name, *figures[name]))) + 2
+            if room < 0:
+                break
+            kept.append(name)
+        return {name: column for name, column in figures.items() if name in kept}
 
 
 class PlainLines:

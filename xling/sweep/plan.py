@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.sizes import size_text
+from xling.sweep.cell_table import show_cells
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.launch import sweep_storage
 from xling.sweep.order import weights_bytes
@@ -79,23 +79,17 @@ def show_plan(
             text["expected_seconds"] = left_s
         console.print_json(json.dumps(text))
         return
-    table = Table()
-    table.add_column("cell", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    table.add_column("budget", no_wrap=True)
-    table.add_column("needs", no_wrap=True)
-    table.add_column("disk", justify="right", no_wrap=True)
-    for name in ("time", "memory") if measure else ():
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = ["disk", "time", "memory"] if measure else ["disk"]
+    rows = []
     for job in study.scored:
         row = [job.label, states[job.id], _budget(job), _needs(job), size_text(need[job.id])]
         if measure:
             row += [_time(expected[job.id].seconds), size_text(expected[job.id].worker_bytes)]
-        table.add_row(*row)
+        rows.append(row)
     console.print(
         f"{sweep}: {len(study.cells)} cells, {len(study.baselines)} baselines, storage {root.url}", soft_wrap=True
     )
-    console.print(table)
+    show_cells(["cell", "state", "budget", "needs", *figures], rows, console, right=figures)
     _print_rest(console, study.warm, kinds, where, disk, free)
     if measure:
         console.print(

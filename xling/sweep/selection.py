@@ -18,12 +18,20 @@ from xling.train.rungs import forget
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which of the cells that are not done to run; all but the stopped ones by default."""
+    """Which of the cells that are not done to run; all but the stopped ones by default.
+
+    Raises:
+        ConfigError: cells are named by themselves and by their state.
+    """
 
     failed: bool = False  # only those that failed
     stopped: bool = False  # only those that were stopped; early stopping leaves them alone from now on
     cells: tuple[str, ...] = ()  # only these, by label or by the beginning of the id; likewise
     from_scratch: bool = False  # forget their checkpoints, model and scores first
+
+    def __post_init__(self) -> None:
+        if self.cells and (self.failed or self.stopped):
+            raise ConfigError("--cell names the cells itself: give it without --failed and --stopped, or these alone")
 
 
 def states_of(root: Storage, sweep: str, jobs: Sequence[Job]) -> dict[str, CellState]:
@@ -107,8 +115,6 @@ def to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> lis
     """The jobs of a launch, in their order; what goes from scratch is forgotten, what was asked for marked."""
     states = states_of(root, sweep, study.scored)
     if selection.cells:
-        if selection.failed or selection.stopped:
-            raise ConfigError("--cell names the cells itself: give it without --failed and --stopped, or these alone")
         named = {job.id for job in (find_job(study.scored, name) for name in selection.cells)}
         chosen = [job for job in study.scored if job.id in named]
     elif selection.failed or selection.stopped:

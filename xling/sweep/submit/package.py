@@ -144,7 +144,8 @@ def _misplaced(data: Mapping[str, Any]) -> Iterator[tuple[Parts, str]]:
     storage, tracking = data.get("storage", "runs"), data.get("tracking")
     uri = tracking.get("uri") if isinstance(tracking, dict) else None
     is_url = isinstance(storage, str) and "://" in storage
-    if isinstance(storage, str) and storage and not is_url and _is_relative(storage):
+    folder = storage.removeprefix("file://") if isinstance(storage, str) else ""
+    if folder and "://" not in folder and _is_relative(folder):
         yield (
             ("storage",),
             f"storage is {storage!r}, a folder of this machine, must be one that all machines of the cluster share: "
