@@ -14,7 +14,7 @@ from xling.config.load import load_sweep
 from xling.errors import ConfigError
 from xling.sweep import dry_run
 from xling.sweep.in_small import BATCH, LAYERS, STEPS, TOKENS, check_names, in_small, stands_in
-from xling.sweep.jobs import build_study
+from xling.sweep.jobs import Job, build_study
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 
@@ -85,6 +85,21 @@ def test_what_chooses_among_the_real_texts_is_left_out(tmp_path):
     assert (first.languages, first.limit, first.weight, second.languages) == (None, None, 2, ("de", "en"))
     study = build_study(cut.cells)
     assert [evaluation.dataset for evaluation in study.cells[0].evaluations] == ["mr-tydi-dev", "mr-tydi"]
+
+
+def test_entries_of_the_embedded_set_stay_two_and_their_cells_can_be_read_again(tmp_path):
+    file = write_sweep(
+        tmp_path,
+        "name: small\nstorage: {folder}/runs\nmodel: {{preset: tiny}}\ntrain: {{batch_size: 8, budget: {{steps: 9}}}}\n"
+        "data:\n  train: [{{dataset: geo, languages: [de, en]}}, {{dataset: geo, languages: [ar, en]}}]\n"
+        "  evaluate: [{{dataset: geo}}]\n",
+    )
+    _, cut = small(tmp_path / "small", file)
+    (job,) = build_study(cut.cells).cells
+    assert [entry.languages for entry in Job.from_json(job.to_json()).config.data.training_sets] == [
+        ("de", "en"),
+        ("ar", "en"),
+    ]
 
 
 def test_mistakes_that_need_no_data_to_be_seen_are_told(tmp_path):

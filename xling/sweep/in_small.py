@@ -87,7 +87,9 @@ class _Samples:
             folder.mkdir(parents=True)
             self._written[key] = SAMPLES[entry.dataset](folder)
         sample = self._written[key]
-        changes = {"path": sample.path, "languages": sample.languages, "titles": None, "limit": None}
+        # The embedded set is its own sample: two entries of it may differ in languages alone, and must go on to.
+        languages = (sample.path is None and entry.languages) or sample.languages
+        changes = {"path": sample.path, "languages": languages, "titles": None, "limit": None}
         return entry.model_copy(update=changes)
 
 
