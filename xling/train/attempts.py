@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 
 MANIFEST = "manifest.json"  # of a checkpoint
 _NAME = re.compile(r"step-(\d{8})-a(\d{4})")
@@ -44,7 +45,11 @@ def accepted_checkpoints(cell: Storage) -> list[str]:
     newest = newest_attempt(cell)
     if newest == 0:
         return []
-    before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+    try:
+        before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+    except DamagedFile as error:
+        pass_over(error, "checkpoints of earlier attempts are not gone on from")
+        before = set()
     found = []
     for text in cell.list("checkpoints"):
         name = CheckpointName.parse(text)
