@@ -24,6 +24,7 @@ _MENDED_BY = {
     errno.EDQUOT: "make room there",
     errno.ENAMETOOLONG: "give a shorter one",
     errno.ENOTDIR: "a folder must be there and a file is: name another place, or move the file away",
+    errno.EEXIST: "name another place, or move away what is there",
     errno.EISDIR: "a file must be there and a folder is: name the file",
     errno.ENOENT: "correct the path",
     errno.ELOOP: "its symbolic links lead round in a circle: correct them",
@@ -32,7 +33,7 @@ _MENDED_BY = {
 
 def of_file(error: OSError, place: str = "") -> ResourceError:
     """What a local file system says no to. Args: place: what was asked for, where the error does not name it."""
-    path = _text(error.filename) or place
+    path = _text(error.filename2) or _text(error.filename) or place  # the former: where something was to go
     reason = error.strerror or str(error)
     if error.errno in _AWAY:
         return StorageAway(

@@ -40,6 +40,8 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         """Args: url: a folder's path (made absolute) or any fsspec URL."""
+        if "\0" in url:
+            raise ResourceError(f"storage is {url!r}, must be a path or URL without NUL characters; correct it")
         url = url.removeprefix("file://") or "/"
         if "://" in url and holds_secret(url):
             raise ResourceError(
