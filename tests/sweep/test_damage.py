@@ -14,7 +14,8 @@ from xling.model.source import save_folder
 from xling.storage import Storage
 from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.launch import remember, remembered
+from xling.sweep.garbage import Asked, survey
+from xling.sweep.launch import launch, remember, remembered
 from xling.sweep.selection import stored_job, stored_jobs, write_lost
 from xling.train.attempts import accepted_checkpoints
 from xling.train.metrics import stored_steps, write_segment
@@ -117,6 +118,8 @@ def test_an_attempt_whose_record_is_cut_is_left_out_and_an_end_is_none(damaged):
     folder.storage.write("attempts/0002.json", b"")
     assert [attempt["number"] for attempt in folder.attempts()] == [1]
     assert accepted_checkpoints(folder.storage) == ["step-00000004-a0002"]
+    with pytest.raises(DamagedFile):  # who asks what may be deleted is not told so
+        survey(root, "small", Asked())
     assert folder.begin_attempt().number == 3
 
 
@@ -140,6 +143,20 @@ def test_a_launch_writes_lost_records_of_cells_that_were_begun(damaged):
     for job in (done, other, begun):
         assert stored_job(root, f"{job.folder('small')}/cell.json") == job
     assert not root.exists(f"{new.folder('small')}/cell.json")
+
+
+def test_a_launch_with_nothing_to_run_writes_what_was_lost_of_the_sweep(tmp_path):
+    loaded, study, root = load(tmp_path)
+    for job in study.scored:
+        finish(root, job)
+    for content in (b"", None):
+        if content is not None:
+            root.write("small/launch.json", content)
+        assert launch(loaded, lambda jobs: pytest.fail("a job runs")).ran == ()
+        with remembered(root.url, "small") as (file, _):
+            assert file.read_text() == loaded.text
+        root.delete("small/launch.json")
+        root.delete("small/sweep.yaml")
 
 
 def test_a_cut_result_says_how_to_score_again_and_that_works(damaged):

@@ -57,7 +57,8 @@ def stored_job(root: Storage, path: str) -> Job:
     try:
         job = Job.from_json(root.read(path).decode())
     except (ValueError, KeyError, TypeError) as error:
-        what = f"{root.locate(path)} describes no cell ({type(error).__name__}): it was cut or changed"
+        how = "it was cut or changed, or another version wrote it"
+        what = f"{root.locate(path)} describes no cell ({type(error).__name__}): {how}"
         raise DamagedFile(
             what, "launch the sweep again, which writes it anew, or delete its folder where the grid has it no more"
         ) from error
@@ -81,7 +82,7 @@ def write_lost(root: Storage, sweep: str, study: Study) -> None:
         except FileNotFoundError:
             if not newest_attempt(root.child(job.folder(sweep))):  # nothing to tell yet
                 return
-        except DamagedFile:
+        except DataError:
             pass
         else:
             return
