@@ -1,5 +1,6 @@
 """The command line as a user meets it; nothing here starts a cluster."""
 
+import errno
 import json
 import os
 import re
@@ -252,6 +253,36 @@ def test_evaluating_a_cell_that_is_not_trained(xling):
 def test_there_is_no_page_and_nothing_to_send_before_the_first_sweep(xling):
     assert "launch a sweep first" in refused(xling("ui"))
     assert "holds no tracking spool" in refused(xling("track", "sync"))
+
+
+def test_what_the_system_refuses_is_one_message(xling):
+    Path("file").touch()
+    write(GOOD)
+    place = f"{Path.cwd()}/file"
+    taken = "Not a directory; a folder must be there and a file is: name another place"
+    assert f"error: {place}/small/launch.json: {taken}" in refused(xling("status", "small", "--storage", "file"))
+    assert f"storage {place} cannot be written (Not a directory)" in refused(
+        xling("sweep", "small.yaml", "--set", "storage=file")
+    )
+    with pytest.raises(NotADirectoryError):
+        xling("status", "small", "--storage", "file", "--debug")
+    assert "launch.json: File name too long; give a shorter one" in refused(
+        xling("status", "small", "--storage", "x" * 300)
+    )
+    assert "must be a path or URL without NUL characters" in refused(xling("status", "small", "--storage", "a\0b"))
+    long = GOOD.replace("dataset: geo", f"dataset: parallel-jsonl, path: {'x' * 300}", 1)
+    err = refused(xling("plan", write(long, "long.yaml")))
+    assert err.startswith("error: long.yaml:2: data.train.path is ")
+    assert "which cannot be looked at (File name too long); it must name" in err
+
+
+def test_a_system_s_error_that_is_of_no_file_keeps_its_traceback(xling, monkeypatch):
+    def breaks(*_, **__):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(cli, "_load_named", breaks)
+    with pytest.raises(ConnectionResetError):
+        xling("status", "small")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "plan", "gone.yaml"], ["plan", "gone.yaml", "--debug"]])

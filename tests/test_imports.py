@@ -16,6 +16,8 @@ ROOMS = [
     "redaction",
     "languages",
     "listing",
+    "refusals",
+    "stored_json",
     "sizes",
     "storage",
     "config",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,9 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from refusing import refuse
 
-from xling.errors import ResourceError
+from xling.errors import ResourceError, StorageAway
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
@@ -190,6 +194,50 @@ def test_room_is_told_of_a_folder_that_may_not_be_there_yet_and_of_nothing_else(
     assert here.lack_of_room(3 * 2**20) == here.lack_of_room(0, more=2**30) == ""
     lack = here.lack_of_room(2 * 2**20, more=2**21)
     assert lack == "" if not storage.is_local else "has 3 MiB free, and 2 MiB are to be written; 2 MiB must" in lack
+
+
+def test_that_nobody_can_look_is_not_that_nothing_is_there(local: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.write("cell/result.json", b"{}")
+    assert not local.exists("cell/result.json/below")  # a file is no folder
+    for number, kind in ((errno.EACCES, ResourceError), (errno.EIO, StorageAway), (errno.ESTALE, StorageAway)):
+        with monkeypatch.context() as patch:
+            refuse(patch, "stat", local.locate("cell"), number)
+            with pytest.raises(ResourceError, match=f"cell/result.json: {os.strerror(number)}; ") as raised:
+                local.exists("cell/result.json")
+        assert type(raised.value) is kind
+    assert local.exists("cell/result.json")
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_a_folder_that_cannot_be_listed_is_not_left_out(
+    local: Storage, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    local.write("cell/deep/file", b"")
+    local.write("cell/file", b"")
+    with monkeypatch.context() as patch:
+        refuse(patch, call, local.locate("cell/deep/" if call == "stat" else "cell/deep"), errno.EACCES)
+        with pytest.raises(ResourceError, match=r"cell/deep.*: Permission denied; give this user the right to it"):
+            local.files("cell")
+    assert [file.path for file in local.files()] == ["cell/deep/file", "cell/file"]
+    assert local.files("cell/file") == local.files("none") == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_said(local: Storage) -> None:
+    local.write("file", b"")
+    for path in ("file/below", "file/below/more"):
+        with pytest.raises(NotADirectoryError):
+            local.write(path, b"")
+        with pytest.raises(NotADirectoryError):  # not that another was first
+            local.create(path, b"")
+
+
+def test_json_that_was_cut_is_named_with_what_mends_it(storage: Storage) -> None:
+    for content, what in ((b'{"a": 1', "is no JSON"), (b"", "is empty"), (b"\x00\x00", "is no JSON")):
+        storage.write("a/x.json", content)
+        with pytest.raises(DamagedFile, match=f"a/x.json {what}.*: it was cut or changed; bring it back") as raised:
+            storage.read_json("a/x.json")
+        assert storage.locate("a/x.json") in str(raised.value)
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # workers send it to their driver
 
 
 def test_leftovers_of_a_kill_are_not_listed(local: Storage) -> None:

@@ -22,8 +22,12 @@ class StoredFile:
 
 
 def walk(full: str, start: str) -> Iterator[StoredFile]:
-    """The files of a local folder; ``start`` begins their names."""
-    for folder, _, names in os.walk(full):
+    """The files of a local folder; ``start`` begins their names.
+
+    Raises:
+        OSError: some folder cannot be listed; not where there is none (any more).
+    """
+    for folder, _, names in os.walk(full, onerror=_raise_unless_gone):
         below = start + folder.removeprefix(full).lstrip("/")
         for name in names:
             with suppress(FileNotFoundError):  # gone meanwhile
@@ -31,6 +35,12 @@ def walk(full: str, start: str) -> Iterator[StoredFile]:
                 if stat.S_ISREG(about.st_mode):
                     path = f"{below.rstrip('/')}/{name}" if below else name
                     yield StoredFile(path, about.st_size, about.st_mtime, f"{about.st_size}-{about.st_mtime_ns}")
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Without it ``os.walk`` leaves out what it cannot list, and that would be taken for deleted."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def from_info(path: str, info: Mapping[str, Any]) -> StoredFile:

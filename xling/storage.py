@@ -23,15 +23,16 @@ from typing import IO, Any
 
 import fsspec
 
-from xling.errors import ResourceError, StorageAway
+from xling.errors import ResourceError
 from xling.listing import StoredFile, from_info, walk
 from xling.redaction import holds_secret, redacted
+from xling.refusals import is_of_bucket, of_file, of_store
 from xling.sizes import size_text
+from xling.stored_json import parsed
 
 HIDDEN = ".tmp-"  # begins the names of files that are not there yet, or no longer
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # of this package, by kind of URL
 _CONFLICTS_TRIED = 5
-_REASON_CHARACTERS = 200
 
 
 class Storage:
@@ -39,6 +40,8 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         """Args: url: a folder's path (made absolute) or any fsspec URL."""
+        if "\0" in url:
+            raise ResourceError(f"storage is {url!r}, must be a path or URL without NUL characters; correct it")
         url = url.removeprefix("file://") or "/"
         if "://" in url and holds_secret(url):
             raise ResourceError(
@@ -155,7 +158,7 @@ class Storage:
         folder = Path(self._full(path)).parent
         name = f"{folder}/{HIDDEN}{uuid.uuid4().hex}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
             with open(name, "xb") as file:
                 yield file, name
         except OSError as error:
@@ -163,7 +166,7 @@ class Storage:
                 raise ResourceError(f"storage {self.url} is full; make room there, then resume the sweep") from error
             raise
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(name)
 
     def read(self, path: str) -> bytes:
@@ -172,8 +175,15 @@ class Storage:
             return bytes(self._fs.cat_file(self._full(path)))
 
     def exists(self, path: str) -> bool:
+        full = self._full(path)
         with self._asking():
-            return bool(self._fs.exists(self._full(path)))
+            if not self.is_local:
+                return bool(self._fs.exists(full))
+            try:  # fsspec's answer is no also where it cannot be known
+                os.stat(full)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
 
     def list(self, path: str = "", *, hidden: bool = False) -> list[str]:
         """Names directly below a folder, sorted; empty when there is no such folder.
@@ -196,7 +206,8 @@ class Storage:
         """
         full = self._full(path).rstrip("/")
         if self.is_local:
-            return sorted(walk(full, f"{path}/" if path else ""), key=lambda file: file.path)
+            with self._asking():
+                return sorted(walk(full, f"{path}/" if path else ""), key=lambda file: file.path)
         with self._asking():
             found = self._fs.find(full, detail=True)
         start = f"{path}/" if path else ""
@@ -249,7 +260,8 @@ class Storage:
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n")
 
     def read_json(self, path: str) -> Any:
-        return json.loads(self.read(path))
+        """Raises FileNotFoundError when there is no such file, DamagedFile when it was cut or changed."""
+        return parsed(self.read(path), self.locate(path))
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
@@ -273,40 +285,29 @@ class Storage:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Say in one message why an object store does not do what it is asked to.
+        """Say in one message why the storage does not do what it is asked to.
 
-        That a file is missing, or there already, is an answer and passes; so does whatever a local
-        folder says. The libraries below raise their own kinds for the rest, some of no common root.
+        That a file is missing, or there already, is an answer and passes.
         """
         try:
             yield
+        except ResourceError:
+            raise
         except Exception as error:
-            is_answer = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError)
-            if self.is_local or isinstance(error, ResourceError) or (is_answer and not _is_of_bucket(error)):
+            if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError) and not is_of_bucket(error):
                 raise
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: Exception) -> ResourceError:
-        bucket = self._root.split("/")[0]
-        if _is_of_bucket(error):
-            return ResourceError(f"storage {self.url}: there is no bucket {bucket!r}; make it, or correct the URL")
-        reason = redacted(" ".join(f"{type(error).__name__}: {error}".split()))[:_REASON_CHARACTERS]
-        if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-            return ResourceError(
-                f"storage {self.url} refuses access ({reason}); give credentials that may list, read, write and delete "
-                "there, in the environment or in the provider's own file (docs/storage.md)"
-            )
-        if isinstance(error, ValueError):
-            return ResourceError(f"storage {self.url} cannot be reached ({reason}); correct the URL or its endpoint")
-        return StorageAway(
-            f"storage {self.url} cannot be used now ({reason}); check the network, the region and the endpoint "
-            "(AWS_ENDPOINT_URL), then give the same command again: it goes on from here"
-        )
+            if not self.is_local:
+                raise of_store(error, self.url, self._root.split("/")[0]) from error
+            if not isinstance(error, OSError):
+                raise
+            raise of_file(error, self.url) from error
 
 
-def _is_of_bucket(error: Exception) -> bool:
-    """Whether not a file but its whole bucket is missing; the stores' libraries tell it by words alone."""
-    return "bucket does not exist" in str(error)
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # of a file's name; in create, it would be taken for the file's own
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -56,5 +56,7 @@ def test_a_missing_or_broken_result_is_a_data_error(tmp_path: Path) -> None:
         EvaluationResult.load(storage)
     result_of().save(storage)
     (tmp_path / "per_query.parquet").write_bytes(b"PAR1 cut")
-    with pytest.raises(DataError, match=r"cannot be read, evaluate again"):
+    with pytest.raises(
+        DataError, match=r"per_query.parquet is damaged .*; delete the folder .*, then score again: xling resume SWEEP"
+    ):
         EvaluationResult.load(storage)

@@ -146,7 +146,7 @@ def test_token_tables_results_and_weights(trap, tmp_path):
     storage.write("tokens/key/tokens.arrow", trap)
     assert len(ensure_table(storage, "key", lambda: [([[1, 2]], [])])) == 1  # built again
     storage.write("eval/summary.json", trap)
-    with pytest.raises(DataError, match="cannot be read, evaluate again"):
+    with pytest.raises(DataError, match="then score again: xling resume SWEEP"):
         EvaluationResult.load(storage.child("eval"))
     for reads in (tensors_from_bytes, lambda data: pa.ipc.open_file(pa.BufferReader(data))):
         with pytest.raises(Exception, match=r"."):  # each library's own kind

@@ -1,5 +1,6 @@
 """``xling pull``: a copy that results, reports and exports work from, made again in parts."""
 
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from forked import forked
+from refusing import refuse
 from small_models import tiny_model
 from small_sweeps import cell_folder, end_as, finish, load
 
@@ -210,6 +212,29 @@ def test_what_a_folder_holds_already_is_not_written_over(swept, tmp_path):
         pull(other, "small", target, "all", silent)
     with Lease(Storage(str(target / "small")), "sweep"), pytest.raises(ConfigError, match="which is held by process"):
         pull(root, "small", target, "all", silent)
+
+
+def test_a_source_that_cannot_be_listed_deletes_nothing_of_the_copy(swept, tmp_path, monkeypatch):
+    _, study, root = swept
+    target, cell = tmp_path / "copy", study.cells[0].folder("small")
+    pull(root, "small", target, "all", silent)
+    before = copies(target)
+    with monkeypatch.context() as patch:
+        refuse(patch, "scandir", root.locate(f"{cell}/eval"), errno.EACCES)
+        with pytest.raises(ResourceError, match=rf"{cell}/eval: Permission denied; give this user the right"):
+            pull(root, "small", target, "all", silent)
+    assert copies(target) == before
+    assert pull(root, "small", target, "all", silent).copied == []
+
+
+def test_a_file_of_the_copy_that_was_cut_comes_again(swept, tmp_path):
+    _, study, root = swept
+    target, cell = tmp_path / "copy", study.cells[0].folder("small")
+    pull(root, "small", target, "all", silent)
+    cut = target / cell / "result.json"
+    cut.write_bytes(cut.read_bytes()[:5])
+    assert [file.path for file in pull(root, "small", target, "all", silent).copied] == [f"{cell}/result.json"]
+    assert cut.read_bytes() == root.read(f"{cell}/result.json")
 
 
 def test_without_room_nothing_is_begun(swept, tmp_path, monkeypatch):

@@ -52,6 +52,11 @@ def test_a_single_run_says_what_was_left_out(tmp_path):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_folder_is_no_file_for_the_values_of_every_query(runs, tmp_path):
+    with pytest.raises(ConfigError, match=r"--per-query is .*, a folder, must be a Parquet file; name one in it"):
+        scored(runs[0], None, per_query=tmp_path)
+
+
 def test_values_of_every_query_are_written(runs, tmp_path):
     folder, result = runs
     scored(folder, None, names="nDCG@3", per_query=tmp_path / "below" / "values.parquet")

@@ -22,6 +22,7 @@ from xling.cli.options import Csv, Json, Sets, StorageOption, Trust, require_one
 from xling.cli.options import console as _console
 from xling.errors import ConfigError, UserInterrupt, XlingError
 from xling.redaction import redacted
+from xling.refusals import of_file
 
 if TYPE_CHECKING:
     from xling.config.load import LoadedSweep
@@ -272,10 +273,10 @@ def main() -> None:
     except UserInterrupt:
         typer.echo("Interrupted. The same command goes on from here.", err=True)
         sys.exit(130)
-    except XlingError as error:
-        if debug:
+    except (XlingError, OSError) as error:
+        if debug or (isinstance(error, OSError) and error.filename is None):  # of no file: a bug of ours
             raise
-        text = redacted(str(error))
+        text = redacted(str(of_file(error) if isinstance(error, OSError) else error))
         typer.echo(f"error: {text}" if "\n" not in text else f"errors:\n{text}", err=True)
         sys.exit(2)
     finally:

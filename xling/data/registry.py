@@ -192,9 +192,11 @@ def _path_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]:
     if config.path is None:
         needed = adapter.path_needed and not adapter.path_optional
         return [("path", f"is missing, must name {adapter.path_needed}")] if needed else []
-    if not Path(config.path).expanduser().exists():
-        return [("path", f"is {config.path!r}, which does not exist; it must name {adapter.path_needed}")]
-    return []
+    try:
+        why = "" if Path(config.path).expanduser().exists() else "does not exist"
+    except OSError as error:
+        why = f"cannot be looked at ({error.strerror})"
+    return [("path", f"is {config.path!r}, which {why}; it must name {adapter.path_needed}")] if why else []
 
 
 def _mined_problems(config: DatasetConfig) -> list[Problem]:

@@ -7,7 +7,6 @@ checksum, so that a table exists whole or not at all.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import zlib
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 ROWS = 4096  # a record batch, so also the texts tokenised at once
 _READ_BYTES = 1 << 22
@@ -160,7 +160,7 @@ def _read_meta(storage: Storage, key: str) -> dict[str, Any] | None:
     """The marker of a finished table; None when there is none, or it cannot be read."""
     try:
         meta = storage.read_json(f"tokens/{key}/meta.json")
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, DamagedFile):
         return None
     expected = {"size": int, "crc32": int, "truncated": dict}
     whole = isinstance(meta, dict) and all(isinstance(meta.get(name), kind) for name, kind in expected.items())

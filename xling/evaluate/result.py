@@ -37,6 +37,7 @@ from xling.evaluate.search.record import SearchRecord
 from xling.evaluate.xor import TOKENS
 from xling.languages import LangPair
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 SUMMARY = "summary.json"
 PER_QUERY = "per_query.parquet"
@@ -151,8 +152,11 @@ class EvaluationResult:
             raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
                 error
             )
-        except (ValueError, pa.ArrowException) as error:
-            raise DataError(f"evaluation result in {storage.url} cannot be read, evaluate again: {error}") from error
+        except (DamagedFile, ValueError, OSError, pa.ArrowException) as error:
+            what = error.what if isinstance(error, DamagedFile) else f"{storage.locate(PER_QUERY)} is damaged ({error})"
+            raise DamagedFile(
+                what, f"delete the folder {storage.url}, then score again: xling resume SWEEP, or xling evaluate --out"
+            ) from error
         return cls.from_json(summary, per_query)
 
     def to_json(self) -> dict[str, Any]:

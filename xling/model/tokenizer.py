@@ -18,6 +18,7 @@ from xling.config.presets import BUILT_VOCABULARY
 from xling.data.records import TrainingSet
 from xling.errors import CheckpointError, DataError
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _VERSION = 1  # bumped when the same text gives another tokenizer
@@ -175,7 +176,7 @@ def _is_whole(storage: Storage, path: str) -> bool:
     try:
         manifest = storage.read_json(f"{path}/{_MANIFEST}")
         return bool(manifest == {name: _stamp(storage.read(f"{path}/{name}")) for name in _FILES})
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, DamagedFile):
         return False
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from xling.redaction import redacted
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.lease import holder_of
 from xling.train.attempts import accepted_checkpoints, newest_attempt
 from xling.train.trained import MODEL_MARKER
@@ -93,17 +94,36 @@ class CellFolder:
         self.storage.write_json(f"attempts/{number:04d}.end.json", end)
 
     def attempts(self) -> list[dict[str, Any]]:
-        """All attempts, oldest first: each one's record, with its end under ``end`` (None: killed)."""
+        """All attempts, oldest first: each one's record, with its end under ``end`` (None: killed).
+
+        One whose record was cut or changed is left out, and an end of which that is true is none; it is said.
+        """
         names = set(self.storage.list("attempts"))
         found = []
         for number in range(1, newest_attempt(self.storage) + 1):
             if f"{number:04d}.json" not in names:
                 continue
-            record = self.storage.read_json(f"attempts/{number:04d}.json")
-            ended = f"{number:04d}.end.json"
-            record["end"] = self.storage.read_json(f"attempts/{ended}") if ended in names else None
-            found.append({"number": number, **record})
+            record = self._whole(f"attempts/{number:04d}.json", "the attempt is left out")
+            if record is not None:
+                record["end"] = self._end(number) if f"{number:04d}.end.json" in names else None
+                found.append({"number": number, **record})
         return found
+
+    def _end(self, number: int) -> dict[str, Any] | None:
+        """How an attempt ended; None of one that did not, or whose word of it was cut or changed."""
+        try:
+            return self._whole(f"attempts/{number:04d}.end.json", "the attempt counts as killed")
+        except FileNotFoundError:
+            return None
+
+    def _whole(self, path: str, so: str) -> dict[str, Any] | None:
+        """A file's content; None, said aloud with what follows, where it was cut or changed."""
+        try:
+            content: dict[str, Any] = self.storage.read_json(path)
+        except DamagedFile as error:
+            pass_over(error, so)
+            return None
+        return content
 
     def newest_end(self) -> dict[str, Any] | None:
         """How the newest attempt that has an end ended."""
@@ -125,9 +145,12 @@ class CellFolder:
     def is_done(self, eval_ids: Sequence[str]) -> bool:
         """Whether nothing is left to do: trained, scored on every set asked for, all of it recorded."""
         try:
-            recorded = {entry["id"] for entry in self.storage.read_json("result.json")["evaluations"].values()}
+            result = self._whole("result.json", "its cell is not done before the next launch writes it again")
         except FileNotFoundError:
             return False
+        if result is None:
+            return False
+        recorded = {entry["id"] for entry in result["evaluations"].values()}
         return set(eval_ids) <= recorded and self.is_trained() and not self.missing_evaluations(eval_ids)
 
     def state(self, eval_ids: Sequence[str]) -> CellState:
@@ -138,9 +161,10 @@ class CellFolder:
         number = newest_attempt(self.storage)
         if number == 0:
             return CellState.NEW
-        if not self.storage.exists(f"attempts/{number:04d}.end.json"):
+        end = self._end(number)
+        if end is None:
             return CellState.INTERRUPTED
-        outcome = Outcome(self.storage.read_json(f"attempts/{number:04d}.end.json")["outcome"])
+        outcome = Outcome(end["outcome"])
         if outcome is Outcome.DONE:  # done before, and another evaluation set was added since
             return CellState.NEW
         return CellState(outcome.value)
@@ -178,10 +202,8 @@ class CellFolder:
     def stopped_early(self) -> str:
         """Why early stopping ended the newest attempt; empty when it did not."""
         number = newest_attempt(self.storage)
-        if number == 0 or not self.storage.exists(f"attempts/{number:04d}.end.json"):
-            return ""
-        end = self.storage.read_json(f"attempts/{number:04d}.end.json")
-        return str(end["message"]) if end["outcome"] == Outcome.STOPPED else ""
+        end = self._end(number) if number else None
+        return str(end["message"]) if end is not None and end["outcome"] == Outcome.STOPPED else ""
 
     def drop_scratch(self) -> None:
         """Remove what only going on needs: the checkpoints, most of a cell's bytes."""

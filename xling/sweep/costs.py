@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +57,7 @@ def training_costs(
 def _non_embedding(cell: Storage, about: Mapping[str, Any]) -> int | None:
     """Parameters outside the embedding tables, by what ``config.json`` says of these; None of another kind of model."""
     try:
-        config = json.loads(cell.read("model/config.json"))
+        config = cell.read_json("model/config.json")
     except FileNotFoundError:
         return None
     if config.get("model_type") not in _BERTS or about.get("parameters") is None:

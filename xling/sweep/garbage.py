@@ -147,7 +147,7 @@ def _mark_cell(
         if asked.models and state is CellState.DONE and cell not in kept and storage.list("model") != ["trained.json"]:
             marked.add(f"{path}/model", "models", "asked for by --models")
         return
-    usable = set(accepted_checkpoints(storage))
+    usable = set(accepted_checkpoints(storage, strict=True))
     for name in storage.list("checkpoints"):
         if name not in usable:
             why = "half-written, or of an attempt that was given up: no attempt may start from them"

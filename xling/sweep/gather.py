@@ -17,6 +17,7 @@ from xling.report.composition import Composition, score_by_pairs
 from xling.report.published import checkpoint_of, shares_of
 from xling.report.rows import ScoreRow, StoppedRow, in_order
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.batch_study import BatchStudy
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.copied import languages_of
@@ -180,6 +181,9 @@ def _composition(cell: Storage) -> Composition | None:
     try:
         found: Composition = cell.read_json("composition.json")
     except FileNotFoundError:
+        return None
+    except DamagedFile as error:
+        pass_over(error, "what its batches were made of is left out")
         return None
     return found if "pairs" in found else None
 

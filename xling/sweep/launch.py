@@ -18,13 +18,14 @@ from xling.config.load import LoadedSweep
 from xling.errors import INTERRUPTED, OK, SOME_FAILED, ConfigError, ResourceError, UserInterrupt
 from xling.redaction import redacted, redacted_values
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 from xling.sweep.admission import require_answer
 from xling.sweep.cells import CellState
 from xling.sweep.copied import refuse_copy
 from xling.sweep.jobs import Job, Study, build_study
 from xling.sweep.lease import held
 from xling.sweep.live import Display
-from xling.sweep.selection import Selection, states_of, to_run
+from xling.sweep.selection import Selection, states_of, to_run, write_lost
 from xling.sweep.settings import TrialSettings
 from xling.sweep.tracking import own_id, send_rest
 from xling.sweep.usable import require_usable
@@ -35,6 +36,7 @@ from xling.track.stored import spool_at
 if TYPE_CHECKING:
     from xling.sweep.gather import Gathered  # heavy: `xling status` has no use for it
 
+BY_FILE = "bring it back from a copy, or launch the sweep again by its file, which writes it anew: xling sweep FILE"
 # Told to every driver by Ray's raylet, whatever log_to_driver says: trials start many short processes.
 RAY_NOISE = "worker processes have been started on node"
 
@@ -103,8 +105,11 @@ def launch(
         own_id(root, sweep)  # before anything is kept by which a new sweep is taken for an older one
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
+        write_lost(root, sweep, study)
         jobs = to_run(root, sweep, study, selection or Selection())
         if not jobs:
+            if not known and not _is_remembered(root, sweep):
+                remember(root, loaded)
             return Launched(study, states_of(root, sweep, study.scored))
         if lack := root.lack_of_room(loaded.config.min_free_bytes):
             raise ResourceError(lack)
@@ -253,6 +258,14 @@ def remember(root: Storage, loaded: LoadedSweep) -> None:
     root.write_json(f"{sweep}/launch.json", about)
 
 
+def _is_remembered(root: Storage, sweep: str) -> bool:
+    try:
+        root.read_json(f"{sweep}/launch.json")
+    except (FileNotFoundError, DamagedFile):
+        return False
+    return root.exists(f"{sweep}/sweep.yaml")
+
+
 @contextmanager
 def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
     """The sweep file and overrides of the last launch, in the folder that its relative paths meant.
@@ -268,7 +281,13 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
     except FileNotFoundError as error:
         known = [name for name in root.list() if root.exists(f"{name}/sweep.yaml")]
         found = f"it holds {', '.join(known)}" if known else "it holds none"
+        if sweep in known:
+            raise ConfigError(f"{root.locate(f'{sweep}/launch.json')} is missing; {BY_FILE}") from error
         raise ConfigError(f"there is no sweep {sweep!r} in {root.url}; {found}") from error
+    except DamagedFile as error:
+        raise DamagedFile(error.what, BY_FILE) from error
+    if not root.exists(f"{sweep}/sweep.yaml"):
+        raise ConfigError(f"{root.locate(f'{sweep}/sweep.yaml')} is missing; {BY_FILE}")
     folder = about["folder"] if Path(about["folder"]).is_dir() else "."
     with root.local_copy(f"{sweep}/sweep.yaml") as file, chdir(folder):
         yield file, [*about["overrides"], storage_override(root.url)]

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from xling.errors import ResourceError, XlingError
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 from xling.train.attempts import local_time
 
 log = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def _newest(storage: Storage) -> tuple[int, Holder | None]:
         return 0, None
     try:
         return number, Holder(**storage.read_json(_path(number)))
-    except (FileNotFoundError, ValueError, TypeError):  # gone meanwhile, or from another version
+    except (FileNotFoundError, DamagedFile, TypeError):  # gone meanwhile, or from another version
         return number, None
 
 

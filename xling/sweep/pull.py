@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -76,22 +76,23 @@ def pull(root: Storage, sweep: str, target: Path, part: Part, progress: Callable
     """Copy a sweep's files below ``target``, each of which appears whole; what is there unchanged stays.
 
     Killed at any moment, the next pull goes on from there. Files of an earlier pull that are gone at the source are
-    deleted, but for models.
+    deleted, but for models; those that have another size than there are copied again.
 
     Args:
         progress: told the bytes copied so far, and all that are to be.
 
     Raises:
         ConfigError: the folder holds a sweep of that name which does not come from there, or is in use.
-        ResourceError: there is no room.
+        ResourceError: there is no room; or some folder of the source cannot be listed: nothing is changed then.
     """
     copy = Storage(str(target))
     stamps = _stamps(root, copy, sweep)
     listed = _listed(root, sweep)
     there = {file.path: file for file in listed if is_wanted(file.path, part)}
-    todo = [file for path, file in there.items() if stamps.get(path) != file.stamp or not copy.exists(path)]
+    here = _sizes(copy, (*stamps, *there))
+    todo = [file for path, file in there.items() if stamps.get(path) != file.stamp or here.get(path) != file.size]
     _require_room(copy, target, sum(file.size for file in todo))
-    gone = _gone(copy, stamps, listed)
+    gone = _gone(stamps, listed, here)
     kept = {path: stamp for path, stamp in stamps.items() if path not in gone}
     copy.write(f"{sweep}/{RECORD}", record_lines(root.url, kept))
     for path in sorted(gone, key=turn, reverse=True):
@@ -121,10 +122,16 @@ def _listed(root: Storage, sweep: str) -> Sequence[StoredFile]:
     return [file for folder in (sweep, *(f"warm/{one}" for one in warm)) for file in root.files(folder)]
 
 
-def _gone(copy: Storage, stamps: Iterable[str], there: Iterable[StoredFile]) -> set[str]:
+def _sizes(copy: Storage, paths: Iterable[str]) -> dict[str, int]:
+    """Of what the copy holds in the folders of these files: the sweep's, and those of warm starts."""
+    folders = {path.split("/")[0] if not path.startswith("warm/") else "/".join(path.split("/")[:2]) for path in paths}
+    return {file.path: file.size for folder in folders for file in copy.files(folder)}
+
+
+def _gone(stamps: Iterable[str], there: Iterable[StoredFile], here: Container[str]) -> set[str]:
     """What an earlier pull brought and the source has no more; models stay."""
     known = {file.path for file in there}
-    return {path for path in stamps if path not in known and "/model/" not in path and copy.exists(path)}
+    return {path for path in stamps if path not in known and "/model/" not in path and path in here}
 
 
 def _require_room(copy: Storage, target: Path, size: int) -> None:

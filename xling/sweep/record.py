@@ -15,6 +15,7 @@ from xling.languages import LangPair
 from xling.report.plots import pair_heatmap
 from xling.report.rows import START, Ratio
 from xling.storage import Storage
+from xling.stored_json import parsed
 from xling.sweep.cells import CellFolder, CellState, Outcome
 from xling.sweep.failures import told
 from xling.sweep.jobs import Evaluation, Job
@@ -166,7 +167,7 @@ class CellRecord:
         if self._folder.storage.exists("composition.json"):  # baselines and untrained models have none
             text = self._folder.storage.read("composition.json").decode()
             self._tracker.log_text(text, "composition.json")
-            self._log_mix(json.loads(text))
+            self._log_mix(parsed(text, self._folder.storage.locate("composition.json")))
         if self._job.kind == "cell" and _is_logged(self._log_models, about["parameters"]):
             with self._folder.storage.local_copy("model") as folder:
                 self._tracker.log_model(folder, trust_remote_code=self._job.config.model.trust_remote_code)

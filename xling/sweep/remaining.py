@@ -7,7 +7,6 @@ on cells that differ in nothing a step's cost depends on; of a kind that none ha
 from __future__ import annotations
 
 import heapq
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,13 @@ from statistics import fmean
 from typing import Any
 
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job
 from xling.sweep.selection import states_of
 from xling.track.spool import newest_operations
 from xling.train.attempts import CheckpointName
+from xling.train.metrics import read_segment
 from xling.train.trained import MODEL_MARKER
 
 # What does not change what a step costs.
@@ -141,6 +142,9 @@ def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence
             return int(folder.storage.read_json(path)["total_steps"])
         except FileNotFoundError:  # dropped meanwhile
             return None
+        except DamagedFile as error:
+            pass_over(error, "how many steps there are in all is not known")
+            return None
     return None
 
 
@@ -206,9 +210,10 @@ def _measured(stand: Stand) -> Pace | None:
     segments = _segments(stand.folder, stand.attempts)
     if not segments:
         return None
-    steps = [*_steps_of(stand.folder, segments[0]), *_steps_of(stand.folder, segments[-1])]
+    begun, last = (_steps_of(stand.folder, segment) for segment in (segments[0], segments[-1]))
+    steps = [*begun, *last]
     step_s = _step_seconds(steps)
-    if step_s is None:
+    if step_s is None or not begun or not last:
         return None
     return Pace(max(0.0, steps[0][1] - started - step_s), step_s, max(0.0, ended - steps[-1][1]))
 
@@ -243,7 +248,10 @@ def _segments(folder: CellFolder, attempts: Sequence[dict[str, Any]]) -> list[st
 
 
 def _steps_of(folder: CellFolder, segment: str) -> list[Timed]:
-    """The first step of a metrics file, and its last."""
-    lines = folder.storage.read(f"metrics/{segment}").decode().splitlines()
-    records = [json.loads(line) for line in (lines[0], lines[-1])]
+    """The first step of a metrics file, and its last; none of one that was cut or changed."""
+    try:
+        records = read_segment(folder.storage, segment, ends=True)
+    except DamagedFile as error:
+        pass_over(error, "no time is foretold by it")
+        return []
     return [(record["step"], record["time_ms"] / 1000) for record in records]

@@ -29,7 +29,9 @@ Figures = dict[str, dict[str, float]]  # by measure, then pair or macro mean
 def score_files(
     run: Path, qrels: Path | None, names: str | None, per_query: Path | None, console: Console, *, as_json: bool
 ) -> None:
-    """Measure and print. Raises ConfigError for a measure, DataError for what is wrong with the files."""
+    """Measure and print. Raises ConfigError for an argument, DataError for what is wrong with the files."""
+    if per_query is not None and per_query.is_dir():
+        raise ConfigError(f"--per-query is {per_query}, a folder, must be a Parquet file; name one in it")
     wanted = _wanted(names)
     values = measure_runs(find_runs(run, qrels), wanted)
     if per_query is not None:

@@ -10,6 +10,7 @@ from functools import partial
 from xling.config.labels import is_name
 from xling.errors import ConfigError, DataError
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job, Study
 from xling.train.attempts import newest_attempt
@@ -55,8 +56,20 @@ def stored_jobs(root: Storage, sweep: str) -> list[Job]:
 
 
 def stored_job(root: Storage, path: str) -> Job:
-    """Read a job. Raises DataError when a name, which folders and files are named by, is none that xling gives."""
-    job = Job.from_json(root.read(path).decode())
+    """Read a job.
+
+    Raises:
+        DamagedFile: it was cut or changed.
+        DataError: a name, which folders and files are named by, is none that xling gives.
+    """
+    try:
+        job = Job.from_json(root.read(path).decode())
+    except (ValueError, KeyError, TypeError) as error:
+        how = "it was cut or changed, or another version wrote it"
+        what = f"{root.locate(path)} describes no cell ({type(error).__name__}): {how}"
+        raise DamagedFile(
+            what, "launch the sweep again, which writes it anew, or delete its folder where the grid has it no more"
+        ) from error
     scored = [name for of in job.evaluations for name in (of.id, of.dataset, of.fingerprint)]
     for name in (job.id, job.warm or job.id, *job.label.split("/"), *scored):
         if not is_name(name):
@@ -65,6 +78,26 @@ def stored_job(root: Storage, path: str) -> Job:
                 "xling, or was changed; delete its folder"
             )
     return job
+
+
+def write_lost(root: Storage, sweep: str, study: Study) -> None:
+    """Write the records of jobs that were begun, where one is missing, cut or changed: others tell the job by it."""
+
+    def mend(job: Job) -> None:
+        path = f"{job.folder(sweep)}/cell.json"
+        try:
+            stored_job(root, path)
+        except FileNotFoundError:
+            if not newest_attempt(root.child(job.folder(sweep))):  # nothing to tell yet
+                return
+        except DataError:
+            pass
+        else:
+            return
+        root.write(path, job.to_json().encode())
+
+    with ThreadPoolExecutor(16) as pool:  # an object store is far
+        list(pool.map(mend, (*study.warm, *study.scored)))
 
 
 def find_job(jobs: Sequence[Job], name: str) -> Job:

@@ -17,6 +17,7 @@ from xling.model.source import LoadedModel, load_folder, load_start, save_folder
 from xling.storage import Storage
 from xling.sweep.hub_copies import put_model
 from xling.sweep.jobs import Job
+from xling.sweep.launch import BY_FILE
 from xling.sweep.selection import find_stored, newest_of_each, stored_jobs
 from xling.train.trained import MODEL_MARKER, has_weights, require_weights
 
@@ -57,7 +58,10 @@ def model_sources(model: str, root: Storage, trust_remote_code: bool = False) ->
     if Path(model).is_dir():
         return {Path(model).resolve().name: ModelSource(lambda: nullcontext(Path(model).resolve()))}
     sweep, _, cell = model.partition("/")
-    if "sweep.yaml" in root.list(sweep):
+    there = root.list(sweep)
+    if "sweep.yaml" not in there and "cells" in there:  # no preset, and nothing to ask a hub for
+        raise ConfigError(f"{root.locate(f'{sweep}/sweep.yaml')} is missing; {BY_FILE}")
+    if "sweep.yaml" in there:
         chosen = _trained(root, sweep, cell)
         return {name: _of_cell(root, job.folder(sweep), job) for name, job in chosen.items()}
     if model.startswith((".", "/", "~")):

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 
 MANIFEST = "manifest.json"  # of a checkpoint
 _NAME = re.compile(r"step-(\d{8})-a(\d{4})")
@@ -39,12 +40,23 @@ def newest_attempt(cell: Storage) -> int:
     return max(numbers, default=0)
 
 
-def accepted_checkpoints(cell: Storage) -> list[str]:
-    """The checkpoints that a new attempt may start from: see train/checkpoint.py."""
+def accepted_checkpoints(cell: Storage, *, strict: bool = False) -> list[str]:
+    """The checkpoints that a new attempt may start from: see train/checkpoint.py.
+
+    Raises:
+        DamagedFile: with ``strict``, the newest attempt's record was cut or changed; else only its own may be started
+            from, and standard error says so.
+    """
     newest = newest_attempt(cell)
     if newest == 0:
         return []
-    before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+    try:
+        before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+    except DamagedFile as error:
+        if strict:
+            raise
+        pass_over(error, "checkpoints of earlier attempts are not gone on from")
+        before = set()
     found = []
     for text in cell.list("checkpoints"):
         name = CheckpointName.parse(text)

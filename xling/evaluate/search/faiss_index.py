@@ -26,6 +26,7 @@ from xling.evaluate.ranks import Scores
 from xling.evaluate.search.shards import SHARD_TEXTS, Shard, ShardStore
 from xling.evaluate.search.topk import Keys, in_order, keys_of
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 SEGMENT = 262_144
 NPROBE = 16
@@ -121,7 +122,7 @@ def _open(store: ShardStore, parameters: Parameters, shards: Sequence[Shard]) ->
         with storage.local_copy(f"{name}.faiss") as file:
             if file.stat().st_size == about["size"] and crc32_of(file) == about["crc32"]:
                 return faiss.read_index(str(file))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, DamagedFile, ValueError, KeyError, TypeError):
         pass  # none there, or the file that speaks for it is damaged: it is built
     found = _build(store, parameters, shards)
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from xling.data.fingerprint import fingerprint
 from xling.evaluate.encode import Embeddings, FlatTokens
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 SHARD_TEXTS = 32_768  # another number would orphan what is on storage
 SHARDS_VERSION = 1  # raised when the same tokens and weights give other vectors
@@ -130,7 +131,7 @@ class ShardStore:
     def _read_about(self, storage: Storage, key: str) -> dict[str, Any] | None:
         try:
             about = storage.read_json(f"{key}.json")
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, DamagedFile):
             return None
         expected = {"texts": int, "dimension": int, "dtype": str, "size": int, "crc32": int}
         whole = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in expected.items())
