@@ -31,7 +31,9 @@ def edit(file, **changes):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_whole_folder_is_read(tmp_path, name):
-    load_folder(LAYOUTS[name](tmp_path / "model"))
+    tokenizer = load_folder(LAYOUTS[name](tmp_path / "model")).tokenizer
+    of_texts = tokenizer(list(TEXTS), add_special_tokens=False).input_ids
+    assert all(ids and tokenizer.unk_token_id not in ids for ids in of_texts)
 
 
 @pytest.mark.parametrize("kept", ["config.json", "tokenizer_config.json"])

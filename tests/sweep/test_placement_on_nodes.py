@@ -8,6 +8,7 @@ from ray.util import placement_group, placement_group_table, remove_placement_gr
 from sleeping import run
 
 from xling.config.schema import ResourcesConfig
+from xling.sweep.failures import CodeFailure, InfraFailure
 from xling.sweep.placement import free_abandoned
 from xling.sweep.pool import Pool
 from xling.sweep.resources import ray_nodes
@@ -83,4 +84,7 @@ def test_workers_without_a_place_wait_say_so_and_begin_on_closed_nodes_where_tho
     remove_placement_group(holds)
     until_begun(group)
     assert len(group.nodes) == 1
-    group.end()  # its worker could do nothing with such a spec, and went
+    with pytest.raises((CodeFailure, InfraFailure)):  # its worker can do nothing with such a spec, and goes
+        group.run(SPEC, told.append, lambda: False)
+    assert [message["event"] for message in told].count("no place") == 1  # it had its place by then
+    group.end()

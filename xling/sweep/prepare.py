@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xling.data.records import RetrievalSet, TrainingSet
+from xling.data.records import TrainingSet
 from xling.data.stored import store_retrieval
 from xling.data.tokenize import tokenize_retrieval
 from xling.model.source import LoadedModel
@@ -27,7 +27,7 @@ def prepare_inputs(root: Storage, study: Study, jobs: Sequence[Job], tell: Calla
     Each of them is looked at once, however many jobs need it: to tell that a token table is whole takes reading it.
     """
     starts: dict[tuple[str, str], LoadedModel] = {}
-    texts: dict[tuple[str, str], tuple[object, ...]] = {}  # what their tokens go by
+    digests: dict[tuple[str, str], str] = {}  # of their tokenizers
     looked: set[tuple[object, ...]] = set()
 
     def is_first(*what: object) -> bool:
@@ -41,22 +41,18 @@ def prepare_inputs(root: Storage, study: Study, jobs: Sequence[Job], tell: Calla
         if key not in starts:
             tell(f"Tokenising for {job.size}")
             starts[key] = _start(root, training, job)
-            texts[key] = tokenizer_digest(starts[key].tokenizer), starts[key].settings
-        if is_first("items", texts[key], training.fingerprint):
+            digests[key] = tokenizer_digest(starts[key].tokenizer)
+        by = digests[key], starts[key].settings  # what tokens go by
+        if is_first("items", by, training.fingerprint):
             _tell_cuts(tell, training.name, store_inputs(root, training, starts[key]).truncated)
-        if job.kind == "warm" and is_first("names", texts[key], training.names_fingerprint):
+        if job.kind == "warm" and is_first("names", by, training.names_fingerprint):
             store_inputs(root, training, starts[key], names=True)
         for fingerprint in sorted({job.dev, *(e.fingerprint for e in job.evaluations)} - {""}):
-            if is_first("evaluated", texts[key], fingerprint):
+            if is_first("evaluated", by, fingerprint):
                 retrieval = study.retrievals[fingerprint]
-                _tell_cuts(tell, retrieval.name, _store_evaluated(root, retrieval, starts[key]))
-
-
-def _store_evaluated(root: Storage, retrieval: RetrievalSet, start: LoadedModel) -> Mapping[str, int]:
-    """Store an evaluation set and its tokens; how many texts were cut."""
-    store_retrieval(root, retrieval)
-    digest = tokenizer_digest(start.tokenizer)
-    return tokenize_retrieval(root, start.tokenizer, digest, retrieval, start.settings).truncated
+                store_retrieval(root, retrieval)
+                tokens = tokenize_retrieval(root, starts[key].tokenizer, by[0], retrieval, by[1])
+                _tell_cuts(tell, retrieval.name, tokens.truncated)
 
 
 def _tell_cuts(tell: Callable[[str], None], name: str, truncated: Mapping[str, int]) -> None:

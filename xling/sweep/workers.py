@@ -151,7 +151,7 @@ class Workers:
         """
         failures: list[Message] = []
         ended = 0
-        waited = 0
+        is_told = False  # that they wait for a place
         heard: float | None = None  # when the workers last gave a sign of life
         looked = -math.inf  # when cores that nobody uses were last looked for
         ray.get(self._mailbox.assign.remote(asdict(spec)))
@@ -170,9 +170,9 @@ class Workers:
                 raise_outcome(self._error, failures)
             if heard is None and should_leave():
                 return False
-            if self._waits > waited == 0:
+            if self._waits and not self._pids and not is_told:
+                is_told = True
                 on_message({"event": "no place", "text": NO_PLACE})
-            waited = self._waits
             if heard is None and time.monotonic() - looked > FREE_S:
                 looked = time.monotonic()
                 free_abandoned()
