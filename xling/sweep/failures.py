@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 
 from xling.errors import StorageAway, XlingError
 from xling.sweep.cells import CellFolder
+from xling.sweep.mailbox import Message
 from xling.train.worker import out_of_memory
 
 KILLED_FOR_MEMORY = ("OutOfMemoryError", "low on memory", "memory pressure", "OOM")
-
-Message = dict[str, Any]  # of a worker to its driver
 
 
 class CodeFailure(Exception):

@@ -9,8 +9,8 @@ from typing import Any
 from xling.config.schema import ResourcesConfig
 from xling.errors import StorageAway
 from xling.redaction import redacted_values
-from xling.sweep.failures import Message
 from xling.sweep.jobs import Job
+from xling.sweep.mailbox import Message
 from xling.sweep.record import CellRecord
 
 Report = Callable[[dict[str, Any]], None]

@@ -30,8 +30,9 @@ from ray.train.v2.api.exceptions import ControllerError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xling.config.schema import ResourcesConfig
-from xling.sweep.failures import InfraFailure, Message, raise_outcome, why
+from xling.sweep.failures import InfraFailure, raise_outcome, why
 from xling.sweep.jobs import Job
+from xling.sweep.mailbox import Mailbox, Message
 from xling.sweep.packing import Need
 from xling.sweep.placement import free_abandoned, label_selector, mailbox_name, marked_memory, new_number
 from xling.train.entry import worker_loop
@@ -42,36 +43,6 @@ STARTS_TRIED = 3  # of a group; a node may go while it starts
 KILL_S = 10.0
 FREE_S = 5.0
 NO_PLACE = "no node has room for its workers yet: other jobs hold them (`ray status` shows what)"
-
-
-class Mailbox:
-    """The actor between a driver and its workers: their work in order, and their messages in order."""
-
-    def __init__(self) -> None:
-        self._messages: list[Message] = []
-        self._work: list[dict[str, Any]] = []
-        self._closed = False
-
-    def assign(self, spec: dict[str, Any]) -> None:
-        """Add a spec for all workers."""
-        self._work.append(spec)
-
-    def close(self) -> None:
-        """Send whoever asks for work from now on home."""
-        self._closed = True
-
-    def work(self, number: int) -> tuple[bool, dict[str, Any] | None]:
-        """Whether to wait no longer, and the spec of this number; none when there is no more work."""
-        if self._closed:
-            return True, None
-        return (True, self._work[number]) if number < len(self._work) else (False, None)
-
-    def put(self, message: Message) -> None:
-        self._messages.append(message)
-
-    def drain(self) -> list[Message]:
-        messages, self._messages = self._messages, []
-        return messages
 
 
 def worker_spec(
