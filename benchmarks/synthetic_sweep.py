@@ -22,7 +22,7 @@ from xling.evaluate.scoring import score_languages
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
 from xling.sweep.jobs import Job, Study
-from xling.sweep.launch import remember
+from xling.sweep.remembered import remember
 from xling.train.metrics import write_segment
 
 DIMENSION = 32

@@ -34,6 +34,9 @@ ROOMS = [
     "__main__",
 ]
 
+# The same of the rooms within sweep/; modules of sweep/ itself stand above them all.
+SWEEP_ROOMS = ["placing", "trials", "outcome", "reporting", "doctor", "launching", "upkeep", "models", "submit"]
+
 # Rooms within a room, and the modules around them that they may import; the others may import them.
 INNER_ROOMS = {"xling.evaluate.search": {"encode", "layout", "ranks"}}
 
@@ -80,6 +83,25 @@ def test_a_module_imports_only_from_rooms_above_its_own(path):
             continue
         assert room is not None, f"{path.name}:{line}: the package itself imports nothing"
         assert ROOMS.index(other) <= ROOMS.index(room), f"{module_name(path)}:{line} imports {name}, from a room below"
+
+
+def sweep_room_of(module: str) -> str | None:
+    """The room within sweep/ of a dotted module name; None for its own modules and what is elsewhere."""
+    parts = module.split(".")
+    is_in_sweep = parts[1:2] == ["sweep"] and len(parts) > 2
+    return parts[2] if is_in_sweep and (PACKAGE / "sweep" / parts[2]).is_dir() else None
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(module_name(path)) == "sweep"], ids=module_name)
+def test_a_module_of_a_sweep_imports_only_from_rooms_above_its_own(path):
+    own = sweep_room_of(module_name(path))
+    assert own is None or own in SWEEP_ROOMS, f"{own} is a new room: give it its place in SWEEP_ROOMS"
+    for line, name in imported_modules(path):
+        other = sweep_room_of(name)
+        if other is None or other == own:
+            continue
+        assert own is not None, f"{module_name(path)}:{line} imports {name}, from a room below"
+        assert SWEEP_ROOMS.index(other) < SWEEP_ROOMS.index(own), f"{module_name(path)}:{line} imports {name}"
 
 
 @pytest.mark.parametrize("inner", INNER_ROOMS)

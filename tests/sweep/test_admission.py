@@ -8,7 +8,7 @@ import pytest
 from ray_tokens import no_token
 
 from xling.errors import ResourceError
-from xling.sweep.admission import ensure_token_here, refused, require_answer
+from xling.sweep.placing.admission import ensure_token_here, refused, require_answer
 
 
 @pytest.fixture
@@ -118,22 +118,22 @@ def test_a_cluster_of_our_own_has_a_token_even_without_a_home(home, monkeypatch)
 
 
 def test_the_variables_of_a_job_are_not_set_twice(home, monkeypatch):
-    from xling.sweep import runner  # brings Ray
+    from xling.sweep.placing import cluster  # brings Ray
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one")
     monkeypatch.setenv("HF_TOKEN", "two")
-    assert runner._runtime_env("auto")["env_vars"]["HF_TOKEN"] == "two"
+    assert cluster._runtime_env("auto")["env_vars"]["HF_TOKEN"] == "two"
     of_job = {"runtime_env": {"env_vars": {"HF_TOKEN": "two", "RAY_USAGE_STATS_ENABLED": "1"}}, "metadata": {}}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(of_job))
-    told = runner._runtime_env("auto")["env_vars"]
+    told = cluster._runtime_env("auto")["env_vars"]
     assert told["AWS_ACCESS_KEY_ID"] == "one"
     assert not {"HF_TOKEN", "RAY_USAGE_STATS_ENABLED"} & told.keys()
 
 
 def test_how_mlflow_is_asked_is_forwarded_too(home, monkeypatch):
-    from xling.sweep import runner
+    from xling.sweep.placing import cluster
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
-    told = runner._runtime_env("auto")["env_vars"]
+    told = cluster._runtime_env("auto")["env_vars"]
     assert (told["MLFLOW_HTTP_REQUEST_TIMEOUT"], told["MLFLOW_TRACKING_INSECURE_TLS"]) == ("60", "true")

@@ -14,9 +14,10 @@ from xling.model.source import save_folder
 from xling.storage import Storage
 from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.garbage import Asked, survey
-from xling.sweep.launch import launch, remember, remembered
+from xling.sweep.launching.launch import launch
+from xling.sweep.remembered import remember, remembered
 from xling.sweep.selection import stored_job, stored_jobs, write_lost
+from xling.sweep.upkeep.garbage import Asked, survey
 from xling.train.attempts import accepted_checkpoints
 from xling.train.metrics import stored_steps, write_segment
 

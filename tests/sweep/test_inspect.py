@@ -13,8 +13,8 @@ from xling import cli
 from xling.errors import ConfigError
 from xling.sweep.cells import Outcome
 from xling.sweep.inspect import failures, open_ui, show_logs, show_status, stop_cell
-from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
+from xling.sweep.remembered import remember
 from xling.train.metrics import write_segment
 
 

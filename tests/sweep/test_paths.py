@@ -16,7 +16,7 @@ from xling.data.stored import load_retrieval, store_retrieval
 from xling.errors import CheckpointError, ConfigError, DataError, ResourceError
 from xling.model.layout import read_layout
 from xling.storage import Storage
-from xling.sweep.launch import remembered
+from xling.sweep.remembered import remembered
 from xling.sweep.selection import stored_jobs
 from xling.track.deliver import Delivery
 from xling.track.spool import Spool

@@ -17,11 +17,11 @@ from xling import cli
 from xling.errors import ConfigError, ResourceError
 from xling.model.source import save_folder
 from xling.storage import Storage
-from xling.sweep import pull as pulling
 from xling.sweep.cells import Outcome
-from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
-from xling.sweep.pull import pull
+from xling.sweep.remembered import remember
+from xling.sweep.upkeep import pull as pulling
+from xling.sweep.upkeep.pull import pull
 
 
 @pytest.fixture

@@ -12,11 +12,14 @@ from small_sweeps import SWEEP, write_sweep
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
-from xling.sweep import runner, trial
 from xling.sweep.doctor import before_launch
 from xling.sweep.inspect import show_logs, show_status
-from xling.sweep.launch import launch, remembered
+from xling.sweep.launching import runner
+from xling.sweep.launching.launch import launch
+from xling.sweep.placing import cluster
+from xling.sweep.remembered import remembered
 from xling.sweep.selection import Selection
+from xling.sweep.trials import trial
 from xling.track.store import connect
 
 SECRETS = {
@@ -41,7 +44,7 @@ def launched(tmp_path, monkeypatch, empty_store):
     calls = {name: lambda *_: None for name in ("keep", "rest", "close", "where")}
     pool = SimpleNamespace(take=lambda need, closed: workers, **calls)
     monkeypatch.setattr(trial, "_pool", pool)
-    monkeypatch.setattr(runner, "ray_cluster", nullcontext)
+    monkeypatch.setattr(cluster, "ray_cluster", nullcontext)
     monkeypatch.setattr(runner, "ray_nodes", list)
     monkeypatch.setattr(before_launch, "ray_nodes", list)
     monkeypatch.setattr(runner, "require_kinds", lambda nodes, jobs: [])

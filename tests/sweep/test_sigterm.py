@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from xling.errors import UserInterrupt
-from xling.sweep import runner
+from xling.sweep.placing import cluster
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def interrupted_by_sigterm(monkeypatch):
 
     monkeypatch.setattr(os, "environ", {**os.environ, "RAY_AUTH_TOKEN": "a-token"})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(runner.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
     before = signal.signal(signal.SIGTERM, interrupt)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -36,8 +36,8 @@ def init_as_ray_does(where, **options):
 
 
 def test_it_is_an_interrupt_once_ray_has_started(monkeypatch):
-    monkeypatch.setattr(runner.ray, "init", init_as_ray_does)
-    with pytest.raises(UserInterrupt), runner.ray_cluster("local"):
+    monkeypatch.setattr(cluster.ray, "init", init_as_ray_does)
+    with pytest.raises(UserInterrupt), cluster.ray_cluster("local"):
         terminate()
 
 
@@ -46,20 +46,20 @@ def test_it_is_an_interrupt_while_ray_starts(monkeypatch):
         init_as_ray_does(where, **options)
         terminate()
 
-    monkeypatch.setattr(runner.ray, "init", init)
-    with pytest.raises(UserInterrupt), runner.ray_cluster("local"):
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(UserInterrupt), cluster.ray_cluster("local"):
         pytest.fail("the cluster was not to be used")
     with pytest.raises(UserInterrupt):
         terminate()
 
 
 def test_another_thread_leaves_it_alone(monkeypatch):
-    monkeypatch.setattr(runner.ray, "init", init_as_ray_does)
+    monkeypatch.setattr(cluster.ray, "init", init_as_ray_does)
     errors = []
 
     def use():
         try:
-            with runner.ray_cluster("local"):
+            with cluster.ray_cluster("local"):
                 pass
         except BaseException as error:
             errors.append(error)

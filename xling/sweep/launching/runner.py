@@ -1,0 +1,130 @@
+"""Launch a sweep: Ray Tune schedules a fresh set of trials over the jobs that are not done.
+
+Tune runs in a thread of its own and keeps its files in local scratch; the main thread shows
+progress and takes Ctrl-C. What is done and what is not is read from storage alone, so launching
+again is how a sweep is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from xling.errors import StorageAway, UserInterrupt
+from xling.storage import Storage
+from xling.sweep.cells import Outcome
+from xling.sweep.jobs import Job
+from xling.sweep.launching.tuner import Events, Trainable, build_tuner, show, shown, trial_config
+from xling.sweep.live import Display
+from xling.sweep.placing.demand import Demand
+from xling.sweep.placing.job_queue import JobQueue
+from xling.sweep.placing.resources import limit_of, ray_nodes, require_kinds
+from xling.sweep.settings import TrialSettings
+from xling.sweep.trials.trial import Trial, tune_trial
+
+
+def run_jobs(
+    root: Storage,
+    jobs: Sequence[Job],
+    warm: Mapping[str, Job],
+    settings: TrialSettings,
+    display: Display,
+    *,
+    trainable: Trainable = tune_trial,
+) -> None:
+    """Run the jobs on the connected cluster until each has ended; how they ended is on storage.
+
+    Args:
+        jobs: in the order in which they start, as far as there is room.
+
+    Raises:
+        ResourceError: of some kind of job not one trial fits on the cluster.
+        UserInterrupt: Ctrl-C; the workers finished their step and saved.
+    """
+    kinds = require_kinds(ray_nodes(), jobs)
+    for kind in kinds:
+        of = f" of {', '.join(kind.models)}" if len(kinds) > 1 else ""
+        display.message(f"{kind.jobs} jobs{of}, at once: {kind.text}")
+    demand = Demand()
+    job_queue = JobQueue(
+        jobs,
+        lambda job, closed: trial_config(job, warm, settings, closed),
+        ray_nodes,
+        limit=limit_of(jobs),
+        demand=demand.show if any(job.config.resources.autoscaling for job in jobs) else None,
+        should_leave=lambda: is_stopping(root, settings.sweep),
+    )
+    events: Events = queue.SimpleQueue()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="xling-tune-") as scratch:
+                build_tuner(trainable, jobs, job_queue, settings.sweep, scratch, events).fit()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            demand.clear()
+
+    thread = threading.Thread(target=work, name="tune", daemon=True)
+    with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
+        thread.start()
+        while thread.is_alive():
+            show(events, display)
+        show(events, display)
+    if errors:
+        raise errors[0]
+    if interrupted.is_set():
+        raise UserInterrupt
+
+
+def run_here(
+    root: Storage, jobs: Sequence[Job], warm: Mapping[str, Job], settings: TrialSettings, display: Display
+) -> None:
+    """Run jobs one after another, their driver in this process: no Ray Tune. Raises as :func:`run_jobs`."""
+    require_kinds(ray_nodes(), jobs)
+    with _graceful_interrupt(lambda: ask_sweep_to_stop(root, settings.sweep), display) as interrupted:
+        for job in jobs:
+            start = warm.get(job.warm or "") if job.kind != "warm" else None
+            Trial(job, start, settings, lambda result: display.event(shown(result))).run()
+    if interrupted.is_set():
+        raise UserInterrupt
+
+
+def ask_sweep_to_stop(root: Storage, sweep: str) -> None:
+    """Leave word for all drivers and workers of a sweep: finish the step, save, leave."""
+    root.write_json(f"{sweep}/stop.json", {"outcome": Outcome.INTERRUPTED})
+
+
+def is_stopping(root: Storage, sweep: str) -> bool:
+    """Whether there is such word, as far as the storage answers now."""
+    with suppress(StorageAway):
+        return root.exists(f"{sweep}/stop.json")
+    return False
+
+
+@contextmanager
+def _graceful_interrupt(stop: Callable[[], None], display: Display) -> Iterator[threading.Event]:
+    """The first Ctrl-C asks all to stop and waits; the second leaves at once."""
+    interrupted = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            display.close()  # gives the terminal back
+            os._exit(130)  # the cluster started here dies with us; what was saved stays
+        interrupted.set()
+        display.message("Interrupted: finishing the running steps and saving. Ctrl-C again leaves at once.")
+        stop()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
