@@ -134,8 +134,12 @@ def settings(root: Storage, launched: float) -> TrialSettings:
     return TrialSettings(root.url, "planner", 0, "", "planner", None, "", launched)
 
 
-def sleeping() -> Callable[[dict[str, Any]], None]:
-    """The trial that sleeps. Made here it travels whole to its drivers, which do not know this file."""
+def sleeping(together: int = 1) -> Callable[[dict[str, Any]], None]:
+    """The trial that sleeps. Made here it travels whole to its drivers, which do not know this file.
+
+    Args:
+        together: trials that must hold their places at once before the first of them begins to sleep.
+    """
 
     def sleep_instead(config: dict[str, Any]) -> None:
         """A trial whose workers hold their place and sleep."""
@@ -167,6 +171,11 @@ def sleeping() -> Callable[[dict[str, Any]], None]:
         about = {"job": job["id"], "step": 0, "total": 0}
         here = ray.get_runtime_context().get_node_id()
         tune.report({**about, "phase": "training", "nodes": nodes, "driver_node": here})
+        places = Path(plain["settings"]["storage"]) / "places"
+        places.mkdir(exist_ok=True)
+        (places / job["id"]).touch()
+        while len(list(places.iterdir())) < together:
+            time.sleep(0.1)
         time.sleep(float(job["label"].split("/")[1]))
         remove_placement_group(group)
         folder = Path(plain["settings"]["storage"]) / "times"

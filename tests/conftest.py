@@ -48,7 +48,7 @@ def object_store(endpoint: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iter
     endpoint.requests.clear()
     yield endpoint
     endpoint.refusals.clear()
-    endpoint.knows_conditions = True
+    endpoint.knows_conditions, endpoint.is_away = True, False
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -17,12 +17,14 @@ class ObjectStore:
         requests: method and path of each request since :meth:`start`, or since it was cleared.
         refusals: (status, code, message) that the next requests get instead of an answer.
         knows_conditions: whether it heeds ``If-None-Match``; some stores take it and do not.
+        is_away: whether it answers every request that it cannot be reached just now.
     """
 
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.refusals: list[tuple[int, str, str]] = []
         self.knows_conditions = True
+        self.is_away = False
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
@@ -75,6 +77,8 @@ class ObjectStore:
                 refusal = self.refusals.pop(0) if self.refusals else None
                 if KEY not in environ.get("HTTP_AUTHORIZATION", "") + environ.get("QUERY_STRING", ""):  # a signed URL
                     refusal = (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist.")
+                if self.is_away:
+                    refusal = (503, "ServiceUnavailable", "Please try again.")
                 if not self.knows_conditions:
                     environ.pop("HTTP_IF_NONE_MATCH", None)
                 if refusal is None:

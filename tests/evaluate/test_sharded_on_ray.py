@@ -3,11 +3,10 @@
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from toy_sets import toy_set
 
 from xling.config.schema import EvaluationConfig, IndexConfig, ModelConfig
 from xling.data.tokenize import tokenize_retrieval
+from xling.evaluate import blocks
 from xling.evaluate.pairs import EmbeddingHome, Progress, evaluate_local, evaluate_model
 from xling.model.source import load_folder, load_start, save_folder
 from xling.model.tokenizer import tokenizer_digest, train_tokenizer
@@ -23,31 +23,33 @@ from xling.storage import Storage
 
 @pytest.fixture
 def cluster():
-    if subprocess.run(["pgrep", "-f", "raylet"], capture_output=True).returncode == 0:
-        pytest.skip("another Ray cluster is running on this machine")
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The interpreter quoted: Ray hands it to a shell, and this folder may have a space in its name.
     environment = {"py_executable": shlex.quote(sys.executable)}
-    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     yield ray
     ray.shutdown()
 
 
-def tasks_of(function: str) -> list[int]:
-    """Process ids of this user's Ray workers that run a function now."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [
-        int(line.split()[0]) for line in listed.splitlines() if line.split(None, 1)[1].startswith(f"ray::{function}")
-    ]
+def killing_the_first(function: Callable[..., Any], killed: Path) -> Callable[..., Any]:
+    """The function of a task, but who calls it first is killed in it, its pid in the file."""
+
+    def or_be_killed(*arguments: Any) -> Any:
+        if not killed.exists():
+            killed.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+
+    return or_be_killed
 
 
 @pytest.mark.slow
 def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
     cluster, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("xling.evaluate.blocks.SHARD_TEXTS", 400)
+    monkeypatch.setattr(blocks, "SHARD_TEXTS", 400)
     monkeypatch.setattr("xling.evaluate.pairs.TOKENS_A_TASK", 500)
     retrieval = toy_set(0, queries=60, passages=2000)
     texts = [passage.text for of_language in retrieval.passages.values() for passage in of_language]
@@ -62,21 +64,12 @@ def test_a_killed_process_costs_its_block_and_the_result_is_that_of_one_process(
     )
     settings = EvaluationConfig(index=IndexConfig(kind="flat"), batch_size=16, depth=100, keep_embeddings=True)
     home = EmbeddingHome.of(storage, folder, loaded)
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        while not killed:
-            for process in tasks_of("encode_run")[:1]:
-                time.sleep(0.3)
-                os.kill(process, signal.SIGKILL)
-                killed.append(process)
-            time.sleep(0.05)
-
-    threading.Thread(target=kill_one, daemon=True).start()
+    killed = tmp_path / "killed"
+    monkeypatch.setattr(blocks, "encode_run", killing_the_first(blocks.encode_run, killed))
     seen: list[Progress] = []
     options = {"max_tasks": 2, "home": home, "progress": seen.append}
     far = evaluate_model(str(folder), retrieval, tokens, settings, **options)
-    assert killed, "no process was found to kill"
+    assert int(killed.read_text()) != os.getpid()
     torch.set_num_threads(1)
     assert far.to_json() == evaluate_local(loaded, retrieval, tokens, settings).to_json()
     assert [progress.done for progress in seen if progress.stage == "score"][-1] == 3 * 60 * 3 * 2000

@@ -1,15 +1,12 @@
 """Mining on a Ray cluster, with a process killed under way, against mining in this process."""
 
 import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from small_mines import Tokens, small_training
-from test_sharded_on_ray import cluster, tasks_of
+from test_sharded_on_ray import cluster, killing_the_first
 from toy_encoders import toy_model
 
 from xling.config.schema import EvaluationConfig
@@ -28,13 +25,6 @@ def test_a_killed_process_costs_its_block_and_the_rows_are_those_of_one_process(
     cluster, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(miner, "BLOCK", 64)
-    whole = miner.mine_block
-
-    def mine_block(*arguments):
-        time.sleep(0.4)  # so that there is somebody to kill
-        return whole(*arguments)
-
-    monkeypatch.setattr(miner, "mine_block", mine_block)
     training = small_training(items=400)
     pairs = all_pairs(training.languages)[:4]
     candidates = candidates_of(training, pairs)
@@ -59,16 +49,8 @@ def test_a_killed_process_costs_its_block_and_the_rows_are_those_of_one_process(
         return list(found.lines())
 
     here = mined(Here(1), "here", 1)
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        while not killed:
-            for process in tasks_of("mine_block")[:1]:
-                os.kill(process, signal.SIGKILL)
-                killed.append(process)
-            time.sleep(0.05)
-
-    threading.Thread(target=kill_one, daemon=True).start()
+    killed = tmp_path / "killed"
+    monkeypatch.setattr(miner, "mine_block", killing_the_first(miner.mine_block, killed))
     assert mined(Cluster(1), "cluster", 2) == here
-    assert killed, "no process was found to kill"
+    assert int(killed.read_text()) != os.getpid()
     assert len(here) > 1000

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
+from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import build_study
 from xling.sweep.trials.workers import worker_spec
 from xling.train.checkpoint import tensors_from_bytes
@@ -56,9 +58,27 @@ class Command:
             pass
         return self.process.wait()
 
+    def steps(self) -> list[int]:
+        """Those that training reports from now on, to the end of the command."""
+        return [event["step"] for event in self.events() if event.get("phase") == "training"]
+
+    def interrupt(self, times: int = 1) -> None:
+        """Ctrl-C, each one after the one before was heard."""
+        for _ in range(times - 1):
+            self.process.send_signal(signal.SIGINT)
+            self.wait_for(lambda event: "Ctrl-C again leaves at once" in event.get("text", ""))
+        self.process.send_signal(signal.SIGINT)
+
 
 def in_training(step: int):
     return lambda event: event.get("phase") == "training" and event["step"] >= step
+
+
+def newest_checkpoint(cell: CellFolder) -> int:
+    """The step that a cell's newest checkpoint was written after; that of its end once it is trained."""
+    if cell.is_trained():
+        return int(cell.storage.read_json("model/trained.json")["step"])
+    return max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
 
 
 def wait_until_gone(pids: set[int]) -> None:
@@ -89,7 +109,7 @@ TRAIN_WORKER, TRIAL_DRIVER = "RayTrainWorker", "ImplicitFunc"
 
 def signal_one(title: str, number: int, but: set[int] = frozenset()) -> int:
     """Send a signal to the newest process of a title that was not there before; its pid."""
-    pid = max(ray_processes(title) - but)
+    pid = max(ray_processes(title) - but, key=lambda pid: psutil.Process(pid).create_time())
     os.kill(pid, number)
     return pid
 

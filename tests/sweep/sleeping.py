@@ -10,8 +10,11 @@ from xling.storage import Storage
 from xling.sweep.launching.runner import run_jobs
 
 
-def run(folder: Path, *trials) -> list[dict]:
-    """Run trials that sleep, each given as its resources and its seconds; when and where each was, in their order."""
+def run(folder: Path, *trials, together: int = 1) -> list[dict]:
+    """Run trials that sleep, each given as its resources and its seconds; when and where each was, in their order.
+
+    ``together``: as in ``planner.sleeping``.
+    """
     jobs = [
         planner.make_job(number, "small", 1.0, seconds, resources) for number, (resources, seconds) in enumerate(trials)
     ]
@@ -22,6 +25,6 @@ def run(folder: Path, *trials) -> list[dict]:
         {},
         planner.settings(Storage(str(folder)), time.time()),
         told,
-        trainable=planner.sleeping(),
+        trainable=planner.sleeping(together),
     )
     return [json.loads((folder / "times" / job.id).read_text()) for job in jobs]

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import planner
 import pytest
@@ -24,7 +25,7 @@ from sleeping import run
 from xling.sweep.placing.cluster import ray_cluster
 from xling.sweep.placing.resources import ray_nodes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 HEAD = {"num_cpus": 2}
 KINDS = {
@@ -36,9 +37,10 @@ KINDS = {
 class Autoscaling(threading.Thread):
     """Adds, once a second, the nodes that Ray's scheduler would launch. A context manager."""
 
-    def __init__(self, processes: Processes, address: str) -> None:
+    def __init__(self, processes: Processes, address: str, after: Path) -> None:
+        """Args: after: a file; nodes come once it is there."""
         super().__init__(daemon=True)
-        self._processes, self._address = processes, address
+        self._processes, self._address, self._after = processes, address, after
         self._client, self._ended = GcsClient(address), threading.Event()
         self._scheduler = ResourceDemandScheduler()
         self._kinds = {
@@ -64,6 +66,8 @@ class Autoscaling(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(1):
+            if not self._after.exists():
+                continue
             state = get_cluster_resource_state(self._client)
             request = SchedulingRequest(
                 disable_launch_config_check=True,
@@ -118,8 +122,8 @@ def test_a_cell_waits_for_a_node_that_an_autoscaler_brings(tmp_path):
     small = {"gpus_per_worker": 0}
     with planner.RayNodes([HEAD]) as address, Processes() as processes, ray_cluster(address):
         before = {node.id for node in ray_nodes()}
-        with Autoscaling(processes, address) as autoscaling:
-            wide, narrow = run(tmp_path, (large, 1), (small, 1))
+        with Autoscaling(processes, address, after=tmp_path / "times" / "1") as autoscaling:  # the small one has ended
+            wide, narrow = run(tmp_path, (large, 0), (small, 0))
         added = [node for node in ray_nodes() if node.id not in before]
         assert not [group for group in placement_group_table().values() if group["state"] == "PENDING"]
     assert autoscaling.launched == ["A100"]  # one, not one a second, and no other kind

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from commands import (
     assert_one_run_a_cell,
     in_training,
     kill_all,
+    newest_checkpoint,
     ray_processes,
     reference_weights,
     signal_one,
@@ -29,12 +29,13 @@ from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import build_study
+from xling.sweep.launching.prepare import prepare
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-STEPS = 500
+STEPS = 400  # a machine several times as fast as ours must not be done before the last kill
 SWEEP = """
 name: small
 storage: {storage}
@@ -42,8 +43,8 @@ data:
   train: {{dataset: geo, languages: [de, en]}}
   evaluate: [{{dataset: geo, languages: [de, en]}}]
 model: {{preset: tiny, dropout: 0.1, max_query_tokens: 48, max_passage_tokens: 48}}
-train: {{batch_size: 64, budget: {{steps: 500}}, lr: 4e-3, checkpoint_every: 20, report_every: 5}}
-resources: {{hang_timeout: 6}}
+train: {{batch_size: 64, budget: {{steps: 400}}, lr: 4e-3, checkpoint_every: 20, report_every: 5}}
+resources: {{hang_timeout: 15}} # a busy machine takes seconds to load what it trains on
 retries: 0
 """
 
@@ -60,64 +61,73 @@ def only_cell(file: Path) -> tuple[CellFolder, str]:
     return CellFolder(Storage(loaded.config.storage).child(job.folder("small"))), job.label
 
 
-def assert_undisturbed(folder: Path, file: Path, cell: CellFolder, label: str) -> None:
-    """The cell's steps and weights are those of a run in this process that nothing happened to."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, torch.Tensor]:
+    """The weights of the only cell, trained in this process with nothing happening to it."""
+    file = write_sweep(tmp_path_factory.mktemp("undisturbed"))
+    study, root = build_study(load_sweep(file).cells), Storage(str(file.parent / "runs"))
+    prepare(root, "small", study, study.cells, lambda line: None)
+    return reference_weights(root, file, study.cells[0].label)
+
+
+def assert_as(undisturbed: dict[str, torch.Tensor], cell: CellFolder) -> None:
+    """The cell made each step once, and its weights are the undisturbed ones."""
     assert [record["step"] for record in stored_steps(cell.storage)] == list(range(STEPS))
-    expected = reference_weights(Storage(str(folder / "runs")), file, label)
     trained = tensors_from_bytes(cell.storage.read("model/model.safetensors"))
-    assert all(torch.equal(expected[name], trained[name]) for name in expected)
+    assert all(torch.equal(undisturbed[name], trained[name]) for name in undisturbed)
 
 
 def wait_for_note(command: Command, text: str) -> None:
     command.wait_for(lambda event: text in event.get("note", ""))
 
 
-def test_workers_drivers_and_the_whole_cluster_die(tmp_path):
+def test_workers_drivers_and_the_whole_cluster_die(tmp_path, undisturbed):
     file = write_sweep(tmp_path)
     cell, label = only_cell(file)
     before = ray_processes()
 
     sweep = Command("sweep", str(file), "--json")
-    sweep.wait_for(in_training(50))
+    sweep.wait_for(in_training(30))
     signal_one(TRAIN_WORKER, signal.SIGKILL, before)
     wait_for_note(sweep, "going on from the last checkpoint")
 
-    sweep.wait_for(in_training(120))
+    sweep.wait_for(in_training(60))
     signal_one(TRAIN_WORKER, signal.SIGSTOP, before)  # hangs: found out after hang_timeout, and ended
-    wait_for_note(sweep, "no sign of life from its workers for 6 s")
+    wait_for_note(sweep, "no sign of life from its workers for 15 s")
 
-    sweep.wait_for(in_training(200))
+    sweep.wait_for(in_training(100))
     signal_one(TRIAL_DRIVER, signal.SIGKILL, before)
     wait_for_note(sweep, "its driver died; another one takes over")
 
-    sweep.wait_for(in_training(260))
-    sweep.process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    sweep.process.send_signal(signal.SIGINT)  # leaves at once
-    assert sweep.process.wait(timeout=60) == 130
+    sweep.wait_for(in_training(140))
+    os.kill(sweep.process.pid, signal.SIGKILL)
+    kill_all(ray_processes() - before)
+    sweep.process.wait()
     wait_until_gone(ray_processes() - before)
-    kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
-    assert kept >= 240
+    kept = newest_checkpoint(cell)
+    assert kept >= 120
 
     resumed = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
     assert resumed.wait_for(in_training(1))["step"] >= kept
-    resumed.wait_for(in_training(360))
-    os.kill(resumed.process.pid, signal.SIGKILL)
-    kill_all(ray_processes() - before)
-    resumed.process.wait()
-    wait_until_gone(ray_processes() - before)
+    resumed.wait_for(in_training(180))
+    resumed.interrupt(times=2)  # leaves at once
+    assert resumed.process.wait(timeout=60) == 130
+    wait_until_gone(ray_processes() - before)  # by themselves; workers train on until they notice
+    kept = newest_checkpoint(cell)
+    assert kept >= 160
 
     last = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
-    assert last.wait_for(in_training(1))["step"] >= 340
-    assert last.finish() == 0, last.tail()
+    steps = last.steps()
+    assert last.process.wait() == 0, last.tail()
+    assert min(steps, default=STEPS) >= kept  # there are none where the workers came to the end before they noticed
 
     attempts = cell.attempts()
     ends = [attempt["end"]["infra"] if attempt["end"] else None for attempt in attempts]
     assert ends[-1] is False
     # Nobody was left to write an end to the driver's attempt and the sweep's, nor always after Ctrl-C twice.
     assert 2 <= ends.count(None) <= 3
-    assert ends.count(True) >= 2  # a machine under load may let six seconds of silence pass by itself
-    assert_undisturbed(tmp_path, file, cell, label)
+    assert ends.count(True) >= 2  # a machine under load may let so many seconds of silence pass by itself
+    assert_as(undisturbed, cell)
     assert_one_run_a_cell(tmp_path, label, STEPS)
 
 
@@ -144,12 +154,11 @@ storage: {folder}/runs
 data:
   train: {{dataset: parallel-jsonl, path: {folder}/rows.jsonl}}
   evaluate: [{{dataset: geo, languages: [de, en]}}]
-model: {{max_query_tokens: 16, max_passage_tokens: 512}}
+model: {{preset: mid, max_query_tokens: 16, max_passage_tokens: 512}}
 train: {{budget: {{steps: 4}}}}
 resources: {{max_concurrent: 1}}
 grid:
-  - model.preset: [tiny, mid]
-    train.batch_size: [8, 1024]
+  - train.batch_size: [8, 1024]
 """
 
 
@@ -185,7 +194,7 @@ def test_a_worker_out_of_memory_fails_alone_and_is_told_as_such(tmp_path):
     )  # fmt: skip
     assert command.finish() == 1, command.tail()
     said = json.loads(next(line for line in command.lines if '"event": "results"' in line))
-    assert sorted(said["states"].values()) == ["done", "done", "done", "failed"]
+    assert sorted(said["states"].values()) == ["done", "done", "failed"]
     (reason,) = said["failures"].values()
     assert reason.startswith("its processes died 3 times in a row without a new step; the last time: ")
     assert "a worker ran out of memory (it was killed when its machine had none left); lower train.batch_size" in reason
@@ -203,24 +212,24 @@ def fill(ballast: Path, leave: int) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp_path):
+def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp_path, undisturbed):
     small = tmp_path / "disk"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=True)
     try:
         file = write_sweep(tmp_path, storage=small / "runs")
-        cell, label = only_cell(file)
+        cell, _ = only_cell(file)
         ballast = small / "ballast"
         options = ["--json", "--set", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "--set"]
 
         low = Command("sweep", str(file), *options, "min_free_space=24MiB")
-        low.wait_for(in_training(60))
+        low.wait_for(in_training(45))
         fill(ballast, leave=12 * 2**20)
         assert low.finish() == 1, low.tail()
         end = cell.attempts()[-1]["end"]
         assert end["outcome"] == "interrupted"
         assert "24 MiB must stay free (min_free_space): make room there" in end["message"]
-        kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
+        kept = newest_checkpoint(cell)
         assert kept >= 40
         refused = Command("resume", "small", "--storage", str(small / "runs"))
         assert refused.finish() == 2
@@ -229,7 +238,6 @@ def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp
 
         full = Command("sweep", str(file), *options, "min_free_space=0GiB")
         assert full.wait_for(in_training(1))["step"] >= kept
-        full.wait_for(in_training(kept + 60))
         fill(ballast, leave=0)
         assert full.finish() == 2, full.tail()
         text = "".join(low.lines + full.lines)
@@ -237,10 +245,10 @@ def test_a_storage_without_room_stops_cleanly_and_goes_on_when_there_is_some(tmp
         assert "Traceback" not in text
         ballast.unlink()
 
-        kept = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
+        kept = newest_checkpoint(cell)
         resumed = Command("resume", "small", "--storage", str(small / "runs"), "--json")
         assert resumed.wait_for(in_training(1))["step"] >= kept > 0
         assert resumed.finish() == 0, resumed.tail()
-        assert_undisturbed(small, file, cell, label)
+        assert_as(undisturbed, cell)
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)

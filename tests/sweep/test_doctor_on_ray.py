@@ -10,7 +10,7 @@ import pytest
 from chaos_processes import Cluster, Processes, below
 from commands import Command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SWEEP = """
 name: small

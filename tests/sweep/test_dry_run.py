@@ -65,6 +65,12 @@ def test_presets_of_the_hub_keep_their_shape_but_not_their_depth_and_weights(tmp
     assert [cell.config.train.chunk_size for cell in cut.cells] == [None, 2, 2]
 
 
+def test_no_more_cells_run_at_once_than_the_file_says(tmp_path):
+    _, cut = small(tmp_path / "small", write_sweep(tmp_path), "resources={max_concurrent: 3, cpus_per_worker: 64}")
+    kept = {(cell.config.resources.max_concurrent, cell.config.resources.cpus_per_worker) for cell in cut.cells}
+    assert kept == {(3, 1)}
+
+
 def test_what_only_its_files_know_is_stood_in_for(tmp_path):
     grid = "grid=[{model.preset: [mid, null, null, null], model.path: [null, models/x, null, null], "
     grid += "model.hub: [null, null, intfloat/multilingual-e5-small, some/model]}]"
@@ -139,6 +145,7 @@ def test_the_environment_is_as_it_was_and_the_folder_gone(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("study", ["size_x_ratio", "hybrid_batches"])
 def test_a_study_runs_dry_and_scores_every_set(study, tmp_path):
     file = SWEEPS / f"{study}.yaml"
@@ -153,8 +160,9 @@ def test_a_study_runs_dry_and_scores_every_set(study, tmp_path):
         "TMPDIR": str(temporary),
         "RAY_TMPDIR": "/tmp",  # paths of its sockets must be short
     }
+    options = ["--dry-run", "--json", "--set", "resources.max_concurrent=1"]
     done = subprocess.run(
-        [sys.executable, "-m", "xling", "sweep", str(file), "--dry-run", "--json"],
+        [sys.executable, "-m", "xling", "sweep", str(file), *options],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -263,6 +263,7 @@ data:
 model: {{preset: tiny, max_query_tokens: 48, max_passage_tokens: 48}}
 train: {{batch_size: 64, budget: {{steps: 40}}, report_every: 5}}
 early_stopping: {{milestones: [0.25, 0.5], reduction_factor: 2}}
+resources: {{max_concurrent: 1}} # the good rate comes first: of several at once each might be the best so far
 retries: 0
 grid:
   - train.lr: [4e-3, 1e-7, 2e-7, 4e-7]
@@ -270,12 +271,12 @@ grid:
 
 
 def xling(*arguments):
-    done = subprocess.run([sys.executable, "-m", "xling", *arguments], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-m", "xling", *arguments], capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1500)
 def test_hopeless_rates_are_stopped_and_can_be_taken_up_again(tmp_path):
     file = tmp_path / "rates.yaml"
     file.write_text(SWEEP.format(folder=tmp_path))

@@ -1,16 +1,21 @@
-"""The command line on a real Ray cluster of this machine: interrupted, killed, resumed, extended."""
+"""The command line on a real Ray cluster of this machine: interrupted, resumed, extended."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, assert_one_run_a_cell, in_training, ray_processes, reference_weights, wait_until_gone
+from commands import (
+    Command,
+    assert_one_run_a_cell,
+    in_training,
+    newest_checkpoint,
+    ray_processes,
+    reference_weights,
+    wait_until_gone,
+)
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
@@ -19,7 +24,7 @@ from xling.sweep.jobs import build_study
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS, INTERVAL = 240, 20
 SWEEP = f"""
@@ -53,39 +58,34 @@ def interpreter_with_a_space(folder: Path) -> str:
     return str(home / "bin" / "python")
 
 
-def test_interrupted_killed_and_resumed_to_the_same_weights(tmp_path):
+def test_interrupted_and_resumed_to_the_same_weights(tmp_path):
     file = write_sweep(tmp_path, rate="1e30")  # the second cell diverges: it fails, the first goes on
     before = ray_processes()
 
     first = Command("sweep", str(file), "--json")
     first.wait_for(in_training(30))
-    first.process.send_signal(signal.SIGINT)
+    first.interrupt()
     assert first.finish() == 130
     wait_until_gone(ray_processes() - before)
     study = build_study(load_sweep(file).cells)
     good, bad = study.cells
     root = Storage(str(tmp_path / "runs"))
     cell = CellFolder(root.child(good.folder("small")))
-    reached = [attempt["end"]["step"] for attempt in cell.attempts() if attempt["end"]]
+    (attempt,) = cell.attempts()
+    assert attempt["end"]["outcome"] == "interrupted"
+    assert newest_checkpoint(cell) == attempt["end"]["step"] >= 30  # the step that was running is kept
 
-    second = Command("sweep", str(file), "--json")
-    second.wait_for(lambda e: in_training((reached or [0])[0] + 40)(e) and e["job"] == good.id)
-    os.kill(second.process.pid, signal.SIGKILL)
-    second.process.wait()
-    wait_until_gone(ray_processes() - before)
-    killed_at = max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
-
-    third = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
-    seen = [event for event in third.events() if event.get("job") == good.id and event.get("phase") == "training"]
-    assert third.process.wait() == 1  # one cell failed, the others are done
-    assert min(event["step"] for event in seen) >= killed_at
+    resumed = Command("resume", "small", "--storage", str(tmp_path / "runs"), "--json")
+    seen = [event for event in resumed.events() if event.get("job") == good.id and event.get("phase") == "training"]
+    assert resumed.process.wait() == 1  # one cell failed, the others are done
+    assert min((event["step"] for event in seen), default=STEPS) >= attempt["end"]["step"]
     steps = stored_steps(cell.storage)
     assert [record["step"] for record in steps] == list(range(STEPS))
     assert cell.is_done([evaluation.id for evaluation in good.evaluations])
 
     wrong = CellFolder(root.child(bad.folder("small"))).attempts()[-1]["end"]
     assert "must be finite" in wrong["message"]
-    said = json.loads(third.lines[-1])
+    said = json.loads(resumed.lines[-1])
     assert said["states"] == {"tiny/start": "done", good.label: "done", bad.label: "failed"}
 
     expected = reference_weights(root, file, good.label)
@@ -110,15 +110,12 @@ def test_workers_and_grid_can_grow_in_folders_with_spaces(tmp_path):
     assert two.finish() == 0, two.tail()
 
     # the same again: nothing to do, at once, without a cluster
-    started = time.monotonic()
-    again = Command("sweep", str(file), *short, python=python)
-    assert again.finish() == 0
-    assert time.monotonic() - started < 60  # ten seconds on an idle machine; the bound here only catches training
+    again = Command("sweep", str(file), *short, python=python, RAY_ADDRESS="127.0.0.1:1")  # where none is
+    assert again.finish() == 0, again.tail()
     assert not any('"progress"' in line for line in again.lines)
 
     study = build_study(load_sweep(file, short[1:2]).cells)
     root = Storage(str(tmp_path / "runs"))
-    label = study.cells[0].label
     model = root.locate(f"{study.cells[0].folder('small')}/model")
     assert Path(model, "modules.json").is_file()
 
@@ -128,14 +125,3 @@ def test_workers_and_grid_can_grow_in_folders_with_spaces(tmp_path):
     report = Command("report", "small", "--storage", root.url, "--verify", "--json")
     assert report.finish() == 0, report.tail()
     assert json.loads(report.lines[-1])["verified"]["differing"] == []
-
-    out, runs = tmp_path / "out", tmp_path / "trec"
-    scored = Command(
-        "evaluate", f"small/{label}", "--dataset", "geo", "--languages", "de,en", "--storage", str(tmp_path / "runs"),
-        "--out", str(out), "--run-files", str(runs), "--json",
-    )  # fmt: skip
-    assert scored.finish() == 0, scored.tail()
-    evaluation = study.cells[0].evaluations[0]
-    kept = root.read_json(f"{study.cells[0].folder('small')}/eval/{evaluation.id}/summary.json")
-    assert json.loads((out / "summary.json").read_text())["headline"] == kept["headline"]
-    assert {path.name for path in runs.iterdir()} >= {"de-en.run.gz", "en-de.run.gz", "de-pool.run.gz"}

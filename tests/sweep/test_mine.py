@@ -197,22 +197,21 @@ def folder_of_weights(folder: Path, preset: str = "tiny") -> Path:
 
 def run(folder: Path, *arguments: str) -> dict:
     command = Command(*arguments, "--json", folder=folder)
-    out, _ = command.process.communicate(timeout=240)
+    out, _ = command.process.communicate()
     assert command.process.returncode == 0, out
     return json.loads(out[out.index("{") :])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_mine_that_was_killed_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     model = str(folder_of_weights(tmp_path, "mid"))
     pairs = ("--pairs", "de-de,en-de,de-en", "--margin", "0.0", "--ranks", "2-60", "--choose", "random", "--seed", "3")
     before = ray_processes()
     killed = Command(*MINE, "--model", model, *pairs, folder=tmp_path)
     shards = tmp_path / "runs" / "embeddings"
-    deadline = time.monotonic() + 200
     while not list(shards.glob("*/*.json")):
         assert killed.process.poll() is None, killed.process.communicate()[0]
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(killed.process.pid, signal.SIGKILL)
     kill_all(ray_processes() - before)

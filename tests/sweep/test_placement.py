@@ -16,7 +16,7 @@ class Mailbox:
 
 @pytest.fixture
 def cluster():
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

@@ -15,7 +15,7 @@ from xling.storage import Storage
 from xling.sweep.jobs import build_study
 from xling.train.checkpoint import tensors_from_bytes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS, BATCH = 60, 16
 # Trained in German and English, scored in Spanish too.
@@ -29,6 +29,7 @@ data:
   evaluate: [{{{{dataset: geo, languages: [de, en, es]}}}}]
 model: {{{{preset: tiny, max_query_tokens: 32, max_passage_tokens: 32}}}}
 train: {{{{batch_size: {BATCH}, budget: {{{{steps: {STEPS}}}}}, lr: 4e-3, checkpoint_every: {STEPS}}}}}
+resources: {{{{max_concurrent: 1}}}}
 grid:
   - data.train.1.weight: [1, 50]
 """
@@ -42,6 +43,8 @@ def write_sweep(folder: Path) -> Path:
 
 
 def test_two_weighted_sets_are_drawn_trained_and_scored_as_planned(tmp_path):
+    tmp_path = tmp_path / "my sets"
+    tmp_path.mkdir()
     file = write_sweep(tmp_path)
     sweep = Command("sweep", str(file), "--json")
     assert sweep.finish() == 0, sweep.tail()
@@ -77,11 +80,14 @@ def test_two_weighted_sets_are_drawn_trained_and_scored_as_planned(tmp_path):
     start = EvaluationResult.load(root.child(f"{baseline.folder('several')}/eval/{baseline.evaluations[0].id}"))
     assert start.trained_languages == ()
 
+    out, runs = tmp_path / "out", tmp_path / "trec"
     scored = Command(
-        "evaluate", f"several/{study.cells[0].label}", "--dataset", "geo", "--languages", "de,en,es",
-        "--storage", str(tmp_path / "runs"), "--out", str(tmp_path / "out"),
+        "evaluate", f"several/{job.label}", "--dataset", "geo", "--languages", "de,en,es",
+        "--storage", str(tmp_path / "runs"), "--out", str(out), "--run-files", str(runs),
     )  # fmt: skip
     assert scored.finish() == 0, scored.tail()
     assert any("by training language" in line for line in scored.lines), scored.tail()
-    again = EvaluationResult.load(Storage(str(tmp_path / "out")))
+    again = EvaluationResult.load(Storage(str(out)))
     assert again.trained_languages == ("de", "en")
+    assert dict(again.headline) == dict(result.headline)  # of the last cell
+    assert {path.name for path in runs.iterdir()} >= {"de-en.run.gz", "en-de.run.gz", "de-pool.run.gz"}

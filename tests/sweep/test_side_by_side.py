@@ -19,7 +19,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.jobs import Job, build_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS, RETRIES = 60, 1
 SWEEP = f"""

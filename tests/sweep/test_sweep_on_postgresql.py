@@ -13,7 +13,7 @@ from xling.sweep.jobs import build_study
 from xling.track.mlflow import connect
 from xling.train.metrics import stored_steps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS = 200
 SWEEP = f"""

@@ -292,6 +292,20 @@ def test_a_cell_whose_holder_lives_is_given_up_in_the_end(tmp_path, monkeypatch)
     assert "on host lab-7" in told[-1]["note"]
 
 
+def test_whoever_waits_for_a_cells_lease_leaves_when_the_sweep_is_asked_to_stop(tmp_path, monkeypatch):
+    _, study, root = load(tmp_path)
+    job = study.cells[0]
+    clock = Clock(lambda seconds: root.write_json("small/stop.json", {}) if seconds > 5 else None)
+    forever = replace(Holder.me(), host="lab-7", heartbeat=2e9)
+    root.write(f"{job.folder('small')}/lease/000001.json", json.dumps(asdict(forever)).encode())
+    monkeypatch.setattr(trial, "time", clock)
+    monkeypatch.setattr(lease, "time", clock)
+    told, ends = run(root, job, monkeypatch)
+    assert told[-1]["phase"] == "interrupted"
+    assert clock.seconds < 10
+    assert ends == []
+
+
 def test_an_evaluation_without_a_result_says_once_that_it_waits_and_leaves_when_asked_to(monkeypatch):
     clock, told, asked = Clock(), [], []
 

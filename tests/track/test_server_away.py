@@ -90,7 +90,7 @@ def test_a_server_killed_and_restarted_misses_nothing_and_gets_nothing_twice(new
             tracker.log_points(points([step]))
             slowest = max(slowest, time.perf_counter() - start)
         assert not tracker.flush(timeout=1)
-        assert slowest < 1.0
+        assert slowest < 5.0  # a request that is not answered takes ten seconds
         server.start()
         tracker.log_points(
             [*points([1500]), MetricPoint("odd", float("inf"), 1, 1), MetricPoint("odd", float("nan"), 2, 1)]

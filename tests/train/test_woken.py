@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from forked import forked
 from small_jobs import attempt, config, prepare
@@ -25,12 +26,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def slow_attempt(folder: str, values: dict) -> None:
-    """One attempt in a process of its own, with time to be stopped after a step."""
+    """One attempt in a process of its own, which stops itself after a step."""
 
     def send(message):
         if message["event"] == "steps" and message["records"][-1]["step"] == ASLEEP_AT:
-            Path(folder, "stop-me").touch()
-            time.sleep(3)
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     try:
         attempt(Storage(folder), "cell", CellConfig.model_validate(values), send=send)
@@ -45,9 +45,8 @@ def test_a_worker_that_wakes_after_its_cell_was_finished_changes_nothing(tmp_pat
     folder = CellFolder(root.child("cell"))
     sleeper = forked(slow_attempt, str(tmp_path), cell.model_dump(mode="json"))
     deadline = time.monotonic() + 120
-    while not (tmp_path / "stop-me").exists() and time.monotonic() < deadline:
+    while psutil.Process(sleeper.pid).status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(sleeper.pid, signal.SIGSTOP)
     try:
         assert folder.storage.list("checkpoints") == ["step-00000004-a0001"]
         assert attempt(root, "cell", cell)

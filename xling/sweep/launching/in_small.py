@@ -107,7 +107,9 @@ def _small(config: CellConfig, samples: _Samples, seed: int) -> CellConfig:
         train=_small_train(config.train),
         seed=seed,
         evaluation=_small_evaluation(config.evaluation),
-        resources=ResourcesConfig(hang_timeout=config.resources.hang_timeout),
+        resources=ResourcesConfig(
+            hang_timeout=config.resources.hang_timeout, max_concurrent=config.resources.max_concurrent
+        ),
         retries=0,
     )
 

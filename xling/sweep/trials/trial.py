@@ -135,6 +135,8 @@ class Trial:
                 with Lease(self._folder.storage, f"cell {self._job.label}", self._lost.set):
                     return self._attempts(self._one_attempt)
             except HeldError as error:
+                if self._watch.sweep_is_stopping():
+                    return CellState.INTERRUPTED
                 if time.monotonic() > deadline:
                     raise
                 told_once = {}
