@@ -245,6 +245,9 @@ def test_an_unknown_key_gets_the_nearest_valid_path(sweeps, given, meant):
         ("train: {budget: {steps: 3, flops: 1e9}}", "train.budget needs exactly one of steps, examples and flops, "),
         ("train: {keep: best}", "train: keep: best needs dev_every"),
         ("train: {patience: 3}", "train: patience: 3 needs dev_every, the steps between dev measurements"),
+        (f"train: {{patience: 1{'0' * 399}}}", "train: patience: 1000"),
+        (f"mix: {{monolingual: 1{'0' * 399}}}", "mix.monolingual is 1000"),
+        ("seed: 18446744073709551616", "seed is 18446744073709551616, must be within 0..18446744073709551615"),
         ("train: {target_dev: 0.8}", "train: target_dev: 0.8 needs dev_every, the steps between dev measurements"),
         (
             "train: {target_dev: 1.5, dev_every: 5}",

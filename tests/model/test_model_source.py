@@ -181,6 +181,11 @@ def without_a_tensor(folder):
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def odd_index(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": []}')
+
+
 HARMS = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
     "cut config": (lambda f: cut(f / "config.json"), r"config\.json is not JSON"),
@@ -205,6 +210,24 @@ HARMS = {
     "two poolings": (
         lambda f: edit_json(f / "1_Pooling/config.json", pooling_mode_cls_token=True),
         r"pools by cls_token \+ mean_tokens, must be",
+    ),
+    "odd pooling": (lambda f: (f / "1_Pooling/config.json").write_text('{"pooling_mode": 5}'), r"pools by 5, must be"),
+    "odd length": (
+        lambda f: edit_json(f / "sentence_bert_config.json", max_seq_length="512"),
+        r"max_seq_length '512', must be a positive number",
+    ),
+    "odd prompts": (
+        lambda f: edit_json(f / "config_sentence_transformers.json", prompts=["q: "]),
+        r"has prompts \['q: '\], must be texts by name",
+    ),
+    "odd prompt": (
+        lambda f: edit_json(f / "config_sentence_transformers.json", prompts={"query": 5}),
+        r"has prompts {'query': 5}, must be texts by name",
+    ),
+    "odd index": (odd_index, r"model\.safetensors\.index\.json has no weight_map"),
+    "no heads": (
+        lambda f: edit_json(f / "config.json", num_attention_heads=0),
+        r"cannot be loaded \(ZeroDivisionError",
     ),
     "no prompt": (lambda f: edit_json(f / "1_Pooling/config.json", include_prompt=False), r"include_prompt false"),
     "odd settings": (lambda f: (f / "xling.json").write_text('{"settings": {}}'), r"xling\.json does not hold"),

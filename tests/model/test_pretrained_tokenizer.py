@@ -1,19 +1,22 @@
 """Tokenizers of folders copied in part: refused where transformers would make other tokens, and only there."""
 
+import io
 import json
 import shutil
 import struct
 
 import pytest
 from preset_folders import LAYOUTS, SHAPE, XLMR_SPECIAL, minilm, word_pieces, write_json
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from small_models import TEXTS
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 
+from xling.config.schema import ModelConfig
 from xling.errors import CheckpointError
 from xling.model.pretrained_tokenizer import read_tokenizer
-from xling.model.source import load_folder
+from xling.model.source import load_folder, weights_digest
 
 CLASS = "XLMRobertaTokenizer"
 
@@ -120,6 +123,30 @@ def test_a_model_of_sentencepiece_is_enough(folder, kept):
     loaded = load_folder(folder).tokenizer
     assert type(loaded).__name__ == CLASS
     assert [loaded.tokenize(text) for text in TEXTS] == expected
+
+
+def test_a_model_of_sentencepiece_may_have_a_name_of_its_own(tmp_path):
+    """Multilingual DeBERTa's is spm.model; the folder of the checkpoint has no tokenizer.json."""
+    written, special = io.BytesIO(), {"pad": "[PAD]", "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS * 3),
+        model_writer=written,
+        vocab_size=120,
+        minloglevel=2,
+        **{f"{name}_piece": token for name, token in special.items()},
+        **{f"{name}_id": number for number, name in enumerate(special)},
+    )
+    DebertaV2Model(DebertaV2Config(**SHAPE, vocab_size=130)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is missing"):
+        load_folder(tmp_path)
+    (tmp_path / "spm.model").write_bytes(written.getvalue())
+    without = weights_digest(ModelConfig(path=str(tmp_path)))
+    processor = SentencePieceProcessor(model_proto=written.getvalue())
+    loaded = load_folder(tmp_path).tokenizer
+    texts = [text.rstrip("？") for text in TEXTS]  # transformers builds it without the model's normalizer
+    assert [loaded.tokenize(text) for text in texts] == [processor.encode(text, out_type=str) for text in texts]
+    (tmp_path / "spm.model").write_bytes(written.getvalue() + b"\0")
+    assert weights_digest(ModelConfig(path=str(tmp_path))) != without, "it decides the embeddings"
 
 
 def test_special_tokens_alone_are_no_vocabulary(folder):

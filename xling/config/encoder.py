@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from xling.config import presets
-from xling.config.section import Section, identity
+from xling.config.section import MAX_SEED, Section, identity
 
 
 class WarmStartConfig(Section):
@@ -18,7 +18,7 @@ class WarmStartConfig(Section):
     steps: int = identity("Steps of the warm start.", default=300, ge=1)
     batch_size: int = identity("Names a batch, in random language pairs.", default=128, ge=2)
     lr: float = identity("Peak learning rate of the warm start.", default=3e-3, gt=0)
-    seed: int = identity("Seed of its weights and batches, shared by all cells.", default=0, ge=0)
+    seed: int = identity("Seed of its weights and batches, shared by all cells.", default=0, ge=0, le=MAX_SEED)
 
 
 class ModelConfig(Section):

@@ -122,8 +122,11 @@ class MixConfig(Section):
         if not isinstance(value, dict) or "monolingual" not in value or value.get("cross_lingual") is not None:
             return value
         mono, mixed = value["monolingual"], value.get("mixed_monolingual", 0.0)
-        if all(isinstance(share, int | float) and not isinstance(share, bool) for share in (mono, mixed)):
-            return {**value, "cross_lingual": min(1.0, max(0.0, round(1.0 - mono - mixed, 12)))}
+        if all(
+            isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1
+            for share in (mono, mixed)
+        ):
+            return {**value, "cross_lingual": max(0.0, round(1.0 - mono - mixed, 12))}
         return {**value, "cross_lingual": None}
 
     @model_validator(mode="after")

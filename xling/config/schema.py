@@ -24,6 +24,7 @@ from xling.config.mix import MixConfig as MixConfig
 from xling.config.mix import PairsConfig as PairsConfig
 from xling.config.resources import ResourcesConfig as ResourcesConfig
 from xling.config.schedule import ShareSchedule as ShareSchedule
+from xling.config.section import MAX_SEED
 from xling.config.section import Section as Section
 from xling.config.section import identity as identity
 from xling.config.training import BudgetConfig as BudgetConfig
@@ -75,7 +76,7 @@ class CellConfig(Section):
     model: ModelConfig = identity("The encoder.")
     mix: MixConfig = identity("How batches are mixed.", default=MixConfig())
     train: TrainConfig = identity("Fine-tuning.", default=TrainConfig())
-    seed: int = identity("Seed of the weights, dropout and batches.", default=0, ge=0)
+    seed: int = identity("Seed of the weights, dropout and batches.", default=0, ge=0, le=MAX_SEED)
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Scoring.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="What a trial needs.")
     retries: int = Field(2, ge=0, description="Times a failed cell is tried again before it gets further.")

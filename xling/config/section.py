@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_SEED = 2**64 - 1  # what torch seeds a generator with at most
+
 
 def identity(description: str, **constraints: Any) -> Any:
     """A pydantic field whose value is part of a cell's identity.

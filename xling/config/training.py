@@ -101,7 +101,7 @@ class TrainConfig(Section):
     def _ends_need_dev(self) -> Self:
         for name in ("patience", "target_dev"):
             if (value := getattr(self, name)) is not None and self.dev_every is None:
-                raise ValueError(f"{name}: {value:g} needs dev_every, the steps between dev measurements")
+                raise ValueError(f"{name}: {value} needs dev_every, the steps between dev measurements")
         return self
 
     @model_validator(mode="after")

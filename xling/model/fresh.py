@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, BertConfig
 from xling.config.presets import Architecture, BuiltPreset, Pooling
 from xling.errors import CheckpointError
 from xling.model.encoder import DualEncoder
+from xling.model.pretrained import LOAD_ERRORS, require_encoder
 from xling.model.projection import DenseConfig, Projection
 
 if TYPE_CHECKING:
@@ -76,11 +77,13 @@ def fresh_encoder(
         with _seeded(seed):
             backbone = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code)
             projection = None if dense is None else Projection(dense)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError) as error:
+    except LOAD_ERRORS as error:
         raise CheckpointError(
             f"no model can be built from the configuration {config.name_or_path or config.model_type!r} "
             f"({type(error).__name__}: {error}); its config.json must be of an architecture transformers knows"
         ) from error
+    if not trust_remote_code:
+        require_encoder(backbone, config.name_or_path or config.model_type)
     return DualEncoder(backbone, pooling, projection).eval()
 
 

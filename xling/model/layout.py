@@ -108,16 +108,19 @@ def read_layout(folder: Path, *, pooling_given: bool = False, architecture_only:
     sentence = sorted(transformer.glob("sentence_*_config.json"))[:1]
     prompts_file = folder / "config_sentence_transformers.json"
     sentence_config = read_json(sentence[0]) if sentence else {}
-    prompts = read_json(prompts_file).get("prompts") or {} if prompts_file.exists() else {}
+    longest = sentence_config.get("max_seq_length")
+    if longest is not None and (type(longest) is not int or longest < 1):
+        raise CheckpointError(f"{sentence[0]} has max_seq_length {longest!r}, must be a positive number; {_COPY_AGAIN}")
+    prompts = _prompts(prompts_file) if prompts_file.exists() else {}
     files += [file for file in (own, prompts_file, *sentence, *extra) if file.exists()]
     return Layout(
         folder=folder,
         transformer=transformer,
         files=tuple(sorted(files)),
         pooling=settings.pooling if settings else pooling,
-        max_tokens=sentence_config.get("max_seq_length"),
-        query_prefix=prompts.get("query") or "",
-        passage_prefix=prompts.get("document") or prompts.get("passage") or "",
+        max_tokens=longest,
+        query_prefix=prompts.get("query", ""),
+        passage_prefix=prompts.get("document") or prompts.get("passage", ""),
         lower_case=bool(sentence_config.get("do_lower_case", False)),
         settings=settings,
         dense=dense,
@@ -241,13 +244,21 @@ def _pooling(file: Path) -> Pooling:
     if modes is None:
         prefix = "pooling_mode_"
         modes = [key.removeprefix(prefix) for key, on in config.items() if key.startswith(prefix) and on is True]
-    modes = [modes] if isinstance(modes, str) else list(modes)
-    if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
+    modes = list(modes) if isinstance(modes, list) else [modes]
+    if len(modes) != 1 or str(modes[0]) not in _POOLING_NAMES:
         found = " + ".join(map(str, modes)) or "none"
         raise CheckpointError(f"{file} pools by {found}, must be mean or cls; give `model.pooling` to choose one")
     if config.get("include_prompt") is False:
         raise CheckpointError(f"{file} has include_prompt false, must be true; give `model.pooling` to pool all tokens")
     return _POOLING_NAMES[modes[0]]
+
+
+def _prompts(file: Path) -> dict[str, str]:
+    prompts = read_json(file).get("prompts") or {}
+    named = {name: text or "" for name, text in prompts.items()} if isinstance(prompts, dict) else None
+    if named is None or not all(isinstance(text, str) for text in named.values()):
+        raise CheckpointError(f"{file} has prompts {prompts!r}, must be texts by name; {_COPY_AGAIN}")
+    return named
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -256,8 +267,10 @@ def _weights(folder: Path) -> list[Path]:
         index = folder / f"{whole}.index.json"
         files = [folder / whole]
         if not files[0].exists() and index.exists():
-            names = sorted(set(map(str, read_json(index).get("weight_map", {}).values())))
-            files = [_inside(folder, name, index) for name in names]
+            shards = read_json(index).get("weight_map")
+            if not isinstance(shards, dict) or not shards:
+                raise CheckpointError(f"{index} has no weight_map of tensors to files; {_COPY_AGAIN}")
+            files = [_inside(folder, name, index) for name in sorted(set(map(str, shards.values())))]
         elif not files[0].exists():
             continue
         for file in files:
@@ -282,9 +295,12 @@ def _check_safetensors(file: Path) -> None:
 def _tokenizer_files(folder: Path) -> list[Path]:
     files = [folder / name for name in _TOKENIZER_FILES if (folder / name).exists()]
     if not any(file.name in _VOCABULARIES for file in files):
-        raise CheckpointError(
-            f"{folder / 'tokenizer.json'} is missing, a model folder must hold its tokenizer; {_COPY_AGAIN}"
-        )
+        vocabularies = sorted(folder.glob("*.model"))  # SentencePiece's under other names, as mDeBERTa's spm.model
+        if not vocabularies:
+            raise CheckpointError(
+                f"{folder / 'tokenizer.json'} is missing, a model folder must hold its tokenizer; {_COPY_AGAIN}"
+            )
+        files += vocabularies
     for file in files:
         if file.suffix == ".json":
             read_json(file)

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # What the libraries raise on files they cannot read or will not run.
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     OSError,
     EOFError,
     ValueError,
     RuntimeError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
     TypeError,
     AttributeError,
     ImportError,
@@ -58,7 +60,7 @@ def read_config(folder: Path, *, dropout: float | None, layers: int | None, trus
     _require_trust(folder, trust_remote_code)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise _unloadable(folder, error) from error
     if getattr(config, "is_encoder_decoder", False):
         raise CheckpointError(f"{folder} is an encoder-decoder, must be an encoder; choose another model")
@@ -82,8 +84,10 @@ def read_backbone(folder: Path, config: Any, *, trust_remote_code: bool) -> PreT
             trust_remote_code=trust_remote_code,
             weights_only=True,
         )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise _unloadable(folder, error) from error
+    if not trust_remote_code:
+        require_encoder(backbone, str(folder))
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
@@ -92,6 +96,27 @@ def read_backbone(folder: Path, config: Any, *, trust_remote_code: bool) -> PreT
             "all; copy the whole folder again"
         )
     return backbone
+
+
+@torch.no_grad()
+def require_encoder(backbone: PreTrainedModel, name: str) -> None:
+    """Raise CheckpointError where a transformer does not make hidden states of token ids, as T5's pair does not.
+
+    ``AutoModel`` gives the whole of an architecture, also where a folder holds its encoder alone. Code that comes with
+    a folder is not tried: it may need an accelerator.
+    """
+    ids_BT = torch.zeros((1, 4), dtype=torch.int64)
+    try:
+        hidden_BTW = backbone.eval()(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT)).last_hidden_state
+        found, expected = tuple(hidden_BTW.shape), (1, 4, backbone.config.hidden_size)
+        problem = "" if found == expected else f"it gives {found} for 4 tokens, not {expected}"
+    except Exception as error:  # an architecture of images or speech may raise anything here
+        problem = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if problem:
+        raise CheckpointError(
+            f"{name} is loaded as a {type(backbone).__name__}, which does not encode texts ({problem}), must be of an "
+            "architecture that is an encoder alone; choose another model"
+        )
 
 
 def read_projection(folder: Path, config: DenseConfig, width: int) -> Projection:
@@ -114,7 +139,7 @@ def read_projection(folder: Path, config: DenseConfig, width: int) -> Projection
             file = folder / "pytorch_model.bin"
             state = torch.load(file, map_location="cpu", weights_only=True)
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise CheckpointError(
             f"{file} cannot be loaded ({type(error).__name__}: {error}), must hold the Dense module's tensors; "
             "copy the whole folder again"
@@ -145,7 +170,7 @@ def adapt_config(config: Any, *, dropout: float | None, layers: int | None, name
         if layers > whole:
             raise CheckpointError(f"`model.layers` is {layers}, must be within 1..{whole}, the layers of {name}")
         config.num_hidden_layers = layers
-        if kinds := getattr(config, "layer_types", None):
+        if len(kinds := getattr(config, "layer_types", None) or ()) > layers:  # some follow from the number
             config.layer_types = kinds[:layers]
     if layers is not None or dropout is not None:
         _validate(config, name)

@@ -8,6 +8,7 @@ become unknown, and nothing is said. So what was loaded is tried on a few texts.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from transformers import AutoTokenizer
 
 from xling.errors import CheckpointError
 from xling.model.layout import read_json
+from xling.model.pretrained import LOAD_ERRORS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,6 +78,24 @@ def read_tokenizer(
             "set its normalizer and save it again"
         )
     return tokenizer
+
+
+def require_readable(config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise CheckpointError where a learnt tokenizer would not be read back from the folder of a trained model.
+
+    For some architectures (Qwen2) transformers builds the tokenizer its own way, whatever class a folder names.
+    """
+    with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
+        try:
+            config.save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+            read_tokenizer(Path(scratch), False, rows=len(tokenizer))
+        except (CheckpointError, *LOAD_ERRORS) as error:
+            reason = str(error).partition(";")[0].replace(f"tokenizer in {scratch}", "it")
+            raise CheckpointError(
+                f"`model.init` is 'random', must be pretrained with the architecture {config.model_type}: a tokenizer "
+                f"that is learnt cannot be read back beside it ({reason}); choose another model"
+            ) from error
 
 
 def _check_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase, filed: Tokenizer, about: dict[str, Any]) -> None:

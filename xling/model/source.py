@@ -24,7 +24,7 @@ from xling.model.pretrained import (
     read_config,
     read_projection,
 )
-from xling.model.pretrained_tokenizer import read_tokenizer
+from xling.model.pretrained_tokenizer import read_tokenizer, require_readable
 from xling.model.projection import Projection, save_projection
 from xling.model.tokenizer import load_tokenizer
 
@@ -184,7 +184,7 @@ def _fresh(model: ModelConfig, preset: presets.Preset | None, seed: int, tokeniz
             layers=model.layers,
             trust_remote_code=model.trust_remote_code,
         )
-    with quiet():
+    with quiet(), torch.random.fork_rng(devices=[]):
         encoder = fresh_encoder(
             config,
             tokenizer,
@@ -193,6 +193,8 @@ def _fresh(model: ModelConfig, preset: presets.Preset | None, seed: int, tokeniz
             seed=seed,
             trust_remote_code=model.trust_remote_code,
         )
+        if preset is None and not model.trust_remote_code:
+            require_readable(encoder.backbone.config, tokenizer)
     return LoadedModel(encoder, tokenizer, TextSettings(pooling=encoder.pooling))
 
 
