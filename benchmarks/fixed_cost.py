@@ -109,7 +109,7 @@ def checkpoint_share(scratch: Path, warm_steps: int) -> float:
     """Time in writing checkpoints at the default interval, of the training time of one ``mid`` cell."""
     import torch
 
-    from xling.sweep.workers import worker_spec
+    from xling.sweep.trials.workers import worker_spec
     from xling.train import worker
 
     study = build_study(load_sweep(SWEEP, [f"storage={scratch}/runs", f"model.warm_start.steps={warm_steps}"]).cells)

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from sentence_transformers import util
+from xling.sweep.placing.cluster import ray_cluster
 
 from xling.config.schema import EvaluationConfig
 from xling.data.fingerprint import fingerprint_items
@@ -38,7 +39,6 @@ from xling.languages import LangPair
 from xling.mine.candidates import Candidates, candidates_of
 from xling.mine.choose import Rule
 from xling.mine.miner import mine
-from xling.sweep.runner import ray_cluster
 
 DIMENSION, CLUSTERS, SPREAD = 384, 200, 0.7
 RULE = Rule(first=1, last=100, margin=0.05, max_share=None, per_question=8)

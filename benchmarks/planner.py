@@ -24,14 +24,15 @@ from statistics import median
 from typing import Any
 
 import psutil
+from xling.sweep.placing.cluster import RAY_ENVIRONMENT, ray_cluster
 
 from xling.config.schema import CellConfig
 from xling.storage import Storage
 from xling.sweep.jobs import Job, Study
+from xling.sweep.launching.runner import run_jobs
 from xling.sweep.order import in_order
-from xling.sweep.packing import Need, Node, timetable
-from xling.sweep.resources import ray_nodes
-from xling.sweep.runner import RAY_ENVIRONMENT, ray_cluster, run_jobs
+from xling.sweep.placing.packing import Need, Node, timetable
+from xling.sweep.placing.resources import ray_nodes
 from xling.sweep.settings import TrialSettings
 
 MOST_RATIO, MOST_GROWTH = 1.2, 1.1
@@ -147,8 +148,8 @@ def sleeping() -> Callable[[dict[str, Any]], None]:
         from ray.util import placement_group, placement_group_table, remove_placement_group
 
         from xling.config.schema import ResourcesConfig
-        from xling.sweep.packing import Need
-        from xling.sweep.placement import label_selector
+        from xling.sweep.placing.packing import Need
+        from xling.sweep.placing.placement import label_selector
 
         plain = config["trial"]
         job, begun = json.loads(plain["job"]), time.time()

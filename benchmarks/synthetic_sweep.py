@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from xling.sweep.remembered import remember
 
 from xling.batching.plan import plan_for
 from xling.config.load import LoadedSweep, load_sweep
@@ -22,7 +23,6 @@ from xling.evaluate.scoring import score_languages
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
 from xling.sweep.jobs import Job, Study
-from xling.sweep.launch import remember
 from xling.train.metrics import write_segment
 
 DIMENSION = 32

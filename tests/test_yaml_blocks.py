@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xling.config.load import load_sweep
-from xling.sweep.in_small import check_names
+from xling.sweep.launching.in_small import check_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

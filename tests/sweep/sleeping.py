@@ -7,7 +7,7 @@ from pathlib import Path
 import planner
 
 from xling.storage import Storage
-from xling.sweep.runner import run_jobs
+from xling.sweep.launching.runner import run_jobs
 
 
 def run(folder: Path, *trials) -> list[dict]:

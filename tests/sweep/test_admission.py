@@ -8,7 +8,7 @@ import pytest
 from ray_tokens import no_token
 
 from xling.errors import ResourceError
-from xling.sweep.admission import ensure_token_here, refused, require_answer
+from xling.sweep.placing.admission import ensure_token_here, refused, require_answer
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_cluster_of_our_own_has_a_token_even_without_a_home(home, monkeypatch)
 
 
 def test_the_variables_of_a_job_are_not_set_twice(home, monkeypatch):
-    from xling.sweep import runner  # brings Ray
+    from xling.sweep.launching import runner  # brings Ray
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "one")
     monkeypatch.setenv("HF_TOKEN", "two")
@@ -131,7 +131,7 @@ def test_the_variables_of_a_job_are_not_set_twice(home, monkeypatch):
 
 
 def test_how_mlflow_is_asked_is_forwarded_too(home, monkeypatch):
-    from xling.sweep import runner
+    from xling.sweep.launching import runner
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")

@@ -20,9 +20,9 @@ from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated.instance_manager_pb2 import Instance, NodeKind
 from ray.util import placement_group_table
 from sleeping import run
+from xling.sweep.placing.cluster import ray_cluster
 
-from xling.sweep.resources import ray_nodes
-from xling.sweep.runner import ray_cluster
+from xling.sweep.placing.resources import ray_nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, finish, load
 
-from xling.sweep.batch_study import BatchStudy
-from xling.sweep.gather import collect, gather
-from xling.sweep.results import show_results, write_tables
+from xling.sweep.outcome.batch_study import BatchStudy
+from xling.sweep.outcome.gather import collect, gather
+from xling.sweep.outcome.results import show_results, write_tables
 
 TARGET = ("train.dev_measure=loss", "train.target_dev=1")
 EVERY_2 = "train.dev_every=2"

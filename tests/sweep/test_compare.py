@@ -15,7 +15,7 @@ from toy_sets import runs_in, score_vectors, tied_vectors, toy_set
 from xling.errors import ConfigError, DataError
 from xling.evaluate.layout import build_layout
 from xling.storage import Storage
-from xling.sweep.compare import compare_systems
+from xling.sweep.outcome.compare import compare_systems
 
 
 def compared(a, b, storage="runs", *, as_json=True, **options):

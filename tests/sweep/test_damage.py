@@ -6,6 +6,7 @@ import sys
 import pytest
 from small_models import tiny_model
 from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
+from xling.sweep.remembered import remember, remembered
 
 from xling import cli
 from xling.errors import ConfigError, DataError
@@ -14,9 +15,9 @@ from xling.model.source import save_folder
 from xling.storage import Storage
 from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.garbage import Asked, survey
-from xling.sweep.launch import launch, remember, remembered
+from xling.sweep.launching.launch import launch
 from xling.sweep.selection import stored_job, stored_jobs, write_lost
+from xling.sweep.upkeep.garbage import Asked, survey
 from xling.train.attempts import accepted_checkpoints
 from xling.train.metrics import stored_steps, write_segment
 

@@ -30,7 +30,7 @@ from xling.sweep.doctor.checks import (
 )
 from xling.sweep.doctor.show import doctor, show_findings
 from xling.sweep.doctor.subject import Subject, of_launch, of_sweep
-from xling.sweep.packing import Node
+from xling.sweep.placing.packing import Node
 from xling.sweep.settings import TrialSettings
 
 GIB = 2**30

@@ -12,9 +12,9 @@ from small_sweeps import write_sweep
 
 from xling.config.load import load_sweep
 from xling.errors import ConfigError
-from xling.sweep import dry_run
-from xling.sweep.in_small import BATCH, LAYERS, STEPS, TOKENS, check_names, in_small, stands_in
 from xling.sweep.jobs import Job, build_study
+from xling.sweep.launching import dry_run
+from xling.sweep.launching.in_small import BATCH, LAYERS, STEPS, TOKENS, check_names, in_small, stands_in
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 

@@ -8,16 +8,17 @@ import sys
 import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
+from xling.sweep.launching.show_outcome import show_outcome
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.gather import gather
 from xling.sweep.inspect import show_logs, show_status
 from xling.sweep.jobs import build_study
-from xling.sweep.launch import Launched
-from xling.sweep.plan import show_plan
-from xling.sweep.results import show_outcome, show_results, write_tables
+from xling.sweep.launching.launch import Launched
+from xling.sweep.launching.plan import show_plan
+from xling.sweep.outcome.gather import gather
+from xling.sweep.outcome.results import show_results, write_tables
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from small_sweeps import cell_folder, end_as, load
 from transformers import AutoModel, AutoTokenizer
+from xling.sweep.remembered import remember
 
 from xling import cli
 from xling.config.schema import EvaluationConfig
@@ -26,11 +27,10 @@ from xling.model.tokenizer import tokenizer_digest
 from xling.report.model_card import model_card
 from xling.storage import Storage
 from xling.sweep.cells import Outcome
-from xling.sweep.export import card_facts
-from xling.sweep.launch import remember
-from xling.sweep.prepare import prepare
-from xling.sweep.sources import ModelSource
-from xling.sweep.workers import worker_spec
+from xling.sweep.launching.prepare import prepare
+from xling.sweep.models.export import card_facts
+from xling.sweep.models.sources import ModelSource
+from xling.sweep.trials.workers import worker_spec
 from xling.train.inputs import trained_languages
 from xling.train.worker import run
 
@@ -268,7 +268,7 @@ def test_an_export_that_breaks_off_leaves_what_was_there(cell, xling, exported, 
     def full(facts):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xling.sweep.export.model_card", full)
+    monkeypatch.setattr("xling.sweep.models.export.model_card", full)
     for target in ("winner", "new"):
         with pytest.raises(OSError, match="No space left"):
             xling("export", f"small/{job.label}", f"out/{target}", "--storage", root.url, "--force")

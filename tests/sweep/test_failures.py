@@ -4,7 +4,7 @@ import pytest
 from ray.exceptions import RayTaskError
 from ray.train import ControllerError
 
-from xling.sweep.failures import told, why
+from xling.sweep.trials.failures import told, why
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from small_sweeps import load
 from test_show_plan import planned
 
-from xling.sweep.forecast import JOB_S, SWEEP_S, forecast, total_seconds
-from xling.sweep.packing import Node
+from xling.sweep.launching.forecast import JOB_S, SWEEP_S, forecast, total_seconds
+from xling.sweep.placing.packing import Node
 
 ONE_CORE = [Node("here", 1, 0, 8e9)]
 ONE_SIZE = "grid=[{'mix.monolingual': [0, 0.5, 1]}, {'train.budget.steps': [12, 48]}]"

@@ -11,18 +11,18 @@ import pytest
 from forked import forked
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load
+from xling.sweep.remembered import remember
 
 from xling.errors import CheckpointError, ConfigError
 from xling.storage import Storage
-from xling.sweep import garbage
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.garbage import Asked, remove, survey
-from xling.sweep.launch import remember
 from xling.sweep.lease import HeldError, Lease
-from xling.sweep.results import collect
+from xling.sweep.models.sources import model_sources
+from xling.sweep.outcome.results import collect
 from xling.sweep.selection import states_of
-from xling.sweep.show_garbage import show_garbage
-from xling.sweep.sources import model_sources
+from xling.sweep.upkeep import garbage
+from xling.sweep.upkeep.garbage import Asked, remove, survey
+from xling.sweep.upkeep.show_garbage import show_garbage
 
 OLD = time.time() - 2 * garbage.LEFT_BEHIND_S
 

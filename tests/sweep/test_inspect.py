@@ -8,12 +8,12 @@ import sys
 import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
+from xling.sweep.remembered import remember
 
 from xling import cli
 from xling.errors import ConfigError
 from xling.sweep.cells import Outcome
 from xling.sweep.inspect import failures, open_ui, show_logs, show_status, stop_cell
-from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
 from xling.train.metrics import write_segment
 

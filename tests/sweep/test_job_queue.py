@@ -6,9 +6,9 @@ import pytest
 from ray.tune.search import Searcher
 
 from xling.config.schema import ResourcesConfig
-from xling.sweep import job_queue
-from xling.sweep.job_queue import JobQueue
-from xling.sweep.packing import Need, Node
+from xling.sweep.placing import job_queue
+from xling.sweep.placing.job_queue import JobQueue
+from xling.sweep.placing.packing import Need, Node
 
 GB = 10**9
 

@@ -11,6 +11,7 @@ from threading import Timer
 
 import pytest
 from small_sweeps import cell_folder, end_as, finish, load, write_rows, write_sweep
+from xling.sweep.remembered import how_to_go_on, remember, remembered, resume_command
 
 from xling.config.load import load_sweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
@@ -18,7 +19,7 @@ from xling.storage import Storage
 from xling.sweep import lease
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.jobs import build_study
-from xling.sweep.launch import Launched, how_to_go_on, launch, remember, remembered, resume_command
+from xling.sweep.launching.launch import Launched, launch
 from xling.sweep.lease import HeldError, Holder, Lease, holder_of
 from xling.sweep.selection import Selection, find_job, states_of, to_run
 
@@ -318,7 +319,7 @@ def test_a_launch_with_nothing_to_do_shows_the_tables_and_starts_no_cluster(tmp_
     assert "parallel-jsonl: size x alpha" in done.stdout
     assert f"Files:  {loaded.config.storage}/small" in done.stdout
     assert max(map(len, done.stdout.split("Files:")[0].splitlines())) <= 80
-    assert "xling.sweep.launch" in imported
+    assert "xling.sweep.launching.launch" in imported
     assert "ray" not in imported
     assert not ray.exists()
     assert not root.exists("mlflow.db")
@@ -326,7 +327,7 @@ def test_a_launch_with_nothing_to_do_shows_the_tables_and_starts_no_cluster(tmp_
 
 def test_nothing_is_launched_or_begun_where_less_than_the_floor_is_free(tmp_path):
     from xling.sweep.settings import TrialSettings
-    from xling.sweep.trial import Trial
+    from xling.sweep.trials.trial import Trial
 
     loaded, study, root = load(tmp_path, "min_free_space=100000TiB")
     with pytest.raises(ResourceError, match=r"has [\d,.]+ [MGT]iB free; 100,000 TiB must stay free \(min_free_space\)"):

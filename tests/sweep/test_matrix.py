@@ -11,7 +11,7 @@ from small_sweeps import finish, load, made_up_result
 
 from xling.errors import ConfigError, DataError
 from xling.storage import Storage
-from xling.sweep.matrix import show_matrix
+from xling.sweep.outcome.matrix import show_matrix
 
 
 def shown(cell, storage, **options):

@@ -27,10 +27,10 @@ from xling.model.source import load_start, save_folder
 from xling.model.tokenizer import ensure_tokenizer
 from xling.storage import Storage
 from xling.sweep.jobs import build_study
-from xling.sweep.mine import Request, sweep_entries
-from xling.sweep.prepare import prepare
+from xling.sweep.launching.prepare import prepare
+from xling.sweep.models.mine import Request, sweep_entries
+from xling.sweep.models.sources import ModelSource
 from xling.sweep.registered import check_registered
-from xling.sweep.sources import ModelSource
 from xling.train.inputs import load_inputs, load_start_model
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "hard_negatives.md"
@@ -69,10 +69,10 @@ def test_tasks_of_a_cluster_are_told_where_they_find_a_hub_model(
     save_folder(tmp_path / "model", tiny_model(tmp_path / "tokenizer"))
     source = ModelSource(lambda: nullcontext(tmp_path / "model"), of_hub=True)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("xling.sweep.mine.ray_cluster", lambda address: nullcontext())
-    monkeypatch.setattr("xling.sweep.mine.Cluster.room", lambda place: 1)
-    monkeypatch.setattr("xling.sweep.mine.single_source", lambda *of, **others: ("org/encoder", source))
-    monkeypatch.setattr("xling.sweep.mine.mine", find)
+    monkeypatch.setattr("xling.sweep.models.mine.ray_cluster", lambda address: nullcontext())
+    monkeypatch.setattr("xling.sweep.models.mine.Cluster.room", lambda place: 1)
+    monkeypatch.setattr("xling.sweep.models.mine.single_source", lambda *of, **others: ("org/encoder", source))
+    monkeypatch.setattr("xling.sweep.models.mine.mine", find)
     with pytest.raises(DataError, match="no further"):
         xling(*MINE, "--model", "org/encoder", *(("--address", address) if address else ()))
     assert len(asked) == 1

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from xling.config.schema import ResourcesConfig
-from xling.sweep.packing import Need, Node, Places, Running, at_once, makespan, starts
+from xling.sweep.placing.packing import Need, Node, Places, Running, at_once, makespan, starts
 
 GB = 10**9
 A100, T4 = {"accelerator": "A100"}, {"accelerator": "T4"}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_sweeps import load
+from xling.sweep.remembered import remembered
 
 from xling.config.labels import make_unique, model_names
 from xling.config.schema import ModelConfig
@@ -16,7 +17,6 @@ from xling.data.stored import load_retrieval, store_retrieval
 from xling.errors import CheckpointError, ConfigError, DataError, ResourceError
 from xling.model.layout import read_layout
 from xling.storage import Storage
-from xling.sweep.launch import remembered
 from xling.sweep.selection import stored_jobs
 from xling.track.deliver import Delivery
 from xling.track.spool import Spool

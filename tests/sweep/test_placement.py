@@ -4,7 +4,7 @@ import pytest
 import ray
 from ray.util import placement_group, placement_group_table
 
-from xling.sweep.placement import free_abandoned, mailbox_name, new_number
+from xling.sweep.placing.placement import free_abandoned, mailbox_name, new_number
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 

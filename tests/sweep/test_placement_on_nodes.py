@@ -6,14 +6,14 @@ import planner
 import pytest
 from ray.util import placement_group, placement_group_table, remove_placement_group
 from sleeping import run
+from xling.sweep.placing.cluster import ray_cluster
 
 from xling.config.schema import ResourcesConfig
-from xling.sweep.failures import CodeFailure, InfraFailure
-from xling.sweep.placement import free_abandoned
-from xling.sweep.pool import Pool
-from xling.sweep.resources import ray_nodes
-from xling.sweep.runner import ray_cluster
-from xling.sweep.workers import Workers
+from xling.sweep.placing.placement import free_abandoned
+from xling.sweep.placing.resources import ray_nodes
+from xling.sweep.trials.failures import CodeFailure, InfraFailure
+from xling.sweep.trials.pool import Pool
+from xling.sweep.trials.workers import Workers
 from xling.train.worker import WorkerSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -5,7 +5,7 @@ from collections import Counter
 from small_sweeps import load
 
 from xling.data import token_table
-from xling.sweep.prepare import prepare
+from xling.sweep.launching.prepare import prepare
 
 
 def prepared(tmp_path, monkeypatch, *overrides: str) -> tuple[Counter, list[str]]:

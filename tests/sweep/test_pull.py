@@ -12,16 +12,16 @@ from forked import forked
 from refusing import refuse
 from small_models import tiny_model
 from small_sweeps import cell_folder, end_as, finish, load
+from xling.sweep.remembered import remember
 
 from xling import cli
 from xling.errors import ConfigError, ResourceError
 from xling.model.source import save_folder
 from xling.storage import Storage
-from xling.sweep import pull as pulling
 from xling.sweep.cells import Outcome
-from xling.sweep.launch import remember
 from xling.sweep.lease import Lease
-from xling.sweep.pull import pull
+from xling.sweep.upkeep import pull as pulling
+from xling.sweep.upkeep.pull import pull
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from small_sweeps import cell_folder, finish, load
 
 from xling.batching.plan import plan_for
 from xling.model.source import save_folder
-from xling.sweep.record import CellRecord
 from xling.sweep.settings import TrialSettings
+from xling.sweep.trials.record import CellRecord
 from xling.track.store import connect, default_store
 from xling.train.metrics import write_segment
 

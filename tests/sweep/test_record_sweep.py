@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_sweeps import finish, load
 
-from xling.sweep.gather import gather
-from xling.sweep.record_sweep import record_sweep
+from xling.sweep.launching.record_sweep import record_sweep
+from xling.sweep.outcome.gather import gather
 from xling.track.mlflow import CellTracker, SweepTracker
 from xling.track.store import connect, default_store
 
@@ -68,7 +68,7 @@ def test_the_best_on_dev_and_its_figures(recorded):
 def test_where_none_can_be_chosen_none_is_named_any_more(recorded, monkeypatch):
     run, client, _, launch = recorded
     with monkeypatch.context() as patch:
-        patch.setattr("xling.sweep.record_sweep.chosen_on_dev", lambda rows: None)  # of several dev sets
+        patch.setattr("xling.sweep.launching.record_sweep.chosen_on_dev", lambda rows: None)  # of several dev sets
         launch()
     assert client.get_run(run.info.run_id).data.tags["xling.best_on_dev"] == ""
     launch()
@@ -89,7 +89,7 @@ def test_tables_and_a_description_with_ways_to_the_cells(recorded, tmp_path):
 
 def test_launched_again_a_long_description_is_told_without_its_tables(recorded, monkeypatch):
     run, client, _, launch = recorded
-    monkeypatch.setattr("xling.sweep.record_sweep._LONGEST_TAG", 900)
+    monkeypatch.setattr("xling.sweep.launching.record_sweep._LONGEST_TAG", 900)
     assert launch() == run.info.run_id
     told = client.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     assert "| tiny |" not in told

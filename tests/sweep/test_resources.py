@@ -5,7 +5,7 @@ import pytest
 
 from xling.config.schema import ResourcesConfig
 from xling.errors import ResourceError
-from xling.sweep.resources import Node, require_kinds, this_machine, what_fits
+from xling.sweep.placing.resources import Node, require_kinds, this_machine, what_fits
 
 GB = 1e9
 

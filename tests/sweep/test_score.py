@@ -10,7 +10,7 @@ from toy_sets import runs_in, score_vectors, tied_vectors, toy_set
 
 from xling.errors import ConfigError
 from xling.evaluate.layout import build_layout
-from xling.sweep.score import score_files, score_xor
+from xling.sweep.outcome.score import score_files, score_xor
 
 
 def scored(*arguments, names=None, per_query=None, as_json=True):

@@ -46,7 +46,7 @@ def search(tmp_path, monkeypatch, capsys, model):
     """Runs ``xling search`` in an empty folder and gives what it printed; errors come as they are."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("xling.sweep.search.BLOCK_TEXTS", 20)
+    monkeypatch.setattr("xling.sweep.models.search.BLOCK_TEXTS", 20)
 
     def run(*arguments):
         cli.app(["search", str(model[0]), *map(str, arguments)], standalone_mode=False)

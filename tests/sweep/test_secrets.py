@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 from small_sweeps import SWEEP, write_sweep
+from xling.sweep.remembered import remembered
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
-from xling.sweep import runner, trial
 from xling.sweep.doctor import before_launch
 from xling.sweep.inspect import show_logs, show_status
-from xling.sweep.launch import launch, remembered
+from xling.sweep.launching import runner
+from xling.sweep.launching.launch import launch
 from xling.sweep.selection import Selection
+from xling.sweep.trials import trial
 from xling.track.store import connect
 
 SECRETS = {

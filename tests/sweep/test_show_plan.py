@@ -9,7 +9,7 @@ from small_sweeps import end_as, finish, load
 
 from xling.errors import ResourceError
 from xling.sweep.cells import Outcome
-from xling.sweep.plan import show_plan
+from xling.sweep.launching.plan import show_plan
 
 
 def planned(loaded, *, as_json=False, width=80, measure=False):

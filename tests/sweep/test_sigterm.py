@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from xling.errors import UserInterrupt
-from xling.sweep import runner
+from xling.sweep.launching import runner
 
 
 @pytest.fixture(autouse=True)

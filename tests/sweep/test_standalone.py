@@ -13,9 +13,9 @@ from xling.config.schema import DatasetConfig, EvaluationConfig
 from xling.evaluate.result import EvaluationResult
 from xling.model.source import save_folder
 from xling.storage import Storage
-from xling.sweep import standalone
-from xling.sweep.sources import ModelSource
-from xling.sweep.standalone import evaluate_models
+from xling.sweep.models import standalone
+from xling.sweep.models.sources import ModelSource
+from xling.sweep.models.standalone import evaluate_models
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from xling.config.presets import find
 from xling.errors import ConfigError
 from xling.report.blocks import Table
 from xling.storage import Storage
-from xling.sweep.analysis import analyse_sweep, sweep_values
 from xling.sweep.cells import Outcome
 from xling.sweep.costs import read_trace
-from xling.sweep.gather import gather
 from xling.sweep.jobs import build_study
+from xling.sweep.outcome.analysis import analyse_sweep, sweep_values
+from xling.sweep.outcome.gather import gather
 from xling.train.metrics import write_segment
 
 

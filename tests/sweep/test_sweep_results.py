@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load
+from xling.sweep.launching.show_outcome import show_outcome
 
 from xling.batching.plan import plan_for
 from xling.data.samples import SAMPLES
 from xling.evaluate.result import EvaluationResult
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.copied import RECORD, record_lines, study_of
-from xling.sweep.gather import collect, gather
-from xling.sweep.launch import Launched
+from xling.sweep.launching.launch import Launched
+from xling.sweep.outcome.gather import collect, gather
+from xling.sweep.outcome.results import show_results, write_tables
 from xling.sweep.reporting.scores import summary_section
-from xling.sweep.results import show_outcome, show_results, write_tables
 from xling.sweep.selection import states_of
 
 

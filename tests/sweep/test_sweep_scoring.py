@@ -8,7 +8,7 @@ from small_sweeps import load
 from xling.config.schema import EvaluationConfig
 from xling.data.stored import store_retrieval
 from xling.model.source import save_folder
-from xling.sweep import scoring
+from xling.sweep.trials import scoring
 
 
 class Seen(Exception):

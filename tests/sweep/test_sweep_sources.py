@@ -9,6 +9,7 @@ import torch
 from preset_folders import LAYOUTS
 from small_models import TEXTS, embed
 from small_sweeps import cell_folder, end_as, finish, load
+from xling.sweep.remembered import remember
 
 from xling.errors import CheckpointError, ConfigError
 from xling.evaluate.blocks import model_at
@@ -16,11 +17,10 @@ from xling.model.layout import TextSettings
 from xling.model.source import load_folder
 from xling.storage import Storage
 from xling.sweep.cells import Outcome
-from xling.sweep.garbage import Asked, survey
-from xling.sweep.launch import remember
-from xling.sweep.named_results import find_results
+from xling.sweep.models.sources import model_sources
+from xling.sweep.outcome.named_results import find_results
 from xling.sweep.selection import find_job, find_stored, stored_jobs
-from xling.sweep.sources import model_sources
+from xling.sweep.upkeep.garbage import Asked, survey
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 E5 = "intfloat/multilingual-e5-base"

@@ -9,8 +9,8 @@ from rich.console import Console
 from small_sweeps import finish, load
 
 from xling.errors import ConfigError, DataError
-from xling.sweep.results import show_results
-from xling.sweep.top import show_top
+from xling.sweep.outcome.results import show_results
+from xling.sweep.outcome.top import show_top
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, finish, load
+from xling.sweep.remembered import remember
 
 from xling.errors import ConfigError, TrackingError
 from xling.storage import Storage
-from xling.sweep.launch import launch, remember
+from xling.sweep.launching.launch import launch
 from xling.sweep.lease import Lease, held
-from xling.sweep.pull import pull
-from xling.sweep.record import CellRecord
 from xling.sweep.settings import TrialSettings
 from xling.sweep.tracking import known_id, own_id, send_rest, sync_tracking
+from xling.sweep.trials.record import CellRecord
+from xling.sweep.upkeep.pull import pull
 from xling.track.mlflow import CellTracker, SweepTracker
 from xling.track.store import connect
 from xling.track.stored import spool_at, stored_unsent

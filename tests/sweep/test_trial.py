@@ -10,14 +10,15 @@ from small_sweeps import cell_folder, end_as, load
 
 from xling.errors import StorageAway
 from xling.storage import Storage
-from xling.sweep import lease, scoring, trial, watch
+from xling.sweep import lease
 from xling.sweep.cells import Outcome
-from xling.sweep.failures import CodeFailure, InfraFailure
-from xling.sweep.heard import Heard
 from xling.sweep.lease import Holder
-from xling.sweep.scoring import Following, Progress
 from xling.sweep.settings import TrialSettings
-from xling.sweep.trial import Trial
+from xling.sweep.trials import scoring, trial, watch
+from xling.sweep.trials.failures import CodeFailure, InfraFailure
+from xling.sweep.trials.heard import Heard
+from xling.sweep.trials.scoring import Following, Progress
+from xling.sweep.trials.trial import Trial
 
 FINISHED = {"event": "ended", "rank": 0, "finished": True}
 LEFT = {"event": "ended", "rank": 0, "finished": False}

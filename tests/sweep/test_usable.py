@@ -7,7 +7,7 @@ from small_sweeps import load
 
 from xling.errors import ResourceError, StorageAway
 from xling.storage import Storage
-from xling.sweep.launch import launch
+from xling.sweep.launching.launch import launch
 from xling.sweep.usable import require_usable
 
 

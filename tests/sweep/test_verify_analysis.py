@@ -11,9 +11,9 @@ from xling.config.schema import MixConfig
 from xling.report import published
 from xling.report.blocks import Table
 from xling.storage import Storage
-from xling.sweep.analysis import analyse_sweep
-from xling.sweep.gather import gather
 from xling.sweep.jobs import build_study
+from xling.sweep.outcome.analysis import analyse_sweep
+from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.plain_points import belongs
 from xling.sweep.reporting.show import sections_of
 from xling.sweep.reporting.verify import verify

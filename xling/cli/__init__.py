@@ -72,7 +72,7 @@ def sweep(
     if dry_run:
         if address is not None:
             raise ConfigError("--dry-run runs on this machine, --address names a cluster: give one of them")
-        from xling.sweep.dry_run import dry_run as run_in_small
+        from xling.sweep.launching.dry_run import dry_run as run_in_small
 
         raise typer.Exit(run_in_small(file, set_ or (), _console(), as_json=json))
     loaded = _load(file, set_)  # before the slow imports: a wrong file is told at once
@@ -115,7 +115,7 @@ def plan(
     """Show the cells, what each needs and what fits at once, without training any."""
     loaded = _load(file, set_)
 
-    from xling.sweep.plan import show_plan
+    from xling.sweep.launching.plan import show_plan
 
     show_plan(loaded, address, _console(), as_json=json, measure=measure)
 
@@ -162,7 +162,7 @@ def stop(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], 
 def results(name: Name, storage: SweepStorage = None, json: Json = False, csv: Csv = False) -> None:
     """Show the tables of a sweep again."""
     require_one_format(json, csv)
-    from xling.sweep.results import show_results
+    from xling.sweep.outcome.results import show_results
 
     show_results(_load_named(name, storage), _console(), as_json=json, as_csv=csv)
 
@@ -193,7 +193,7 @@ def evaluate(
     from xling.config.load import load_evaluation
     from xling.config.schema import DatasetConfig
     from xling.data.selected import languages_of, parse_pairs
-    from xling.sweep.standalone import evaluate_models
+    from xling.sweep.models.standalone import evaluate_models
 
     asked = parse_pairs(pairs) if pairs else ()
     if asked and languages:
@@ -300,9 +300,9 @@ def _launch(
     with_tune: bool = True,
     known: bool = False,
 ) -> None:
-    from xling.sweep.launch import launch
+    from xling.sweep.launching.launch import launch
+    from xling.sweep.launching.show_outcome import show_outcome
     from xling.sweep.live import display_for
-    from xling.sweep.results import show_outcome
 
     console = _console()
 

@@ -27,7 +27,7 @@ def doctor(
     if file is None and set_:
         raise ConfigError("--set overrides values of a sweep file, and none is given: name one, or leave it out")
     from xling.sweep.doctor.show import doctor as examine
-    from xling.sweep.launch import storage_override
+    from xling.sweep.remembered import storage_override
 
     loaded = None
     if file is not None:

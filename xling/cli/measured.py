@@ -23,7 +23,7 @@ def score(
     json: Json = False,
 ) -> None:
     """Measure TREC runs as trec_eval does, or XOR-Retrieve's predictions; unanswered queries count 0."""
-    from xling.sweep.score import score_files, score_xor
+    from xling.sweep.outcome.score import score_files, score_xor
 
     if xor is not None:
         if qrels is not None or measures is not None or per_query is not None:
@@ -49,7 +49,7 @@ def compare(
 ) -> None:
     """Test whether A is better than B on the same queries, over all and for each language pair."""
     require_one_format(json, csv)
-    from xling.sweep.compare import compare_systems
+    from xling.sweep.outcome.compare import compare_systems
 
     compare_systems(
         a,
@@ -80,7 +80,7 @@ def top(
 ) -> None:
     """Rank what a sweep has scored, the best first, and say which cell is the best on dev."""
     require_one_format(json, csv)
-    from xling.sweep.top import show_top
+    from xling.sweep.outcome.top import show_top
 
     show_top(load_named(name, storage), console(), by=by, dataset=dataset, single_cells=cells, as_json=json, as_csv=csv)
 
@@ -101,6 +101,6 @@ def matrix(
 ) -> None:
     """Show a cell's scores for every pair of languages, or their differences from another's."""
     require_one_format(json, csv)
-    from xling.sweep.matrix import show_matrix
+    from xling.sweep.outcome.matrix import show_matrix
 
     show_matrix(cell, storage, console(), measure=measure, dataset=dataset, minus=minus, as_json=json, as_csv=csv)

@@ -58,7 +58,7 @@ def mine(
     from xling.config.schema import TrainingEntry
     from xling.data.selected import parse_pairs
     from xling.mine.choose import Rule
-    from xling.sweep.mine import Request, mine_sets, sweep_entries
+    from xling.sweep.models.mine import Request, mine_sets, sweep_entries
     from xling.sweep.registered import check_registered
 
     if bad_rows not in ("stop", "skip"):

@@ -39,7 +39,7 @@ def load_named(
     from xling.config.load import load_sweep
     from xling.storage import Storage
     from xling.sweep.copied import is_copy
-    from xling.sweep.launch import remembered, storage_override
+    from xling.sweep.remembered import remembered, storage_override
 
     if is_file(name):
         given = [*(overrides or ()), *([storage_override(storage)] if storage is not None else ())]

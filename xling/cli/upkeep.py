@@ -23,7 +23,7 @@ def gc(
     json: Json = False,
 ) -> None:
     """Show what of a sweep nothing needs any more, with sizes, and delete it if asked to."""
-    from xling.sweep.show_garbage import show_garbage
+    from xling.sweep.upkeep.show_garbage import show_garbage
 
     if keep and not models:
         raise ConfigError("--keep names cells whose weights stay, which they do without --models: give both or none")
@@ -48,7 +48,7 @@ def pull(
 ) -> None:
     """Copy a sweep's results and models to a local folder; again, only what is new or changed."""
     from xling.sweep.copied import PARTS
-    from xling.sweep.pull import show_pull
+    from xling.sweep.upkeep.pull import show_pull
 
     part = next((one for one in PARTS if one == only), None)
     if part is None:

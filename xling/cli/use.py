@@ -25,7 +25,7 @@ def export(
     trust_remote_code: Trust = False,
 ) -> None:
     """Write a model as a folder for sentence-transformers and transformers, with a model card."""
-    from xling.sweep.export import export_model
+    from xling.sweep.models.export import export_model
 
     export_model(model, folder, storage, console(), force=force, as_json=json, trust_remote_code=trust_remote_code)
 
@@ -51,7 +51,7 @@ def search(
     require_one_format(json, csv)
     from xling.data.files import BadRows
     from xling.data.passage_file import PassageFile
-    from xling.sweep.search import search_corpus
+    from xling.sweep.models.search import search_corpus
 
     search_corpus(
         model,

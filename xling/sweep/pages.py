@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xling.config.load import LoadedSweep
 from xling.errors import TrackingError
-from xling.sweep.launch import sweep_storage, tracking_store
+from xling.sweep.places import sweep_storage, tracking_store
 from xling.sweep.tracking import known_id
 from xling.track.links import sweep_links
 from xling.track.server import DEFAULT_PORT, addresses

@@ -10,8 +10,8 @@ from typing import Any
 
 from xling.sweep.doctor.checks import CALLER, Answers, Check, Clock, Finding, Probe, judge_all, rounds_of
 from xling.sweep.doctor.subject import Subject
-from xling.sweep.packing import Node
-from xling.sweep.resources import ray_nodes, this_machine
+from xling.sweep.placing.packing import Node
+from xling.sweep.placing.resources import ray_nodes, this_machine
 
 QUICK_ANSWER_S = 30.0  # a process starts in seconds, and nothing that takes long is imported
 

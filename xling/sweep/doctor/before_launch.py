@@ -9,7 +9,7 @@ from xling.errors import ResourceError
 from xling.sweep.doctor.asking import examine
 from xling.sweep.doctor.checks import Finding, State, all_checks
 from xling.sweep.doctor.subject import of_launch
-from xling.sweep.resources import ray_nodes
+from xling.sweep.placing.resources import ray_nodes
 from xling.sweep.settings import TrialSettings
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
-from xling.sweep.packing import Node
+from xling.sweep.placing.packing import Node
 
 MODULES = ("nodes", "packages", "gpus", "storage", "tracking", "inputs", "machines")  # in the order they are shown
 CALLER = "this process"

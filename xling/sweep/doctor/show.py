@@ -59,7 +59,9 @@ def doctor(
 
 
 def _connected(address: str) -> AbstractContextManager[None]:
-    from xling.sweep.runner import ray_cluster  # it imports Ray Tune, which this machine alone need not wait for
+    from xling.sweep.placing.cluster import (
+        ray_cluster,  # it imports Ray Tune, which this machine alone need not wait for
+    )
 
     return ray_cluster(address)
 

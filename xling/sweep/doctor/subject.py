@@ -15,7 +15,7 @@ from xling.data import registry
 from xling.sizes import in_bytes
 from xling.storage import HIDDEN, Storage
 from xling.sweep.doctor.checks import CALLER
-from xling.sweep.packing import DRIVER_BYTES, Node
+from xling.sweep.placing.packing import DRIVER_BYTES, Node
 from xling.sweep.settings import TrialSettings
 from xling.track.store import default_store, resolve_uri, sqlite_path
 

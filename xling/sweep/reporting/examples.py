@@ -15,7 +15,7 @@ from xling.languages import LangPair
 from xling.report.blocks import Block, Example, Examples, Quote, Section
 from xling.report.rows import ScoreRow, chosen_on_dev
 from xling.report.tables import number
-from xling.sweep.gather import Gathered, Scored
+from xling.sweep.outcome.gather import Gathered, Scored
 from xling.sweep.reporting.scores import is_monolingual_like
 
 SHOWN = 3  # queries of a pair, each way

@@ -13,9 +13,9 @@ from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
 from xling.storage import Storage
-from xling.sweep.gather import Gathered
 from xling.sweep.jobs import Job
-from xling.sweep.launch import resume_command
+from xling.sweep.outcome.gather import Gathered
+from xling.sweep.remembered import resume_command
 from xling.train.attempts import local_time
 
 _ELSEWHERE = "again"  # where the commands store: what is done in the sweep's own storage is not done again

@@ -12,9 +12,9 @@ from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, dev_problem, measured_on_dev
 from xling.report.sentence import summary
 from xling.report.tables import FIGURES, number, size_by_alpha
-from xling.sweep.gather import Gathered, Scored
 from xling.sweep.jobs import Job
-from xling.sweep.results import mix_tables, says_of_set, tables_of_set
+from xling.sweep.outcome.gather import Gathered, Scored
+from xling.sweep.outcome.results import mix_tables, says_of_set, tables_of_set
 
 
 def summary_section(gathered: Gathered, more: Iterable[str] = ()) -> Section:

@@ -16,10 +16,11 @@ from xling.report.analysis import in_short
 from xling.report.blocks import Section
 from xling.report.page.files import Page, page_files
 from xling.storage import Storage
-from xling.sweep.analysis import analyse_sweep
 from xling.sweep.copied import study_of
-from xling.sweep.gather import Gathered, gather
-from xling.sweep.launch import sweep_storage
+from xling.sweep.outcome.analysis import analyse_sweep
+from xling.sweep.outcome.gather import Gathered, gather
+from xling.sweep.outcome.results import REPORT
+from xling.sweep.places import sweep_storage
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.runs import (
     attempt_section,
@@ -30,7 +31,6 @@ from xling.sweep.reporting.runs import (
 )
 from xling.sweep.reporting.scores import bias_section, curve_section, map_section, summary_section, table_section
 from xling.sweep.reporting.verify import Verified, verify
-from xling.sweep.results import REPORT
 
 _SHOWN = 20  # differing numbers that are named
 

@@ -19,11 +19,11 @@ from xling.report.plain_statistics import ByQuestion, by_question
 from xling.report.questions import RESAMPLES
 from xling.report.rows import ScoreRow, headline, mean_of, ratios_of, sizes_of
 from xling.report.tables import Grid, alpha_text
-from xling.sweep.gather import Gathered, Scored
+from xling.sweep.outcome.gather import Gathered, Scored
+from xling.sweep.outcome.results import tables_of_set
 from xling.sweep.reporting.plain_points import PlainCell, PlainPoints
 from xling.sweep.reporting.verify_analysis import tables_again
 from xling.sweep.reporting.verify_contrasts import Again
-from xling.sweep.results import tables_of_set
 
 _DECIMAL = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 _WHOLE = re.compile(r"-?\d+\.\d{7,}(e-\d+)?|-?\d+\.\d+e-\d+")  # as repr writes what was not rounded

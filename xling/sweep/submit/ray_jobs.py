@@ -16,7 +16,7 @@ from ray.job_submission import JobSubmissionClient
 
 from xling.errors import ConfigError, ResourceError
 from xling.redaction import without_password
-from xling.sweep.admission import refused, send_token
+from xling.sweep.placing.admission import refused, send_token
 from xling.sweep.submit.jobs import STORAGE_KEY, SWEEP_KEY, ConnectionLost, JobSpec, NoSuchJob, Submission
 from xling.sweep.submit.package import ENTRYPOINT
 
