@@ -264,6 +264,13 @@ def test_what_is_behind_the_front_is_surely_beaten_only_with_intervals():
     assert pareto(of, Estimates(of), [MO]) is None
 
 
+def test_means_of_the_same_values_in_another_order_are_one_place_on_the_front():
+    values = {"small": (0.1, 0.2, 0.3), "large": (0.3, 0.2, 0.1)}  # sums that differ in the last bit
+    cells = [cell(size, 0.5, seed, Mo=value, Cr=value) for size, of in values.items() for seed, value in enumerate(of)]
+    of = sweep(cells)
+    assert column(table_of(pareto(of, Estimates(of), [MO, CR]), "pareto").grid, "on the front") == ["yes", "yes"]
+
+
 def test_gains_are_given_per_doubling_of_parameters():
     of = sweep(full(sizes=("small", "large")))
     section = scaling(of, Estimates(of), [CR])

@@ -99,3 +99,4 @@ def test_without_any_error_an_effect_is_certain_and_none_is_not_made_up(interact
     }
     term = two_way(values)[-1]
     assert (math.isinf(term.ratio), term.p) == ((True, 0.0) if interaction else (False, 1.0))
+    assert (term.squares > 1) if interaction else (term.squares == 0)  # no 3.2e-29

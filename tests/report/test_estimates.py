@@ -166,3 +166,22 @@ def test_what_intervals_are_over_is_said():
     assert "the other intervals are over questions" in basis_says([seeds, questions])
     assert "Where no interval stands" in basis_says([from_seeds([0.1])])
     assert [e.basis_text() for e in (seeds, questions)] == ["3 seeds", "questions (1 seed)"]
+
+
+ALIKE = {("small", 0.5): 0.2, ("small", 1.0): 0.1, ("large", 0.5): 0.3, ("large", 1.0): 0.2}  # .3 - .2 - .2 + .1 > 0
+
+
+def test_what_rounding_leaves_is_no_difference_however_often_it_comes():
+    (found,) = Estimates(sweep(grid_of(ALIKE, seeds=3))).of(MO, [CONTRAST])
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert not found.decided
+
+
+def test_over_questions_too_nothing_is_left_but_0():
+    cells = [
+        cell(size, alpha, Mo=mean, per_query=per_query(np.full((7, 3, 4), mean), LANGUAGES))
+        for (size, alpha), mean in ALIKE.items()
+    ]
+    (found,) = Estimates(sweep(cells)).of(MO, [CONTRAST])
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert found.with_interval(3, sign=True) == ".000 [.000, .000]"

@@ -100,9 +100,9 @@ def _term(name: str, squares: float, df: int, left: float, df_error: int, floor:
 
     if df < 1 or df_error < 1:
         return None
+    squares = squares if squares > floor else 0.0
     if left <= floor:
-        explained = squares > floor
-        return Term(name, squares, df, df_error, float("inf") if explained else float("nan"), float(not explained))
+        return Term(name, squares, df, df_error, float("inf") if squares else float("nan"), float(not squares))
     ratio = (squares / df) / (left / df_error)
     return Term(name, squares, df, df_error, ratio, float(fdtrc(df, df_error, ratio)))
 

@@ -12,7 +12,7 @@ another seed would give.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -25,6 +25,7 @@ from xling.report.significance import LEVEL, p_value
 from xling.report.tables import number, signed_number
 
 FEWEST_SEEDS = 3
+_ROUNDING = 1e-13  # of the largest term: what may be left of terms that cancel out
 
 Combination = Mapping[Point, float]  # the weight of each point
 
@@ -97,6 +98,7 @@ class Estimates:
         """Of each weighted sum of points; None where some point lacks the figure."""
         found: list[Estimate | None] = []
         labels: dict[int, dict[str, float]] = {}  # by place, of those whose interval is over questions
+        terms: dict[int, list[float]] = {}
         for place, one in enumerate(sums):
             by_point = {point: self.sweep.seeds(figure, point) for point in one}
             if not all(by_point.values()):
@@ -104,19 +106,19 @@ class Estimates:
                 continue
             common = sorted(set.intersection(*(set(values) for values in by_point.values())))
             if len(common) >= FEWEST_SEEDS:
-                found.append(from_seeds([sum(one[p] * by_point[p][seed] for p in one) for seed in common]))
+                found.append(from_seeds([added([one[p] * by_point[p][seed] for p in one]) for seed in common]))
                 continue
             used = {point: common or sorted(values) for point, values in by_point.items()}
-            value = sum(one[p] * sum(by_point[p][seed] for seed in used[p]) / len(used[p]) for p in one)
-            found.append(Estimate(value, min(map(len, used.values()))))
+            terms[place] = [one[p] * sum(by_point[p][seed] for seed in used[p]) / len(used[p]) for p in one]
+            found.append(Estimate(added(terms[place]), min(map(len, used.values()))))
             if figure.name != DEV:
                 labels[place] = self._labels(one, used)
         intervals = self._questions.intervals(figure, list(labels.values()), self.sweep.cells)
         for place, interval in zip(labels, intervals, strict=True):
             estimate = found[place]
             if interval is not None and estimate is not None:
-                low, high, p = interval
-                found[place] = replace(estimate, basis=Basis.QUESTIONS, low=low, high=high, p=p)
+                low, high = (_settled(end, terms[place]) for end in interval[:2])
+                found[place] = replace(estimate, basis=Basis.QUESTIONS, low=low, high=high, p=interval[2])
         return found
 
     def family(self, figure: Figure, sums: Sequence[Combination]) -> list[Estimate | None]:
@@ -136,6 +138,15 @@ class Estimates:
             for cell in self.sweep.at(point)
             if cell.row.seed in used[point]
         }
+
+
+def added(terms: Sequence[float]) -> float:
+    """The sum of terms; 0 where they cancel out but for rounding, which is no difference, however often it comes."""
+    return _settled(sum(terms), terms)
+
+
+def _settled(value: float, terms: Iterable[float]) -> float:
+    return 0.0 if abs(value) <= _ROUNDING * max(map(abs, terms)) else value
 
 
 def from_seeds(values: Sequence[float]) -> Estimate:

@@ -12,7 +12,7 @@ from xling.languages import trained_on
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
 from xling.report.composition import by_trained_pairs
-from xling.report.estimates import FEWEST_SEEDS, Estimate, Estimates, basis_says, from_seeds
+from xling.report.estimates import FEWEST_SEEDS, Estimate, Estimates, added, basis_says, from_seeds
 from xling.report.tables import Grid, alpha_text, by_script, signed_number
 
 _SAME, _OTHER = "Cr_same_script", "Cr_different_script"
@@ -77,7 +77,7 @@ def _gaps(sweep: SweepValues, one: Figure, other: Figure) -> dict[Point, Estimat
     found = {}
     for point in sweep.points:
         of_one, of_other = sweep.seeds(one, point), sweep.seeds(other, point)
-        values = [of_one[seed] - of_other[seed] for seed in sorted(of_one.keys() & of_other.keys())]
+        values = [added([of_one[seed], -of_other[seed]]) for seed in sorted(of_one.keys() & of_other.keys())]
         if values:
             found[point] = from_seeds(values)
     return found

@@ -11,6 +11,8 @@ from xling.report.estimates import Estimates, basis_says, difference
 from xling.report.sentence import in_words
 from xling.report.tables import Grid, alpha_text, number
 
+_DECIMALS = 12  # means of the same values in another order are one place, none ahead of the other
+
 Places = Mapping[Point, tuple[float, float]]  # monolingual and cross-lingual quality
 
 
@@ -21,7 +23,11 @@ def pareto(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure]) 
         return None
     mono, cross = by_group["Mo"], by_group["Cr"]
     of_mono, of_cross = estimates.curve(mono), estimates.curve(cross)
-    places = {point: (of_mono[point].value, of_cross[point].value) for point in of_mono if point in of_cross}
+    places = {
+        point: (round(of_mono[point].value, _DECIMALS), round(of_cross[point].value, _DECIMALS))
+        for point in of_mono
+        if point in of_cross
+    }
     if not places:
         return None
     front = front_of(places)

@@ -135,6 +135,11 @@ def _bca(value: float, drawn: Array, without: Array, tolerance: float) -> tuple[
     return ends[0], ends[1]
 
 
+def without_rounding(value: float, terms: Sequence[float]) -> float:
+    """A sum of terms, or an end of its interval; 0 where nothing but rounding is left of them."""
+    return 0.0 if math.isclose(value, 0, abs_tol=_EQUAL * max(abs(term) for term in terms)) else value
+
+
 def over_seeds(values: Sequence[float]) -> Interval:
     """The t-interval of a mean and its p-value; seeds that agree to the last digit leave no doubt."""
     from scipy.stats import ttest_1samp
@@ -220,9 +225,9 @@ def _f_test(seen: Sequence[Observation], effect: Models, error: Models) -> Teste
     if df < 1 or df_error < 1:
         return None
     floor = _NO_ERROR * float((y_N**2).sum())
+    squares = squares if squares > floor else 0.0
     if left <= floor:
-        there = squares > floor
-        return Tested(squares, df, df_error, math.inf if there else math.nan, float(not there))
+        return Tested(squares, df, df_error, math.inf if squares else math.nan, float(not squares))
     ratio = (squares / df) / (left / df_error)
     return Tested(squares, df, df_error, ratio, float(f.sf(ratio, df, df_error)))
 

@@ -10,7 +10,7 @@ from xling.evaluate.per_query import POOL_LANGUAGE
 from xling.evaluate.recomputed import Recomputed
 from xling.languages import LangPair, trained_on
 from xling.report.estimates import FEWEST_SEEDS, Basis, Estimate
-from xling.report.plain_statistics import ByQuestion, Resampled, Resampling, holm, over_seeds
+from xling.report.plain_statistics import ByQuestion, Resampled, Resampling, holm, over_seeds, without_rounding
 
 Place = tuple[str, str]  # a size and a mix, as tables write them
 Weights = Mapping[Place, float]
@@ -89,10 +89,12 @@ class PlainPoints:
             return None
         common = sorted(set.intersection(*map(set, by_place.values())))
         if len(common) >= FEWEST_SEEDS:
-            sums = [sum(weights[place] * by_place[place][seed] for place in weights) for seed in common]
+            terms_of = [[weights[place] * by_place[place][seed] for place in weights] for seed in common]
+            sums = [without_rounding(sum(terms), terms) for terms in terms_of]
             return Estimate(fmean(sums), len(common), Basis.SEEDS, *over_seeds(sums))
         used = {place: common or sorted(of) for place, of in by_place.items()}
-        value = sum(weights[place] * fmean(by_place[place][seed] for seed in used[place]) for place in weights)
+        terms = [weights[place] * fmean(by_place[place][seed] for seed in used[place]) for place in weights]
+        value = without_rounding(sum(terms), terms)
         seeds = min(map(len, used.values()))
         parts = [
             (weights[place] / len(used[place]), cell)
@@ -105,7 +107,9 @@ class PlainPoints:
         if name == DEV or len(known) < len(parts) or not self._alike(name, [cell for _, cell in parts]):
             return Estimate(value, seeds)
         asked = len(self._values(parts[0][1], name).questions)
-        return Estimate(value, seeds, Basis.QUESTIONS, *self._resampling[asked].interval(known))
+        low, high, p = self._resampling[asked].interval(known)
+        low, high = (without_rounding(end, terms) for end in (low, high))
+        return Estimate(value, seeds, Basis.QUESTIONS, low, high, p)
 
     def family(self, name: str, sums: Sequence[Weights | None]) -> list[Estimate | None]:
         """The same of several sums, p-values corrected for their number (Holm)."""

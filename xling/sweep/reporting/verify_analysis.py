@@ -15,7 +15,7 @@ from xling.report.cell_values import Figure
 from xling.report.composition import by_trained_pairs
 from xling.report.estimates import FEWEST_SEEDS, Basis, Estimate
 from xling.report.groups import LANGUAGE_GROUPS
-from xling.report.plain_statistics import over_seeds
+from xling.report.plain_statistics import over_seeds, without_rounding
 from xling.report.published import beside
 from xling.report.rows import START, ScoreRow
 from xling.report.tables import Grid, alpha_text, by_script, number, signed_number
@@ -212,7 +212,8 @@ def _front_drawn(points: PlainPoints, both: tuple[Figure, Figure], shown: Grid) 
 def _difference(points: PlainPoints, one: str, other: str, place: Place) -> Estimate | None:
     """A figure less another one within seeds; without an interval where these are few."""
     of_one, of_other = points.seeds(one, place), points.seeds(other, place)
-    values = [of_one[seed] - of_other[seed] for seed in sorted(of_one) if seed in of_other]
+    both = [(of_one[seed], of_other[seed]) for seed in sorted(of_one) if seed in of_other]
+    values = [without_rounding(a - b, (a, b)) for a, b in both]
     if not values:
         return None
     mean = sum(values) / len(values)
