@@ -8,7 +8,6 @@ import sys
 import pytest
 from rich.console import Console
 from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
-from xling.sweep.remembered import remember
 
 from xling import cli
 from xling.errors import ConfigError

@@ -11,7 +11,6 @@ from threading import Timer
 
 import pytest
 from small_sweeps import cell_folder, end_as, finish, load, write_rows, write_sweep
-from xling.sweep.remembered import how_to_go_on, remember, remembered, resume_command
 
 from xling.config.load import load_sweep
 from xling.errors import ConfigError, ResourceError, UserInterrupt
