@@ -147,7 +147,7 @@ def test_everything_wrong_is_told_at_once(refused):
     assert "early_stopping.reduction_factor is 1, must be at least 2" in text
     assert "early_stopping.halving is not a known setting" in text
     assert "train.lrr is not a known setting; did you mean train.lr?" in text
-    assert "seed is -1, must be at least 0" in text
+    assert "seed is -1, must be within 0.." in text
     assert len(problems) == 5
 
 
