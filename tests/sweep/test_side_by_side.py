@@ -8,7 +8,6 @@ import pytest
 from chaos_processes import Cluster, Processes
 from commands import Command
 from mlflow import MlflowClient
-from safetensors.torch import load_file, save_file
 
 from xling.config.load import load_sweep
 from xling.config.schema import DatasetConfig, ModelConfig
@@ -28,7 +27,7 @@ storage: {{folder}}/runs
 data:
   train: {{{{dataset: geo, languages: [de, en]}}}}
   evaluate: [{{{{dataset: geo, languages: [de, en]}}}}]
-model: {{{{max_query_tokens: 32, max_passage_tokens: 32}}}}
+model: {{{{max_query_tokens: 32, max_passage_tokens: 32, trust_remote_code: true}}}}
 train: {{{{batch_size: 32, budget: {{{{steps: {STEPS}}}}}, lr: 1e-3, checkpoint_every: 20, report_every: 5}}}}
 resources: {{{{max_concurrent: 1}}}}
 retries: {RETRIES}
@@ -37,8 +36,17 @@ grid:
 """
 
 
+BROKEN = """
+from transformers import BertModel
+
+class Broken(BertModel):
+    def forward(self, *args, **options):
+        raise RuntimeError("the model's own code is broken")
+"""
+
+
 def write_models(folder: Path) -> tuple[Path, Path]:
-    """A model folder, and a copy that loads and then raises: it has no embedding for token type 0."""
+    """A model folder, and a copy that loads and then raises: its own code, which is not tried before it trains."""
     data = DatasetConfig(dataset="geo", languages=("de", "en"))
     training = registry.get("geo").load_training(data)
     with tokenizer_folder(Storage(str(folder / "scratch")), training) as tokenizer:
@@ -47,12 +55,9 @@ def write_models(folder: Path) -> tuple[Path, Path]:
     good, bad = folder / "good", folder / "bad"
     save_folder(good, start)
     save_folder(bad, start)
-    weights = load_file(bad / "model.safetensors")
-    (name,) = (name for name in weights if name.endswith("token_type_embeddings.weight"))
-    weights[name] = weights[name][:0].clone()
-    save_file(weights, bad / "model.safetensors", {"format": "pt"})
+    (bad / "modeling_broken.py").write_text(BROKEN)
     config = json.loads((bad / "config.json").read_text())
-    (bad / "config.json").write_text(json.dumps({**config, "type_vocab_size": 0}))
+    (bad / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "modeling_broken.Broken"}}))
     return good, bad
 
 
@@ -78,7 +83,7 @@ def test_two_sweeps_at_once_share_a_store_and_a_failing_model_fails_alone(tmp_pa
 
     reasons = said["one"]["failures"]
     assert reasons.keys() == {"bad", "bad/start"}
-    assert all(reason.startswith("RuntimeError: ") and "\n" not in reason for reason in reasons.values())
+    assert all(reason == "RuntimeError: the model's own code is broken" for reason in reasons.values())
     failed = next(job for job in jobs(files["one"]) if job.config.model.path == str(bad))
     attempts = CellFolder(Storage(str(tmp_path / "runs")).child(failed.folder("one"))).attempts()
     assert [attempt["end"]["infra"] for attempt in attempts] == [False] * (1 + RETRIES)
