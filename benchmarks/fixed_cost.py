@@ -23,7 +23,8 @@ from chaos_processes import WORKER_TITLE, below
 
 from xling.config.load import load_sweep
 from xling.storage import Storage
-from xling.sweep.jobs import Job, build_study
+from xling.sweep.jobs import Job
+from xling.sweep.study import build_study
 from xling.train.metrics import stored_steps
 
 SWEEP = Path(__file__).parents[1] / "sweeps" / "demo.yaml"

@@ -27,13 +27,14 @@ import psutil
 
 from xling.config.schema import CellConfig
 from xling.storage import Storage
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
 from xling.sweep.launching.runner import run_jobs
 from xling.sweep.order import in_order
 from xling.sweep.placing.cluster import RAY_ENVIRONMENT, ray_cluster
 from xling.sweep.placing.packing import Need, Node, timetable
 from xling.sweep.placing.resources import ray_nodes
 from xling.sweep.settings import TrialSettings
+from xling.sweep.study import Study
 
 MOST_RATIO, MOST_GROWTH = 1.2, 1.1
 LABEL = {"accelerator": "A100"}

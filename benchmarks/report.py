@@ -17,7 +17,7 @@ from pathlib import Path
 
 from synthetic_sweep import finish_all, write_sweep
 
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 
 MOST_REPORT_S, MOST_STATUS_S, MOST_HTML = 60.0, 3.0, 10 * 2**20
 

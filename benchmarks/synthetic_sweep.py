@@ -21,8 +21,9 @@ from xling.evaluate.result import EvaluationResult, build_result
 from xling.evaluate.scoring import score_languages
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
 from xling.sweep.remembered import remember
+from xling.sweep.study import Study
 from xling.train.metrics import write_segment
 
 DIMENSION = 32

@@ -14,7 +14,7 @@ import torch
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 from xling.sweep.trials.workers import worker_spec
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.worker import run

@@ -10,7 +10,8 @@ from xling.config.load import LoadedSweep, load_sweep
 from xling.evaluate.result import EvaluationResult, Stratum
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.jobs import Job
+from xling.sweep.study import Study, build_study
 
 LANGUAGES = ("de", "en")
 SWEEP = """\

@@ -12,9 +12,10 @@ from small_sweeps import write_sweep
 
 from xling.config.load import load_sweep
 from xling.errors import ConfigError
-from xling.sweep.jobs import Job, build_study
+from xling.sweep.jobs import Job
 from xling.sweep.launching import dry_run
 from xling.sweep.launching.in_small import BATCH, LAYERS, STEPS, TOKENS, check_names, in_small, stands_in
+from xling.sweep.study import build_study
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 

@@ -13,7 +13,6 @@ from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.inspect import show_logs, show_status
-from xling.sweep.jobs import build_study
 from xling.sweep.launching.launch import Launched
 from xling.sweep.launching.plan import show_plan
 from xling.sweep.launching.show_outcome import show_outcome
@@ -21,6 +20,7 @@ from xling.sweep.outcome.gather import gather
 from xling.sweep.outcome.results import show_results, write_tables
 from xling.sweep.selection import Selection, states_of, to_run
 from xling.sweep.settings import TrialSettings
+from xling.sweep.study import build_study
 
 GRID = "grid=[{model.preset: [tiny, mini]}, {mix.monolingual: [0, 1]}, {train.lr: [1e-2, 1e-3, 1e-7]}]"
 STOPPING = "early_stopping={milestones: [0.5]}"

@@ -7,8 +7,9 @@ import pytest
 from small_sweeps import LANGUAGES, load, row, write_rows
 
 from xling.config.load import load_sweep
-from xling.errors import DataError
-from xling.sweep.jobs import Job, build_study
+from xling.errors import ConfigError, DataError
+from xling.sweep.jobs import Job
+from xling.sweep.study import build_study
 
 GEO = """\
 name: warmed
@@ -276,3 +277,12 @@ def test_a_schedule_is_part_of_a_job_and_not_of_its_size(tmp_path):
 def test_hard_negatives_of_data_without_any_are_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(DataError, match=r"`train.hard_negatives` is 2, needs training data with hard negatives"):
         load(tmp_path, "train.hard_negatives=2")
+
+
+def test_cells_that_read_the_same_content_from_other_files_are_refused(tmp_path, rows):
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(rows.read_bytes())
+    grid = f"grid: [{{data.train.path: [{rows}, {copy}]}}]"
+    text = ONE.format(train=rows, evaluate="[]", more="") + grid
+    with pytest.raises(ConfigError, match=r"would train the same, as they differ only in data\.train\.path and .*keep"):
+        study_of(tmp_path, text)

@@ -17,11 +17,11 @@ from xling.errors import ConfigError, ResourceError, UserInterrupt
 from xling.storage import Storage
 from xling.sweep import lease
 from xling.sweep.cells import CellState, Outcome
-from xling.sweep.jobs import build_study
 from xling.sweep.launching.launch import Launched, launch
 from xling.sweep.lease import HeldError, Holder, Lease, holder_of
 from xling.sweep.remembered import how_to_go_on, remember, remembered, resume_command
 from xling.sweep.selection import Selection, find_job, states_of, to_run
+from xling.sweep.study import build_study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -7,8 +7,8 @@ from small_sweeps import end_as, load, prepare_cells, write_rows
 
 from xling.config.load import load_sweep
 from xling.sweep.cells import Outcome
-from xling.sweep.jobs import build_study
 from xling.sweep.launched import in_grid_order, launched_study, not_launched
+from xling.sweep.study import build_study
 
 GROWN = "grid=[{model.preset: [tiny, mini]}, {mix.monolingual: [0, 0.5, 1]}, {seed: [0, 1]}]"
 

@@ -20,7 +20,7 @@ from commands import (
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.metrics import stored_steps
 

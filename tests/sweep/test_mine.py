@@ -26,11 +26,11 @@ from xling.mine.choose import Rule
 from xling.model.source import load_start, save_folder
 from xling.model.tokenizer import ensure_tokenizer
 from xling.storage import Storage
-from xling.sweep.jobs import build_study
 from xling.sweep.launching.prepare import prepare
 from xling.sweep.models.mine import Request, sweep_entries
 from xling.sweep.models.sources import ModelSource
 from xling.sweep.registered import check_registered
+from xling.sweep.study import build_study
 from xling.train.inputs import load_inputs, load_start_model
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "hard_negatives.md"

@@ -6,9 +6,9 @@ import pytest
 from synthetic_sweep import finish_all, write_sweep
 
 from xling.storage import Storage
-from xling.sweep.jobs import build_study
 from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.show import write_report
+from xling.sweep.study import build_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(120)]
 

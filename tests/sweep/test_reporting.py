@@ -20,12 +20,12 @@ from xling.model.tokenizer import ensure_tokenizer
 from xling.report.blocks import Section, Table
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
-from xling.sweep.jobs import build_study
 from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.scores import table_section
 from xling.sweep.reporting.show import say_verified, sections_of, show_report, write_report
 from xling.sweep.reporting.verify import Verified, verify
+from xling.sweep.study import build_study
 from xling.train.inputs import about_model, load_untrained, publish_model
 
 ATTACK = "<script>alert(1)</script>"

@@ -12,7 +12,7 @@ from xling.batching.plan import plan_for
 from xling.config.load import load_sweep
 from xling.evaluate.result import EvaluationResult
 from xling.storage import Storage
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 from xling.train.checkpoint import tensors_from_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

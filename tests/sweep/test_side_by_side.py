@@ -16,7 +16,8 @@ from xling.model.source import load_start, save_folder
 from xling.model.tokenizer import tokenizer_folder
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
-from xling.sweep.jobs import Job, build_study
+from xling.sweep.jobs import Job
+from xling.sweep.study import build_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

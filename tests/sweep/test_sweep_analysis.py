@@ -14,9 +14,9 @@ from xling.report.blocks import Table
 from xling.storage import Storage
 from xling.sweep.cells import Outcome
 from xling.sweep.costs import read_trace
-from xling.sweep.jobs import build_study
 from xling.sweep.outcome.analysis import analyse_sweep, sweep_values
 from xling.sweep.outcome.gather import gather
+from xling.sweep.study import build_study
 from xling.train.metrics import write_segment
 
 

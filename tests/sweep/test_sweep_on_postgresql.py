@@ -9,7 +9,7 @@ from commands import Command, in_training
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 from xling.track.mlflow import connect
 from xling.train.metrics import stored_steps
 

@@ -22,7 +22,7 @@ from object_store import ObjectStore
 from xling.config.load import load_sweep
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder
-from xling.sweep.jobs import build_study
+from xling.sweep.study import build_study
 from xling.track.store import connect
 from xling.train.attempts import accepted_checkpoints
 from xling.train.checkpoint import tensors_from_bytes

@@ -11,12 +11,12 @@ from xling.config.schema import MixConfig
 from xling.report import published
 from xling.report.blocks import Table
 from xling.storage import Storage
-from xling.sweep.jobs import build_study
 from xling.sweep.outcome.analysis import analyse_sweep
 from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.plain_points import belongs
 from xling.sweep.reporting.show import sections_of
 from xling.sweep.reporting.verify import verify
+from xling.sweep.study import build_study
 
 # Where a block holds numbers that no query has a value of, the columns to change instead of the first and last.
 COLUMNS = {"responses": (4, -1), "cost": (-4, -1), "scaling": (-3, -1), "best-on-dev": (4, -3)}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
 from xling.storage import HIDDEN, Storage
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.jobs import Job
 from xling.sweep.launched import launched_study
+from xling.sweep.study import Study, build_study
 from xling.sweep.usable import PROBE
 
 if TYPE_CHECKING:

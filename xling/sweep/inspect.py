@@ -16,13 +16,14 @@ from xling.report.csv_text import to_csv
 from xling.storage import Storage
 from xling.sweep.cell_table import show_cells
 from xling.sweep.cells import CellFolder, CellState, Outcome
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
 from xling.sweep.launched import in_grid_order, launched_study, not_launched
 from xling.sweep.live import clock
 from xling.sweep.places import sweep_storage
 from xling.sweep.remaining import Remaining, Stand, look, remaining
 from xling.sweep.remembered import how_to_go_on, resume_command
 from xling.sweep.selection import find_job, states_of
+from xling.sweep.study import Study
 from xling.sweep.tracking import known_id
 from xling.track.store import default_store
 from xling.train.attempts import local_time

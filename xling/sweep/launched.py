@@ -10,8 +10,9 @@ from xling.config.identity import identity_fields, training_key
 from xling.config.load import LoadedSweep
 from xling.config.schema import BudgetConfig, TrainConfig
 from xling.storage import Storage
-from xling.sweep.jobs import Job, Study, variant_of
+from xling.sweep.jobs import Job, variant_of
 from xling.sweep.selection import newest, stored_job, stored_jobs
+from xling.sweep.study import Study
 
 
 def launched_study(root: Storage, loaded: LoadedSweep) -> Study:

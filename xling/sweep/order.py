@@ -13,8 +13,9 @@ from statistics import median
 
 from xling.config.schema import CellConfig
 from xling.storage import Storage
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
 from xling.sweep.remaining import Remaining, Stand, look, remaining
+from xling.sweep.study import Study
 
 # A hub model of unknown size is taken to be as large as XLM-R base.
 _UNKNOWN_WEIGHTS = 4.0 * 278e6

@@ -12,7 +12,8 @@ from xling.errors import ConfigError, DataError
 from xling.storage import Storage
 from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellFolder, CellState
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
+from xling.sweep.study import Study
 from xling.train.attempts import newest_attempt
 from xling.train.rungs import forget
 

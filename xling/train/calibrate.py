@@ -74,9 +74,9 @@ def calibrate(spec: WorkerSpec, evaluations: Sequence[str], device: torch.device
         scorer = DevScorer(root, spec.dev, start, config.train.measure, 0, 1)
         began = time.perf_counter()
         scorer.score(lambda: None)
-        dev_s = time.perf_counter() - began
+        dev_s = (time.perf_counter() - began) / config.resources.workers  # they share the texts
         tokens = sum(_tokens(root, start, fingerprint) for fingerprint in evaluations)
-        score_s = dev_s * tokens / _tokens(root, start, spec.dev) / config.resources.workers
+        score_s = dev_s * tokens / _tokens(root, start, spec.dev)
     return Calibration(parameters, tokens_per_pair, start_s, step_s, dev_s, score_s, peak_bytes(device))
 
 

@@ -17,12 +17,13 @@ import torch
 
 from xling.errors import ResourceError
 from xling.storage import Storage
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
 from xling.sweep.launching.prepare import prepare_inputs
 from xling.sweep.order import longest_first
 from xling.sweep.placing.packing import Need, Node, makespan
 from xling.sweep.placing.resources import limit_of, what_fits
 from xling.sweep.remaining import cost_key
+from xling.sweep.study import Study
 from xling.sweep.trials.workers import worker_spec
 from xling.train.calibrate import Calibration, calibrate
 from xling.train.optim import steps_of_budget

@@ -14,7 +14,7 @@ from xling.errors import INTERRUPTED, OK, SOME_FAILED, ResourceError, UserInterr
 from xling.storage import Storage
 from xling.sweep.cells import CellState
 from xling.sweep.copied import refuse_copy
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.jobs import Job
 from xling.sweep.lease import held
 from xling.sweep.live import Display
 from xling.sweep.places import sweep_storage, tracking_store
@@ -22,6 +22,7 @@ from xling.sweep.placing.admission import require_answer
 from xling.sweep.remembered import is_remembered, remember, resume_command
 from xling.sweep.selection import Selection, states_of, to_run, write_lost
 from xling.sweep.settings import TrialSettings
+from xling.sweep.study import Study, build_study
 from xling.sweep.tracking import own_id, send_rest
 from xling.sweep.usable import require_usable
 from xling.track.mlflow import SweepTracker

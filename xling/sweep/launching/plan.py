@@ -12,12 +12,13 @@ from rich.console import Console
 from xling.config.load import LoadedSweep
 from xling.sizes import size_text
 from xling.sweep.cell_table import show_cells
-from xling.sweep.jobs import Job, Study, build_study
+from xling.sweep.jobs import Job
 from xling.sweep.order import weights_bytes
 from xling.sweep.places import sweep_storage
 from xling.sweep.placing.packing import Need, Node
 from xling.sweep.placing.resources import Kind, as_json, per_worker, require_kinds, this_machine
 from xling.sweep.selection import states_of, warm_to_run
+from xling.sweep.study import Study, build_study
 from xling.train.rungs import as_percent, best_share
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from xling.data.tokenize import tokenize_retrieval
 from xling.model.source import LoadedModel
 from xling.model.tokenizer import ensure_tokenizer, tokenizer_digest
 from xling.storage import Storage
-from xling.sweep.jobs import Job, Study
+from xling.sweep.jobs import Job
+from xling.sweep.study import Study
 from xling.train.inputs import load_untrained, store_inputs
 
 

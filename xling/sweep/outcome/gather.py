@@ -21,9 +21,10 @@ from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.copied import languages_of
 from xling.sweep.costs import Trace, read_trace
-from xling.sweep.jobs import Evaluation, Job, Study
+from xling.sweep.jobs import Evaluation, Job
 from xling.sweep.outcome.batch_study import BatchStudy
 from xling.sweep.selection import states_of
+from xling.sweep.study import Study
 from xling.train.inputs import about_model
 
 _AT_ONCE = 16  # an object store is far

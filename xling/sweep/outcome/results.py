@@ -36,9 +36,9 @@ from xling.storage import Storage
 from xling.sweep.cells import CellState
 from xling.sweep.copied import languages_of, study_of
 from xling.sweep.inspect import failures
-from xling.sweep.jobs import Study
 from xling.sweep.outcome.gather import Gathered, collect, gather
 from xling.sweep.places import sweep_storage, tracking_store
+from xling.sweep.study import Study
 
 REPORT = "report"  # the report's folder, below the sweep's
 

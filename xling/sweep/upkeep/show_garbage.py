@@ -11,9 +11,9 @@ from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.sizes import size_text
-from xling.sweep.jobs import build_study
 from xling.sweep.lease import held, holder_of
 from xling.sweep.places import sweep_storage
+from xling.sweep.study import build_study
 from xling.sweep.upkeep.garbage import Asked, Piece, Survey, remove, survey
 
 
