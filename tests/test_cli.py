@@ -26,7 +26,7 @@ COMMANDS = [
     *("sweep", "resume", "plan", "train", "status", "logs", "stop"),
     *("submit", "attach"),
     *("results", "report", "evaluate", "score", "compare", "top", "matrix", "mine", "export", "search", "gc", "pull"),
-    *("ui", "data", "models", "track", "doctor"),
+    *("ui", "data", "models", "settings", "track", "doctor"),
 ]
 GOOD = """\
 name: small
@@ -460,3 +460,16 @@ def test_an_address_where_nobody_listens_is_said_at_once(xling):
     assert "correct --address" in message
     for url in ("ray://head:10001", "http://head:8265"):
         assert f"--address is {url}, must be a cluster's own" in refused(xling("sweep", "small.yaml", "--address", url))
+
+
+def test_settings_are_listed_and_given_to_editors(xling):
+    status, out, _ = xling("settings", "train.lr")
+    assert status == 0
+    assert out.startswith("train.lr: 3e-05\n    Peak learning rate.")
+    status, out, _ = xling("settings", "--schema")
+    assert status == 0
+    assert json.loads(out)["required"] == ["name"]
+    for arguments in (["qwerty"], ["--schema", "train"]):
+        status, out, err = xling("settings", *arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from xling.cli import cluster, health, measured, mining, options, reporting, upkeep, use
+from xling.cli import cluster, health, listing, measured, mining, options, reporting, upkeep, use
 from xling.cli.data_sets import data
 from xling.cli.named import Name, SweepStorage
 from xling.cli.named import is_file as _is_file
@@ -52,6 +52,8 @@ app.command()(use.export)
 app.command()(use.search)
 app.command()(upkeep.gc)
 app.command()(upkeep.pull)
+app.command()(listing.models)
+app.command()(listing.settings)
 app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
@@ -246,20 +248,6 @@ def track_sync(storage: StorageOption = "runs") -> None:
     from xling.sweep.tracking import sync_tracking
 
     raise typer.Exit(sync_tracking(storage, _console()))
-
-
-@app.command()
-def models(
-    name: Annotated[Optional[str], typer.Argument(help="A preset, to show it whole.")] = None,  # noqa: UP045
-    json: Json = False,
-) -> None:
-    """List the model presets: where they come from, their sizes, prefixes, and rates to begin with."""
-    from xling.model.listing import list_models, show_model
-
-    if name is None:
-        list_models(_console(), as_json=json)
-    else:
-        show_model(name, _console(), as_json=json)
 
 
 def main() -> None:

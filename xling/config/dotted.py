@@ -50,6 +50,11 @@ class Slot:
         options = _options(self.annotation)
         return next((plain for plain in options if isinstance(plain, type) and issubclass(plain, BaseModel)), None)
 
+    @property
+    def takes_null(self) -> bool:
+        plain = get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
+        return type(None) in get_args(plain)
+
 
 def slot_at(model: type[BaseModel], parts: Parts) -> Slot | None:
     """The schema at a path; None when the schema has no such path."""

@@ -67,7 +67,7 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> tuple[Parts, str]:
         return parts, about(parts, f"is missing, must be given: {meaning}")
     if kind == "value_error":
         return parts, about(parts, str(error["ctx"]["error"]))
-    return parts, about(parts, f"is {show(value)}, {_rule(kind, value, slot, error)}")
+    return parts, about(parts, f"is {show(value)}, {_rule(kind, value, slot, error)}{_or_null(slot, value)}")
 
 
 def _rule(kind: str, value: Any, slot: Slot, error: ErrorDetails) -> str:
@@ -94,6 +94,11 @@ def _rule(kind: str, value: Any, slot: Slot, error: ErrorDetails) -> str:
 def _or_section(slot: Slot) -> str:
     """What may stand in place of a plain value, where that is so."""
     return f" or a section with keys such as {', '.join(slot.section.model_fields)}" if slot.section is not None else ""
+
+
+def _or_null(slot: Slot, value: Any) -> str:
+    """How none is written, for who wrote it as it is said."""
+    return "; write null for none" if slot.takes_null and value in ("none", "None") else ""
 
 
 def _range(slot: Slot) -> str:

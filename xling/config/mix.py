@@ -80,7 +80,7 @@ class MixConfig(Section):
         "Share of batches whose texts are all in one language (X-X-mono), or a schedule of it.", default=0.5
     )
     cross_lingual: float | None = identity(
-        "Share of batches that pair two different languages (X-Y); none for what the other two leave.",
+        "Share of batches that pair two different languages (X-Y); null for what the other two leave.",
         default=0.5,
         ge=0,
         le=1,
@@ -101,7 +101,7 @@ class MixConfig(Section):
         "T: a source is drawn in proportion to its size^(1/T); 1 is by size, large is uniform.", default=1.0, gt=0
     )
     max_epochs: int | None = identity(
-        "Epochs a source gives before it leaves the draw to the others of its kind; none for any number.",
+        "Epochs a source gives before it leaves the draw to the others of its kind; null for any number.",
         default=None,
         ge=1,
     )

@@ -49,7 +49,7 @@ class TrainConfig(Section):
     decay: Literal["linear", "cosine", "constant"] = identity(
         "How the rate falls after that.", default="linear", tuning=True
     )
-    clip: float | None = identity("Largest gradient norm; none for no clipping.", default=1.0, gt=0, tuning=True)
+    clip: float | None = identity("Largest gradient norm; null for no clipping.", default=1.0, gt=0, tuning=True)
     temperature: float = identity("Temperature of the contrastive loss.", default=0.05, gt=0, tuning=True)
     directions: Literal["one-way", "two-way"] = identity(
         "Query to passage only, or the mean of both directions.", default="one-way"

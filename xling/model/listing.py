@@ -28,18 +28,7 @@ def list_models(console: Console, *, as_json: bool) -> None:
     if as_json:
         console.print_json(json.dumps(listed))
         return
-    heads = (
-        "preset",
-        "layers x dim",
-        "embedding",
-        "M in all",
-        "M without tables",
-        "lr",
-        "batch",
-        "licence",
-        "hub id and prefixes",
-    )
-    rows = [heads] + [
+    rows = [_HEADS] + [
         (
             about["name"],
             f"{about['layers']} x {about['hidden']}",
