@@ -473,3 +473,12 @@ def test_settings_are_listed_and_given_to_editors(xling):
         status, out, err = xling("settings", *arguments)
         assert (status, out) == (2, "")
         assert err.startswith("error: ")
+
+
+def test_shells_complete_commands_and_options(xling, monkeypatch):
+    monkeypatch.setenv("_XLING_COMPLETE", "complete_bash")
+    for words, expected in {"xling st": ["status", "stop"], "xling sweep --dr": ["--dry-run"]}.items():
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        status, out, _ = xling()
+        assert (status, out.split()) == (0, expected)

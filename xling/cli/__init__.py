@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Sweep multilingual dual encoders over model size x batch mixing ratio.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     epilog="--debug, anywhere, shows the traceback of an error.",
 )
@@ -257,7 +256,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the latter is how Slurm, Kubernetes and Docker end a command
         signal.signal(number, _interrupt)
     try:
-        app()
+        app(prog_name="xling")
     except UserInterrupt:
         typer.echo("Interrupted. The same command goes on from here.", err=True)
         sys.exit(130)
