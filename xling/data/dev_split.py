@@ -63,20 +63,27 @@ def linked(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {key: root(members[0]) for key, members in groups.items()}
 
 
-def as_retrieval(name: str, languages: tuple[str, ...], items: Sequence[ParallelItem]) -> RetrievalSet:
-    """Items as queries over their distinct passages; a language in which no item exists is left out."""
+def as_retrieval(
+    name: str, languages: tuple[str, ...], items: Sequence[ParallelItem], questions: Mapping[str, str] | None = None
+) -> RetrievalSet:
+    """Items as queries over their distinct passages; a language in which no item exists is left out.
+
+    Args:
+        questions: names by item id; items of one name are one query in a language, which all their passages answer.
+    """
     present = tuple(language for language in languages if any(language in item.texts for item in items))
-    queries: dict[str, list[Query]] = {language: [] for language in present}
+    queries: dict[str, dict[str, Query]] = {language: {} for language in present}
     passages: dict[str, dict[str, Passage]] = {language: {} for language in present}
     qrels: dict[str, dict[str, int]] = {}
     for item in items:
         relevant = {pair.passage_id: 1 for pair in item.texts.values()}
         for language, pair in item.texts.items():
-            query = Query(f"{language}/{item.id}", language, pair.question)
-            queries[language].append(query)
-            qrels[query.id] = relevant
+            query = Query(f"{language}/{(questions or {}).get(item.id, item.id)}", language, pair.question)
+            queries[language].setdefault(query.id, query)
+            qrels[query.id] = qrels.get(query.id, {}) | relevant
             passage = Passage(pair.passage_id, language, pair.passage, article=item.article)
             passages[language].setdefault(passage.id, passage)
+    asked = {language: list(queries[language].values()) for language in present}
     candidates = {language: sorted_passages(list(passages[language].values())) for language in present}
-    digest = fingerprint_retrieval(present, queries, candidates, qrels)
-    return RetrievalSet(name, present, queries, candidates, qrels, digest)
+    digest = fingerprint_retrieval(present, asked, candidates, qrels)
+    return RetrievalSet(name, present, asked, candidates, qrels, digest)

@@ -27,6 +27,7 @@ MODULES = (
     "xling.data.sets.mkqa",
     "xling.data.sets.mmarco",
     "xling.data.sets.mr_tydi",
+    "xling.data.sets.pairs",
     "xling.data.sets.parallel_jsonl",
     "xling.data.sets.squad",
     "xling.data.sets.squad_translated",

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from xling.data.files import BadRow, BadRows, id_of, list_of, read_text, shown, text_of, unreadable
+from xling.data.files import BadRow, BadRows, id_of, list_of, read_text, shown, text_of
+from xling.data.parquet_rows import read_parquet
 from xling.errors import DataError
 
 _FLAT_COLUMNS = ("id", "title", "context", "question", "answers")
@@ -69,25 +67,13 @@ def read_squad_parquet(path: Path, bad: BadRows, *, check_offsets: bool = True) 
         DataError: the file cannot be read, is cut, or lacks a column.
     """
     seen: set[str] = set()
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            lacking = [column for column in _FLAT_COLUMNS if column not in file.schema_arrow.names]
-            if lacking:
-                raise DataError(f"{path}: has no column {', '.join(lacking)}; must have {', '.join(_FLAT_COLUMNS)}")
-            for batch in file.iter_batches(batch_size=1024, columns=list(_FLAT_COLUMNS)):
-                for row in batch.to_pylist():
-                    number += 1
-                    try:
-                        question = _flat_question(row, f"row {number}", seen, check_offsets)
-                    except BadRow as error:
-                        bad.report(path, f"row {number}", str(error))
-                        continue
-                    yield question
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is not a whole Parquet file ({_first_line(error)}); copy it again") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
+    for number, row in read_parquet(path, _FLAT_COLUMNS):
+        try:
+            question = _flat_question(row, f"row {number}", seen, check_offsets)
+        except BadRow as error:
+            bad.report(path, f"row {number}", str(error))
+            continue
+        yield question
 
 
 def read_json(path: Path) -> Any:
@@ -199,7 +185,3 @@ def _clean(text: str, name: str) -> str:
     except UnicodeEncodeError:
         raise BadRow(f"`{name}` holds half of a surrogate pair; write the file as UTF-8") from None
     return text
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from xling.config.schema import DatasetConfig
-from xling.data.samples.parallel import FIXTURES, geo, parallel_jsonl
+from xling.data.samples.parallel import FIXTURES, geo, pairs, parallel_jsonl
 from xling.data.samples.retrieval import beir, lareqa, miracl, mr_tydi, tydiqa_goldp, xor_retrieve
 
 
@@ -28,6 +28,7 @@ SAMPLES: dict[str, Callable[[Path], DatasetConfig]] = {
     "mlqa-r": lareqa("mlqa-r"),
     "mmarco": _fixture("mmarco"),
     "mr-tydi": mr_tydi,
+    "pairs": pairs,
     "parallel-jsonl": parallel_jsonl,
     "squad": _fixture("squad"),
     "squad-translate-train": _fixture("squad-translate-train"),

@@ -113,5 +113,21 @@ def parallel_jsonl(folder: Path) -> DatasetConfig:
     return DatasetConfig(dataset="parallel-jsonl", path=str(write_jsonl(folder / "rows.jsonl.gz", rows)))
 
 
+def pairs(folder: Path) -> DatasetConfig:
+    """A file a language, in the three libraries' forms."""
+    rows: dict[str, list[Any]] = {"en": [], "es": [], "sw": []}
+    for n in range(8):
+        question, passages, title = f"question {n}?", [f"passage {n}-{m}." for m in range(4)], f"T{n % 4}"
+        rows["en"].append({"anchor": question, "positive": passages[0], "negative": passages[1], "title": title})
+        rows["es"].append({"query": question, "pos": passages[:2], "neg": passages[2:], "title": title})
+        own = [{"docid": f"{n}#{m}", "title": title, "text": text} for m, text in enumerate(passages)]
+        rows["sw"].append(
+            {"query_id": str(n), "query": question, "positive_passages": own[:1], "negative_passages": own[1:]}
+        )
+    for code, written in rows.items():
+        write_jsonl(folder / f"{code}.jsonl.gz", written)
+    return DatasetConfig(dataset="pairs", path=str(folder))
+
+
 def geo(folder: Path) -> DatasetConfig:
     return DatasetConfig(dataset="geo", languages=("de", "en"))

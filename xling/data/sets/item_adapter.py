@@ -24,6 +24,7 @@ class Items:
     languages: tuple[str, ...]
     items: Sequence[ParallelItem]  # sorted by id, so that the order of rows in a file changes nothing
     negatives: Mapping[str, str] = field(default_factory=dict)  # texts of hard negatives by passage id
+    questions: Mapping[str, str] = field(default_factory=dict)  # by item id, where several items ask one question
 
 
 class ItemAdapter(Adapter):
@@ -57,7 +58,7 @@ class ItemAdapter(Adapter):
         found = self._items(config)
         held_out = dev_articles(found.items, self.largest_dev)
         dev = [item for item in found.items if item.article in held_out]
-        return as_retrieval(f"{self.name}-dev", found.languages, dev)
+        return as_retrieval(f"{self.name}-dev", found.languages, dev, found.questions)
 
     def load_evaluation(self, config: DatasetConfig) -> RetrievalSet:
         return self.load_dev(config)
@@ -95,11 +96,15 @@ def _chosen(items: Sequence[ParallelItem], indices: list[int]) -> Sequence[Paral
 
 
 def _state(path: str | None) -> object:
-    """What shows that files have changed: names, sizes and times of a file or all below a folder."""
+    """What shows that files have changed, of a file or of all below a folder."""
     if path is None:
         return None
     root = Path(path).expanduser()
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    return file_states(sorted(root.rglob("*")) if root.is_dir() else [root])
+
+
+def file_states(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of those files that are there."""
     return [(str(file), stat.st_size, stat.st_mtime_ns) for file in files if (stat := _stat(file)) is not None]
 
 

@@ -1,0 +1,176 @@
+"""User data: questions with passages and hard negatives, one question a row, each in one language.
+
+JSON Lines, plain or gzipped, or Parquet, with the names that Sentence Transformers, FlagEmbedding and Tevatron use
+(``pair_rows``): one file, or a folder of them. Rows are not parallel: for those there is ``parallel-jsonl``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from xling.config.schema import DatasetConfig
+from xling.data.dev_split import linked
+from xling.data.files import BadRow, BadRows
+from xling.data.fingerprint import fingerprint
+from xling.data.records import ParallelItem, TextPair
+from xling.data.registry import Problem, register, unknown
+from xling.data.sets.item_adapter import ItemAdapter, Items, file_states
+from xling.data.sets.pair_rows import Row, files_of, read_pairs
+from xling.errors import DataError
+
+
+@register
+class Pairs(ItemAdapter):
+    """The user's own questions with passages.
+
+    Rows of one question, by its id or else its text, are joined. Each of its relevant passages is an item, with all its
+    hard negatives; on dev they are relevant together.
+    """
+
+    name: ClassVar[str] = "pairs"
+    summary: ClassVar[str] = "your own questions with passages and hard negatives, each row in one language"
+    options: ClassVar[frozenset[str]] = frozenset({"path", "languages", "titles", "hard_negatives", "bad_rows"})
+    licence: ClassVar[str] = "your own"
+    files: ClassVar[str] = "a .jsonl, .jsonl.gz or .parquet file, or a folder of them"
+    path_needed: ClassVar[str] = "a .jsonl, .jsonl.gz or .parquet file of questions with passages, or a folder of them"
+
+    def available_languages(self, config: DatasetConfig) -> tuple[str, ...]:
+        return _survey(config)[0] if config.path else ()
+
+    def check(self, config: DatasetConfig) -> list[Problem]:
+        titles = _survey(config)[1] if config.titles else ()
+        return [("titles", unknown(title, titles)) for title in config.titles or () if title not in titles]
+
+    def read_items(self, config: DatasetConfig) -> Items:
+        bad = BadRows.of(config)
+        questions = _read_questions(config, bad)
+        bad.tell(self.name)
+        wanted: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
+            "languages": (config.languages, {language for language, _ in questions}),
+            "titles": (config.titles, {title for question in questions.values() for title in question.titles}),
+        }
+        for name, (values, found) in wanted.items():
+            for value in values or ():
+                if value not in found:
+                    raise DataError(f"{config.path}: `{name}` {unknown(value, sorted(found))}")
+        kept = {
+            (language, name): question
+            for (language, name), question in questions.items()
+            if (config.languages is None or language in config.languages)
+            and (config.titles is None or question.titles & set(config.titles))
+        }
+        if not kept:
+            raise DataError(f"{config.path}: no row is left after `titles` and `languages`; widen them")
+        return _make_items(kept, config.hard_negatives)
+
+
+@dataclass(slots=True)
+class _Question:
+    """What the rows of one question hold together. Passages are in the order of their places in the rows, then texts,
+    so that the order of rows changes nothing."""
+
+    text: str
+    titles: set[str] = field(default_factory=set)
+    positives: dict[str, int] = field(default_factory=dict)  # text -> its first place in a row
+    negatives: dict[str, int] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        self.titles |= {row.title} - {""}
+        for known, texts in ((self.positives, row.positives), (self.negatives, row.negatives)):
+            for place, text in enumerate(texts):
+                known[text] = min(place, known.get(text, place))
+
+    @property
+    def relevant(self) -> list[str]:
+        return sorted(self.positives, key=lambda text: (self.positives[text], text))
+
+    @property
+    def others(self) -> list[str]:
+        places = self.negatives
+        return sorted(places.keys() - self.positives.keys(), key=lambda text: (places[text], text))
+
+
+def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str], _Question]:
+    """Questions by language and id, sorted.
+
+    Raises:
+        DataError: a file cannot be read, there is no row, or in strict mode a row is wrong.
+    """
+    found: dict[tuple[str, str], _Question] = {}
+    for file, place, row in read_pairs(_path(config), _only_language(config), bad):
+        key = row.language, row.id or fingerprint([row.question])
+        known = found.setdefault(key, _Question(row.question))
+        with bad.row(file, place):
+            if known.text != row.question:
+                raise BadRow(
+                    f"has the id {row.id!r}, which another question in {row.language} has too; give each its own"
+                )
+            known.add(row)
+    if not found:
+        raise DataError(f"{config.path}: holds no rows, must hold at least one")
+    return {key: found[key] for key in sorted(found)}
+
+
+def _make_items(questions: dict[tuple[str, str], _Question], count: int | None) -> Items:
+    """Args: count: at most so many hard negatives of a question, the first ones; None for all."""
+    articles = _articles(questions)
+    items: list[ParallelItem] = []
+    asked: dict[str, str] = {}
+    negatives: dict[str, str] = {}
+    for (language, name), question in questions.items():
+        others = {f"{language}/{fingerprint([text])}": text for text in question.others[:count]}
+        negatives |= others
+        for number, passage in enumerate(question.relevant, start=1):
+            pair = TextPair(question.text, passage, f"{language}/{fingerprint([passage])}", tuple(others))
+            item_id = f"{language}/{name}" if number == 1 else f"{language}/{name}#{number}"
+            if item_id in asked:
+                raise DataError(
+                    f"two items would have the id {item_id}, as further passages of a question are numbered so; "
+                    "give the question of this id another"
+                )
+            items.append(ParallelItem(item_id, articles[language, name], {language: pair}))
+            asked[item_id] = name
+    languages = tuple(sorted({language for language, _ in questions}))
+    return Items(languages, sorted(items, key=lambda item: item.id), negatives, asked)
+
+
+def _articles(questions: dict[tuple[str, str], _Question]) -> dict[tuple[str, str], str]:
+    """What is held out together: questions of one title, else those that share a passage.
+
+    A question whose passages have several titles joins these; the smallest then names them all.
+    """
+    groups = {
+        f"{language}/{name}": [f"\0{title}" for title in sorted(question.titles)]
+        or [f"{language}/{fingerprint([text])}" for text in question.positives]
+        for (language, name), question in questions.items()
+    }
+    names = linked(groups)
+    return {(language, name): names[f"{language}/{name}"].removeprefix("\0") for language, name in questions}
+
+
+def _path(config: DatasetConfig) -> Path:
+    if config.path is None:
+        raise DataError(f"dataset 'pairs' needs `path`: {Pairs.path_needed}")
+    return Path(config.path).expanduser()
+
+
+def _only_language(config: DatasetConfig) -> str | None:
+    """The one language asked for: of rows that do not tell theirs."""
+    return config.languages[0] if config.languages is not None and len(config.languages) == 1 else None
+
+
+def _survey(config: DatasetConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Languages and titles of the files, sorted; read again only when a file has changed."""
+    states = tuple(file_states(files_of(_path(config))))
+    return _survey_files(str(_path(config)), states, _only_language(config), config.bad_rows == "stop")
+
+
+@lru_cache(maxsize=8)
+def _survey_files(
+    path: str, states: tuple[object, ...], language: str | None, strict: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    rows = [row for _, _, row in read_pairs(Path(path), language, BadRows(strict))]
+    return tuple(sorted({row.language for row in rows})), tuple(sorted({row.title for row in rows if row.title}))
