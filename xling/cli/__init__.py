@@ -37,29 +37,11 @@ app = typer.Typer(
     epilog="--debug, anywhere, shows the traceback of an error.",
 )
 track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
-app.add_typer(track, name="track")
-app.command()(measured.score)
-app.command()(measured.compare)
-app.command()(measured.top)
-app.command()(measured.matrix)
-app.command()(reporting.report)
-app.command()(health.doctor)
-app.command()(mining.mine)
-app.command()(cluster.submit)
-app.command()(cluster.attach)
-app.command()(use.export)
-app.command()(use.search)
-app.command()(upkeep.gc)
-app.command()(upkeep.pull)
-app.command()(listing.models)
-app.command()(listing.settings)
-app.add_typer(data, name="data")
 
 File = Annotated[Path, typer.Argument(help="A sweep file, as in sweeps/.")]
 Address = Annotated[Optional[str], typer.Option(help="Ray cluster to run on; one on this machine by default.")]  # noqa: UP045 - typer reads it
 
 
-@app.command()
 def sweep(
     file: File,
     set_: Sets = None,
@@ -83,7 +65,6 @@ def sweep(
     _launch(loaded, Selection(), address, json)
 
 
-@app.command()
 def resume(
     name: Name,
     set_: Sets = None,
@@ -102,7 +83,6 @@ def resume(
     _launch(_load_named(name, storage, set_), selection, address, json, known=not _is_file(name))
 
 
-@app.command()
 def plan(
     file: File,
     set_: Sets = None,
@@ -121,7 +101,6 @@ def plan(
     show_plan(loaded, address, _console(), as_json=json, measure=measure)
 
 
-@app.command()
 def train(file: File, set_: Sets = None, address: Address = None, json: Json = False) -> None:
     """Train and score the one cell of a file without a grid, its driver in this process (no Ray Tune)."""
     loaded = _load(file, set_)
@@ -134,7 +113,6 @@ def train(file: File, set_: Sets = None, address: Address = None, json: Json = F
     _launch(loaded, Selection(), address, json, with_tune=False)
 
 
-@app.command()
 def status(name: Name, storage: SweepStorage = None, json: Json = False, csv: Csv = False) -> None:
     """Show each cell's state, how far it is, the time it still takes, and why it failed."""
     require_one_format(json, csv)
@@ -143,7 +121,6 @@ def status(name: Name, storage: SweepStorage = None, json: Json = False, csv: Cs
     show_status(_load_named(name, storage, with_data=False), _console(), as_json=json, as_csv=csv)
 
 
-@app.command()
 def logs(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: SweepStorage = None) -> None:
     """Show a cell's history: attempts, errors with their tracebacks, the latest metrics."""
     from xling.sweep.inspect import show_logs
@@ -151,7 +128,6 @@ def logs(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], 
     show_logs(_load_named(name, storage, with_data=False), cell, _console())
 
 
-@app.command()
 def stop(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], storage: SweepStorage = None) -> None:
     """Ask a running cell to finish its step, save and stop; it stays stopped until resumed with --stopped."""
     from xling.sweep.inspect import stop_cell
@@ -159,7 +135,6 @@ def stop(name: Name, cell: Annotated[str, typer.Argument(help="Label or id.")], 
     stop_cell(_load_named(name, storage, with_data=False), cell, _console())
 
 
-@app.command()
 def results(name: Name, storage: SweepStorage = None, json: Json = False, csv: Csv = False) -> None:
     """Show the tables of a sweep again."""
     require_one_format(json, csv)
@@ -168,7 +143,6 @@ def results(name: Name, storage: SweepStorage = None, json: Json = False, csv: C
     show_results(_load_named(name, storage), _console(), as_json=json, as_csv=csv)
 
 
-@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model folder, SWEEP/CELL, SWEEP (its cells), a preset or a hub id.")],
     dataset: Annotated[list[str], typer.Option(help="Registered data set, NAME or NAME=PATH. Repeatable.")],
@@ -229,7 +203,6 @@ def evaluate(
     )
 
 
-@app.command()
 def ui(
     name: Annotated[Optional[str], typer.Argument(help="A sweep, to open its table at once.")] = None,  # noqa: UP045
     storage: StorageOption = "runs",
@@ -247,6 +220,21 @@ def track_sync(storage: StorageOption = "runs") -> None:
     from xling.sweep.tracking import sync_tracking
 
     raise typer.Exit(sync_tracking(storage, _console()))
+
+
+# In the order that `xling --help` shows them.
+for panel, commands in {
+    "Sweeps": (sweep, resume, plan, train, cluster.submit, cluster.attach),
+    "While they run": (status, logs, stop, ui),
+    "What came out": (results, reporting.report, measured.top, measured.matrix, measured.compare, measured.score),
+    "Models": (evaluate, mining.mine, use.export, use.search),
+    "What there is": (listing.settings, listing.models, health.doctor),
+    "Storage": (upkeep.pull, upkeep.gc),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(data, name="data", rich_help_panel="What there is")
+app.add_typer(track, name="track", rich_help_panel="Storage")
 
 
 def main() -> None:
