@@ -81,6 +81,18 @@ def mr_tydi(folder: Path) -> DatasetConfig:
     return DatasetConfig(dataset="mr-tydi", path=str(folder))
 
 
+def asked_more(code: str) -> tuple[list[tuple[str, str]], list[tuple[str, str, int]]]:
+    """Questions to train on with their judgements: four on each passage, the others judged not relevant."""
+    docids = [row["docid"] for row in CORPUS[code]]
+    topics = [(str(500 + n), "?" * (n + 1)) for n in range(4 * len(docids))]
+    judged = [
+        (query, docid, int(place == n % len(docids)))
+        for n, (query, _) in enumerate(topics)
+        for place, docid in enumerate(docids)
+    ]
+    return topics, judged
+
+
 def miracl(folder: Path) -> DatasetConfig:
     for code in ("sw", "bn"):
         below = folder / f"miracl-v1.0-{code}"
@@ -88,6 +100,10 @@ def miracl(folder: Path) -> DatasetConfig:
         write_table(below / "topics" / f"topics.miracl-v1.0-{code}-dev.tsv", TOPICS[code])
         judged = [(query, "Q0", docid, grade) for query, docid, grade in QRELS[code]]
         write_table(below / "qrels" / f"qrels.miracl-v1.0-{code}-dev.tsv", judged)
+        topics, more = asked_more(code)
+        write_table(below / "topics" / f"topics.miracl-v1.0-{code}-train.tsv", topics)
+        judged = [(query, "Q0", docid, grade) for query, docid, grade in more]
+        write_table(below / "qrels" / f"qrels.miracl-v1.0-{code}-train.tsv", judged)
     return DatasetConfig(dataset="miracl", path=str(folder))
 
 
@@ -96,9 +112,11 @@ def beir(folder: Path) -> DatasetConfig:
         rows = [{"_id": row["docid"], "title": row["title"], "text": row["text"]} for row in CORPUS[code]]
         write_jsonl(folder / code / "corpus.jsonl", rows)
         unjudged = {"_id": "train-1", "text": "?", "metadata": {}}
-        write_jsonl(folder / code / "queries.jsonl", [*({"_id": i, "text": t} for i, t in TOPICS[code]), unjudged])
-        graded = [("query-id", "corpus-id", "score"), *((q, d, g * 2) for q, d, g in QRELS[code])]
-        for split in ("test", "dev", "train"):
+        topics, more = asked_more(code)
+        queries = [{"_id": i, "text": t} for i, t in [*TOPICS[code], *topics]]
+        write_jsonl(folder / code / "queries.jsonl", [*queries, unjudged])
+        for split, judged in (("test", QRELS[code]), ("dev", QRELS[code]), ("train", [*QRELS[code], *more])):
+            graded = [("query-id", "corpus-id", "score"), *((q, d, g * 2) for q, d, g in judged)]
             write_table(folder / code / "qrels" / f"{split}.tsv", graded)
     return DatasetConfig(dataset="beir", path=str(folder))
 

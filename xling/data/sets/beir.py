@@ -19,13 +19,14 @@ from xling.data.files import BadRow, BadRows, id_of, read_jsonl, text_of
 from xling.data.hub import find
 from xling.data.records import Query
 from xling.data.registry import Problem, register
-from xling.data.sets.collection import CollectionAdapter, CollectionFiles, Judgement, passage_reader, read_beir_qrels
+from xling.data.sets.collection import CollectionFiles, Judgement, passage_reader, read_beir_qrels
+from xling.data.sets.judged_items import SPLIT, JudgedItems
 from xling.errors import DataError
 from xling.languages import normalise
 
 
 @register
-class Beir(CollectionAdapter):
+class Beir(JudgedItems):
     """Any set in this layout."""
 
     name: ClassVar[str] = "beir"
@@ -58,8 +59,12 @@ class Beir(CollectionAdapter):
     def has_language(self, config: DatasetConfig, language: str) -> bool:
         return language in self.with_corpus(config)
 
+    def has_training(self, config: DatasetConfig, language: str) -> bool:
+        file = f"qrels/{SPLIT}.tsv"
+        return find(self._folder(config, language), [file, f"{file}.gz"]) is not None
+
     def locate(self, config: DatasetConfig, language: str, split: str) -> CollectionFiles:
-        folder = Path(str(config.path)).expanduser() if _is_single(config) else _folders(config)[language]
+        folder = self._folder(config, language)
         names = ("queries.jsonl", f"qrels/{split}.tsv", "corpus.jsonl")
         paths = []
         for name in names:
@@ -68,6 +73,9 @@ class Beir(CollectionAdapter):
                 raise DataError(f"{folder}: has no {name}; BEIR's layout asks for {', '.join(names)}")
             paths.append(path)
         return CollectionFiles(paths[0], paths[1], (paths[2],))
+
+    def _folder(self, config: DatasetConfig, language: str) -> Path:
+        return Path(str(config.path)).expanduser() if _is_single(config) else _folders(config)[language]
 
     def topics(self, path: Path, language: str, bad: BadRows) -> Iterator[tuple[int, str, str]]:
         for line, row in read_jsonl(path, bad):

@@ -12,7 +12,8 @@ from typing import ClassVar
 from xling.config.schema import DatasetConfig
 from xling.data.hub import fetch, find
 from xling.data.registry import register
-from xling.data.sets.collection import CollectionAdapter, CollectionFiles
+from xling.data.sets.collection import CollectionFiles
+from xling.data.sets.judged_items import SPLIT, JudgedItems
 from xling.errors import DataError
 
 # Shards of each language's corpus, as published.
@@ -20,16 +21,17 @@ SHARDS = {
     "ar": 5, "bn": 1, "de": 32, "en": 66, "es": 21, "fa": 5, "fi": 4, "fr": 30, "hi": 2,
     "id": 3, "ja": 14, "ko": 3, "ru": 20, "sw": 1, "te": 2, "th": 2, "yo": 1, "zh": 10,
 }  # fmt: skip
+ONLY_SCORED = frozenset({"de", "yo"})  # have no training split
 HUB = "miracl/miracl"
 CORPUS_HUB = "miracl/miracl-corpus"
 
 
 @register
-class Miracl(CollectionAdapter):
-    """Its dev split; judgements of the test splits are not public."""
+class Miracl(JudgedItems):
+    """Its dev split to score, as judgements of the test splits are not public; its training split to train on."""
 
     name: ClassVar[str] = "miracl"
-    summary: ClassVar[str] = "MIRACL dev: monolingual passage retrieval over Wikipedia in 18 languages"
+    summary: ClassVar[str] = "MIRACL: monolingual passage retrieval over Wikipedia in 18 languages"
     licence: ClassVar[str] = "Apache-2.0"
     files: ClassVar[str] = f"topics and qrels of {HUB}, docs-*.jsonl.gz of {CORPUS_HUB}"
     splits: ClassVar[tuple[str, ...]] = ("dev",)
@@ -43,12 +45,24 @@ class Miracl(CollectionAdapter):
     def has_language(self, config: DatasetConfig, language: str) -> bool:
         return any(_shard(Path(str(config.path)).expanduser(), language, i) for i in range(SHARDS[language]))
 
+    def has_training(self, config: DatasetConfig, language: str) -> bool:
+        if config.path is None:
+            return language not in ONLY_SCORED
+        names = [name for end in ("", ".gz") for name in _names("qrels", language, SPLIT, end)]
+        return find(Path(config.path).expanduser(), names) is not None
+
     def locate(self, config: DatasetConfig, language: str, split: str) -> CollectionFiles:
         paths = []
         for role in ("topics", "qrels"):
-            file = f"{role}.miracl-v1.0-{language}-{split}.tsv"
-            paths.append(fetch(config, HUB, f"miracl-v1.0-{language}/{role}/{file}", names=(f"{file}.gz",)))
+            file, _ = _names(role, language, split)
+            paths.append(fetch(config, HUB, file, names=_names(role, language, split, ".gz")))
         return CollectionFiles(paths[0], paths[1], _corpus(config, language))
+
+
+def _names(role: str, language: str, split: str, end: str = "") -> tuple[str, str]:
+    """Where topics or judgements are on the hub and below its folders, and by themselves."""
+    name = f"{role}.miracl-v1.0-{language}-{split}.tsv{end}"
+    return f"miracl-v1.0-{language}/{role}/{name}", name
 
 
 def _corpus(config: DatasetConfig, language: str) -> tuple[Path, ...]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.dev_split import linked
 from xling.data.files import BadRow, BadRows
 from xling.data.fingerprint import fingerprint
-from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import Problem, register, unknown
 from xling.data.sets.item_adapter import ItemAdapter, Items, file_states
 from xling.data.sets.pair_rows import Row, files_of, read_pairs
+from xling.data.sets.questions import Question, make_items
 from xling.errors import DataError
 
 
@@ -56,19 +55,19 @@ class Pairs(ItemAdapter):
             for value in values or ():
                 if value not in found:
                     raise DataError(f"{config.path}: `{name}` {unknown(value, sorted(found))}")
-        kept = {
-            (language, name): question
+        kept = [
+            question.finished(language, name, config.hard_negatives)
             for (language, name), question in questions.items()
             if (config.languages is None or language in config.languages)
             and (config.titles is None or question.titles & set(config.titles))
-        }
+        ]
         if not kept:
             raise DataError(f"{config.path}: no row is left after `titles` and `languages`; widen them")
-        return _make_items(kept, config.hard_negatives)
+        return make_items(kept)
 
 
 @dataclass(slots=True)
-class _Question:
+class _Rows:
     """What the rows of one question hold together. Passages are in the order of their places in the rows, then texts,
     so that the order of rows changes nothing."""
 
@@ -83,26 +82,38 @@ class _Question:
             for place, text in enumerate(texts):
                 known[text] = min(place, known.get(text, place))
 
-    @property
-    def relevant(self) -> list[str]:
-        return sorted(self.positives, key=lambda text: (self.positives[text], text))
+    def finished(self, language: str, name: str, count: int | None) -> Question:
+        """Args: count: at most so many hard negatives, the first ones; None for all."""
+        others = {text: place for text, place in self.negatives.items() if text not in self.positives}
+        return Question(
+            language,
+            name,
+            self.text,
+            tuple(sorted(self.titles)),
+            _passages(language, _in_order(self.positives)),
+            _passages(language, _in_order(others)[:count]),
+        )
 
-    @property
-    def others(self) -> list[str]:
-        places = self.negatives
-        return sorted(places.keys() - self.positives.keys(), key=lambda text: (places[text], text))
+
+def _in_order(places: dict[str, int]) -> list[str]:
+    return sorted(places, key=lambda text: (places[text], text))
 
 
-def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str], _Question]:
+def _passages(language: str, texts: list[str]) -> list[tuple[str, str]]:
+    """Texts with ids, equal ones for equal texts of a language."""
+    return [(f"{language}/{fingerprint([text])}", text) for text in texts]
+
+
+def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str], _Rows]:
     """Questions by language and id, sorted.
 
     Raises:
         DataError: a file cannot be read, there is no row, or in strict mode a row is wrong.
     """
-    found: dict[tuple[str, str], _Question] = {}
+    found: dict[tuple[str, str], _Rows] = {}
     for file, place, row in read_pairs(_path(config), _only_language(config), bad):
         key = row.language, row.id or fingerprint([row.question])
-        known = found.setdefault(key, _Question(row.question))
+        known = found.setdefault(key, _Rows(row.question))
         with bad.row(file, place):
             if known.text != row.question:
                 raise BadRow(
@@ -112,43 +123,6 @@ def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str]
     if not found:
         raise DataError(f"{config.path}: holds no rows, must hold at least one")
     return {key: found[key] for key in sorted(found)}
-
-
-def _make_items(questions: dict[tuple[str, str], _Question], count: int | None) -> Items:
-    """Args: count: at most so many hard negatives of a question, the first ones; None for all."""
-    articles = _articles(questions)
-    items: list[ParallelItem] = []
-    asked: dict[str, str] = {}
-    negatives: dict[str, str] = {}
-    for (language, name), question in questions.items():
-        others = {f"{language}/{fingerprint([text])}": text for text in question.others[:count]}
-        negatives |= others
-        for number, passage in enumerate(question.relevant, start=1):
-            pair = TextPair(question.text, passage, f"{language}/{fingerprint([passage])}", tuple(others))
-            item_id = f"{language}/{name}" if number == 1 else f"{language}/{name}#{number}"
-            if item_id in asked:
-                raise DataError(
-                    f"two items would have the id {item_id}, as further passages of a question are numbered so; "
-                    "give the question of this id another"
-                )
-            items.append(ParallelItem(item_id, articles[language, name], {language: pair}))
-            asked[item_id] = name
-    languages = tuple(sorted({language for language, _ in questions}))
-    return Items(languages, sorted(items, key=lambda item: item.id), negatives, asked)
-
-
-def _articles(questions: dict[tuple[str, str], _Question]) -> dict[tuple[str, str], str]:
-    """What is held out together: questions of one title, else those that share a passage.
-
-    A question whose passages have several titles joins these; the smallest then names them all.
-    """
-    groups = {
-        f"{language}/{name}": [f"\0{title}" for title in sorted(question.titles)]
-        or [f"{language}/{fingerprint([text])}" for text in question.positives]
-        for (language, name), question in questions.items()
-    }
-    names = linked(groups)
-    return {(language, name): names[f"{language}/{name}"].removeprefix("\0") for language, name in questions}
 
 
 def _path(config: DatasetConfig) -> Path:
