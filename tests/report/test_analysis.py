@@ -18,6 +18,7 @@ from xling.report.pareto import front_of, pareto
 from xling.report.responses import responses, within_sizes
 from xling.report.rows import ScoreRow, StoppedRow
 from xling.report.scaling import scaling
+from xling.report.significance import p_value
 
 FOUR = ("Mo", "Cr", "Mul", "rank_distance")
 RNG = np.random.default_rng(5)
@@ -88,6 +89,68 @@ def test_where_there_is_none_the_data_do_not_decide():
     assert "not decided: all 4" in said
     assert "the data do not decide" in said
     assert "does not show that there is none" in said
+
+
+def scattered(seed, gain, noise, of_some):
+    """Two sizes by five mixes; alpha 0.5 gains with size, it and alpha 1 scatter by another deviation than the rest."""
+    rng = np.random.default_rng(seed)
+    return [
+        cell(
+            size,
+            alpha,
+            number,
+            Mo=0.5
+            + gain * (size == "large" and alpha == 0.5)
+            + (of_some if alpha in (0.5, 1.0) else noise) * rng.normal(),
+        )
+        for size in ("small", "large")
+        for alpha in (0.0, 0.25, 0.5, 0.75, 1.0)
+        for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "differs", "decided", "conclusion"),
+    [
+        (scattered(0, 0.04, 0.01, 0.01), True, False, "So what a mix brings depends on the size by the F test, of all"),
+        (scattered(0, 0.02, 0.05, 1e-4), False, True, "So by the contrasts what a mix brings depends on the size; the"),
+        (scattered(1, 0.04, 0.01, 0.01), True, True, ""),
+        (scattered(3, 0.04, 0.01, 0.01), False, False, "So the data do not decide whether"),
+    ],
+)
+def test_what_is_concluded_agrees_with_the_f_test_and_the_contrasts(cells, differs, decided, conclusion):
+    of = sweep(cells)
+    section = interaction(of, Estimates(of), [MO])
+    p = column(table_of(section, "anova-mo").grid, "p")[-1]
+    assert (float(p.replace("<", "")) < 0.05) is differs
+    assert ("higher" in column(table_of(section, "interaction-mo").grid, "decided")) is decided
+    (said,) = [says for says in section.says if says.startswith("Mo.")]
+    assert ("curves over alpha differ" in said) is differs
+    assert (" So " in said) is bool(conclusion)
+    assert conclusion in said
+
+
+def test_sizes_of_each_variant_have_a_conclusion_of_their_own():
+    found = [scattered(seed, 0.04, 0.01, 0.01) for seed in (0, 3)]
+    cells = [
+        cell(one.row.size, one.row.alpha, one.row.seed, variant=variant, Mo=one.row.headline["mAP/Mo"])
+        for variant, of in zip(("b64", "b128"), found, strict=True)
+        for one in of
+    ]
+    of = sweep(cells)
+    (said,) = [says for says in interaction(of, Estimates(of), [MO]).says if says.startswith("Mo.")]
+    assert "small b64, large b64: so what a mix brings depends on the size by the F test" in said
+    assert "small b128, large b128: so the data do not decide" in said
+
+
+def test_a_p_value_below_the_level_does_not_look_as_large_as_it():
+    assert [p_value(p) for p in (0.0004, 0.0123, 0.0496, 0.05, 0.0504)] == ["<.001", ".012", "<.05", ".050", ".050"]
+    assert p_value(float("nan")) == "–"
+
+
+def test_a_figure_that_no_contrast_has_is_said():
+    of = sweep([cell(size, alpha, Mo=0.5) for size in ("small", "large") for alpha in (0.5, 1.0)])
+    assert "Cr.: Of no contrast all four points have the figure." in interaction(of, Estimates(of), [CR]).says
 
 
 def test_one_seed_has_no_test_and_speaks_of_questions_alone():

@@ -39,6 +39,7 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
     return Section("interaction", "Does it depend on the size?", tuple(filter(None, [*lead, *says])), tuple(blocks))
 
 
+_INTERACTION = "size x alpha"  # the name of its term
 _ANOVA_NOTE = (
     "Each term is tested against its own interaction with seeds: what a seed does to all cells, to a size or to a mix "
     "is no error. A term that the cells there are cannot test is left out."
@@ -83,25 +84,50 @@ def _anova_grid(tests: Sequence[tuple[Sequence[str], Sequence[Term]]]) -> Grid:
 
 
 def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]], family: Sequence[Compared]) -> str:
-    parts = [
-        _of_test(term, ladder if len(tests) > 1 else ())
-        for ladder, terms in tests
-        for term in terms
-        if term.name == "size x alpha"
+    several = len(tests) > 1
+    of_ladders = [
+        (ladder, next((term for term in terms if term.name == _INTERACTION), None)) for ladder, terms in tests
     ]
-    parts.append(f"Contrasts {family_says(family, figure, 'above 0', 'below 0')}.")
-    if not any(one.estimate is not None and one.estimate.decided for one in family):
-        parts.append("So the data do not decide whether what a mix brings depends on the size.")
+    parts = [_of_test(term, ladder if several else ()) for ladder, term in of_ladders if term is not None]
+    verdicts = family_says(family, figure, "above 0", "below 0")
+    parts.append(f"Contrasts {verdicts}." if verdicts else "Of no contrast all four points have the figure.")
+    for ladder, term in of_ladders:
+        own = [one.estimate for one in family if {size for size, _ in one.contrast.combination} <= set(ladder)]
+        if conclusion := _conclusion(term, [estimate for estimate in own if estimate is not None]):
+            parts.append(f"{', '.join(ladder)}: {conclusion}" if several else capitalised(conclusion))
     return f"{capitalised(figure.title)}: {' '.join(parts)}"
 
 
 def _of_test(term: Term, ladder: Sequence[str]) -> str:
     at = f" ({', '.join(ladder)})" if ladder else ""
     p = p_value(term.p)
-    text = f"size x alpha{at} F({term.df}, {term.df_error}) = {number(term.ratio, 2)}, p {p if '<' in p else f'= {p}'}"
+    text = f"{term.name}{at} F({term.df}, {term.df_error}) = {number(term.ratio, 2)}, p {p if '<' in p else f'= {p}'}"
     if term.p < LEVEL:
         return f"{text}: curves over alpha differ between sizes."
-    return f"{text}: no difference between the sizes' curves is shown, which does not show that there is none."
+    return f"{text}: it shows no difference between the sizes' curves, which does not show that there is none."
+
+
+def _conclusion(term: Term | None, contrasts: Sequence[Estimate]) -> str:
+    """What test and contrasts of some sizes come to together; empty where both find a difference, or one of them alone.
+
+    The two may disagree: the test takes all mixes together and pools their errors, contrasts do neither.
+    """
+    if not contrasts:
+        return ""
+    decided = any(estimate.decided for estimate in contrasts)
+    if term is None or (term.p >= LEVEL and not decided):
+        return "" if decided else "so the data do not decide whether what a mix brings depends on the size."
+    if not decided:
+        return (
+            "so what a mix brings depends on the size by the F test, of all mixes together; of which, the contrasts do "
+            "not decide."
+        )
+    if term.p >= LEVEL:
+        return (
+            "so by the contrasts what a mix brings depends on the size; the F test, of all mixes together, does not "
+            "show it."
+        )
+    return ""
 
 
 def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:

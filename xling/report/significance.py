@@ -42,7 +42,10 @@ def effects(comparison: Comparison, chosen: Sequence[Effect] | None = None) -> G
 
 
 def p_value(p: float) -> str:
-    return "<.001" if p < 0.001 else number(p, 3)
+    """``.012``; ``<.05`` where three decimals would make one below the level look as large as it."""
+    if p < 0.001:
+        return "<.001"
+    return "<.05" if p < LEVEL <= round(p, 3) else number(p, 3)
 
 
 def as_record(comparison: Comparison) -> dict[str, Any]:
