@@ -135,6 +135,12 @@ def test_pair_matrices_carry_their_values_as_text_and_as_numbers():
     assert json.loads(embedded[1])["values"] == data["values"]
 
 
+def test_numbers_of_matrices_are_not_rounded_before_they_are_shown():
+    value = 0.12345678901234567
+    (matrix,) = map_view(PairMaps("m", "t", "mAP", ("de",), {"a": np.array([[value]])})).fields["data"]["values"]
+    assert matrix == [[value]]
+
+
 def test_the_good_end_of_the_colours_is_light_whichever_way_is_better():
     dark, light = palettes()["value"][0], palettes()["value"][-1]
     more, less = (map_view(maps(less_is_better=less)).fields for less in (False, True))
