@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_is_said(cells, why):
 def test_without_hybrids_the_ends_are_held_against_each_other():
     of = sweep(full(alphas=(0.0, 1.0)))
     assert [one.ratios for one in between_sizes(of)] == ["alpha 0 - alpha 1"] * 2
-    assert "No hybrid was run" in interaction(of, Estimates(of), [MO]).says[0]
+    assert "No hybrid is done" in interaction(of, Estimates(of), [MO]).says[0]
 
 
 def test_a_schedule_is_a_hybrid_of_its_own():
@@ -222,7 +222,7 @@ def test_a_missing_cell_costs_its_contrasts_and_is_named():
     of = sweep(cells, expected=[at("base", 1.0), at("base", 0.5)])
     assert [one.sizes for one in between_sizes(of)] == ["large - small", "large - small", "large - base"]
     sections = analyse(of, "geo")
-    assert "1 of 4 contrasts lack a cell" in section_of(sections, "interaction").says[0]
+    assert "1 of 4 contrasts lacks a cell and is left out." in section_of(sections, "interaction").says[0]
     assert "Not done, and left out: base at alpha 1." in section_of(sections, "cells").says
 
 
@@ -232,6 +232,13 @@ def test_stopped_cells_are_named_and_not_called_missing():
     says = " ".join(section_of(analyse(sweep(cells, stopped=stopped), "geo"), "cells").says)
     assert "Stopped early, and in no figure: base/a1/s0." in says
     assert "Not done" not in says
+
+
+def test_one_cell_is_no_plural():
+    of = sweep([cell("small", 0.5, Mo=0.1)], expected=[at("small", 1.0)])
+    sections = analyse(of, "geo")
+    assert section_of(sections, "cells").says[0] == "1 cell is done: 1 size, 1 mix, 1 seed each."
+    assert section_of(sections, "interaction").says[0].startswith("No two sizes to compare (done: small):")
 
 
 def test_unequal_seeds_are_said_and_differences_keep_to_those_in_common():
@@ -397,7 +404,7 @@ def test_nothing_done_says_so():
 def test_a_terminal_gets_the_run_the_interaction_and_the_choice():
     sections = analyse(sweep(full()), "geo")
     lines = in_short(sections)
-    assert lines[0].startswith("27 cells: 3 sizes, 3 mixes, 3 seeds each.")
+    assert lines[0].startswith("27 cells are done: 3 sizes, 3 mixes, 3 seeds each.")
     assert sum(line.startswith(("Mo.:", "Cr.:", "Mul.:", "Rank distance:")) for line in lines) == 4
     assert any("has the best dev" in line for line in lines)
     assert len(set(lines)) == len(lines)

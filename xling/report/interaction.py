@@ -10,7 +10,7 @@ from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, SweepValues
 from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
 from xling.report.estimates import Estimate, Estimates, basis_says, pairs_of
-from xling.report.sentence import capitalised, in_words
+from xling.report.sentence import capitalised, counted, in_words
 from xling.report.significance import LEVEL, p_value
 from xling.report.tables import Grid, number
 
@@ -137,10 +137,11 @@ def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
         "above 0 where it gains with size (in rank distance, where less is better, below 0)."
     )
     if not sweep.hybrids:
-        text += " No hybrid was run: the ends are held against each other."
+        text += " No hybrid is done: the ends are held against each other."
     possible = sum(len(ladder) - 1 for ladder in sweep.ladders) * len(ratio_pairs(sweep))
-    if possible > len(contrasts):
-        text += f" {possible - len(contrasts)} of {possible} contrasts lack a cell and are left out."
+    if lacking := possible - len(contrasts):
+        text += f" {lacking} of {counted(possible, 'contrast')} {'lacks' if lacking == 1 else 'lack'} a cell and "
+        text += f"{'is' if lacking == 1 else 'are'} left out."
     if any(sweep.parameters(size) is None for size, _ in sweep.points):
         text += " The sizes' parameters are not all known; such sizes come last, in the sweep's order."
     return text
@@ -149,8 +150,8 @@ def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
 def _why_not(sweep: SweepValues) -> str:
     if not any(len(ladder) > 1 for ladder in sweep.ladders):
         sizes = in_words([ladder[0] for ladder in sweep.ladders])
-        return f"No two sizes to compare (run: {sizes or 'none'}): nothing can be said of how size and mix interact."
+        return f"No two sizes to compare (done: {sizes or 'none'}): nothing can be said of how size and mix interact."
     if not ratio_pairs(sweep):
         ratios = in_words([f"alpha {ratio}" for ratio in sweep.ratios])
-        return f"No two mixes to compare (run: {ratios}): nothing can be said of how size and mix interact."
+        return f"No two mixes to compare (done: {ratios}): nothing can be said of how size and mix interact."
     return "No two sizes have two mixes in common yet: nothing can be said of how size and mix interact."
