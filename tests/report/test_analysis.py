@@ -150,7 +150,38 @@ def test_a_p_value_below_the_level_does_not_look_as_large_as_it():
 
 def test_a_figure_that_no_contrast_has_is_said():
     of = sweep([cell(size, alpha, Mo=0.5) for size in ("small", "large") for alpha in (0.5, 1.0)])
-    assert "Cr.: Of no contrast all four points have the figure." in interaction(of, Estimates(of), [CR]).says
+    assert "Cr.: Contrasts not known." in interaction(of, Estimates(of), [CR]).says
+
+
+def notes_of(cells, figure=MO):
+    """What stands below the tables of differences: between sizes' mixes, mixes, sizes."""
+    of = sweep(cells)
+    estimates = Estimates(of)
+    sections = [
+        interaction(of, estimates, [figure]),
+        responses(of, estimates, [figure], "geo"),
+        scaling(of, estimates, [figure]),
+    ]
+    names = (f"{kind}-{figure.slug}" for kind in ("interaction", "mixes", "gain"))
+    return [table_of(section, name).note for section, name in zip(sections, names, strict=True)]
+
+
+def test_p_values_are_corrected_for_what_is_tested():
+    whole = full(seeds=3)
+    assert [note.split(".")[0] for note in notes_of(whole)] == [
+        "p-values are corrected (Holm) for these 4 contrasts",
+        "p-values are corrected (Holm) for these 6 differences",
+        "p-values are corrected (Holm) for these 3 differences",
+    ]
+    one_less = [one for one in whole if (one.row.size, one.row.alpha, one.row.seed) != ("small", 0.0, 2)]
+    assert [note.split(".")[0] for note in notes_of(one_less)] == [
+        "p-values are corrected (Holm) for the 3 contrasts that are tested",
+        "p-values are corrected (Holm) for the 5 differences that are tested",
+        "p-values are corrected (Holm) for the 2 differences that are tested",
+    ]
+    two_alphas = [one for one in whole if one.row.alpha in (None, 0.5, 1.0) and one.row.size != "base"]
+    assert notes_of(two_alphas)[0] == "One is tested: its p-value needs no correction. Intervals are not corrected."
+    assert notes_of(full(seeds=1))[1] == ""
 
 
 def test_one_seed_has_no_test_and_speaks_of_questions_alone():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xling.report.anova import Term, two_way
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, SweepValues
-from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
+from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, holm_note, ratio_pairs
 from xling.report.estimates import Estimate, Estimates, basis_says, pairs_of
 from xling.report.sentence import capitalised, counted, in_words
 from xling.report.significance import LEVEL, p_value
@@ -30,7 +30,8 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
         known += [one.estimate for one in family]
         if family:
             title = f"{figure.title}: what a mix brings at the larger size less at the smaller"
-            note = f"p-values are corrected (Holm) for these {len(family)} contrasts; intervals are not."
+            note = holm_note(family, "contrast")
+            note += " Intervals are not corrected." * bool(note)
             blocks.append(Table(f"interaction-{figure.slug}", title, contrast_grid(family, figure), note))
             says.append(_says(figure, tests, family))
     lead = [_what(sweep, contrasts) if contrasts else _why_not(sweep), basis_says(known)]
@@ -89,8 +90,7 @@ def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]],
         (ladder, next((term for term in terms if term.name == _INTERACTION), None)) for ladder, terms in tests
     ]
     parts = [_of_test(term, ladder if several else ()) for ladder, term in of_ladders if term is not None]
-    verdicts = family_says(family, figure, "above 0", "below 0")
-    parts.append(f"Contrasts {verdicts}." if verdicts else "Of no contrast all four points have the figure.")
+    parts.append(f"Contrasts {family_says(family, figure, 'above 0', 'below 0')}.")
     for ladder, term in of_ladders:
         own = [one.estimate for one in family if {size for size, _ in one.contrast.combination} <= set(ladder)]
         if conclusion := _conclusion(term, [estimate for estimate in own if estimate is not None]):
