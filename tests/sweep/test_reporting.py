@@ -17,10 +17,11 @@ from synthetic_sweep import finish_all, write_sweep
 
 from xling.config.load import load_sweep
 from xling.model.tokenizer import ensure_tokenizer
-from xling.report.blocks import Section, Table
+from xling.report.blocks import Picture, Section, Table
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
 from xling.sweep.jobs import build_study
+from xling.sweep.outcome.analysis import analyse_sweep
 from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.scores import table_section
@@ -84,6 +85,16 @@ def test_the_report_has_its_parts_in_order(sections):
     ]
     assert sections[0].says[0] == "18 cells: 18 done."
     assert any(text.startswith("Chosen on dev: ") for text in sections[0].says)
+
+
+def test_every_column_of_every_table_has_a_heading(gathered):
+    found = sections_of(gathered, analysis=analyse_sweep(gathered))
+    grids = {block.name: block.grid for of in found for block in of.blocks if isinstance(block, Table)}
+    grids |= {block.name: block.data for of in found for block in of.blocks if isinstance(block, Picture)}
+    assert {"parallel-jsonl-pairs-of-best", "parallel-jsonl-bias-of-best-1", "interaction-mo", "mix-pairs"} <= set(
+        grids
+    )
+    assert [name for name, grid in grids.items() if grid is not None and "" in grid[0]] == []
 
 
 def test_further_sections_follow_the_curves_and_open_in_the_summary(gathered):

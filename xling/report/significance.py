@@ -38,7 +38,7 @@ def effects(comparison: Comparison, chosen: Sequence[Effect] | None = None) -> G
         ]
         for effect in (comparison.effects if chosen is None else chosen)
     ]
-    return ["", "queries", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "better"], body
+    return ["effect", "queries", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "better"], body
 
 
 def p_value(p: float) -> str:
