@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from xling.report.blocks import Example, Examples, Listing, PairMaps, Picture, Quote, Section, Table
-from xling.report.page.files import Page, page_files
+from xling.report.page.files import Page, files_beside, page_files
 from xling.report.page.maps import map_view, palettes
 from xling.report.page.views import table_view
 
@@ -83,6 +83,14 @@ def test_files_lie_beside_the_page_by_the_blocks_names():
     assert b"<svg" in found["over-alpha.svg"]
     html = found["index.html"].decode()
     assert all(f'href="{name}"' in html for name in found if name != "index.html")
+
+
+def test_a_page_tells_the_files_beside_it_and_no_others():
+    quoted = '<p class="files"><a href="quoted.csv">'
+    found = page_of(Table("by-size", "t", GRID), maps(), Listing("l", quoted, quoted), says=[quoted])
+    assert files_beside(found["index.html"]) == found.keys() - {"index.html"}
+    foreign = b'<p class="files"><a href="../up.csv"><a href="/etc/x.csv"><a href="..%2Fx.csv"><a href="a.html"></p>'
+    assert files_beside(foreign + b'<a href="other.csv">\xff') == set()
 
 
 def test_the_same_page_gives_the_same_files():
