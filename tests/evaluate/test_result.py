@@ -1,8 +1,10 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from toy_sets import score_vectors, tied_vectors, toy_set
 
@@ -59,4 +61,47 @@ def test_a_missing_or_broken_result_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"per_query.parquet is damaged .*; delete the folder .*, then score again: xling resume SWEEP"
     ):
+        EvaluationResult.load(storage)
+
+
+def without(name: str) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.drop_columns([name])
+
+
+def holding(name: str, value: object) -> Callable[[pa.Table], pa.Table]:
+    def changed(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index(name), name, pa.array([value] * len(table)))
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            without("query"),
+            r"it has no column query, must have all of query, query_language, passage_language, n_rel, ",
+        ),
+        (without("mAP"), "it has no column mAP, must have all of"),
+        (without("rank_distance"), "it has no column rank_distance, must have"),
+        (holding("passage_language", 3), "its column passage_language holds int64, must hold texts"),
+        (holding("mAP", "x"), "its column mAP holds string, must hold numbers"),
+        (holding("n_rel", None), r"its column n_rel has no value in (\d+) of \1 rows, must have one in all"),
+    ],
+)
+def test_a_table_of_queries_with_wrong_columns_is_a_data_error(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table], fault: str
+) -> None:
+    result, storage = result_of(), Storage(str(tmp_path))
+    replace(result, per_query=change(result.per_query)).save(storage)
+    with pytest.raises(DataError, match=rf"per_query.parquet is damaged \({fault}.*; delete the folder .*, then score"):
+        EvaluationResult.load(storage)
+    assert EvaluationResult.load_means(storage).headline == result.headline
+
+
+def test_a_missing_table_of_queries_is_a_data_error(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    result_of().save(storage)
+    storage.delete("per_query.parquet")
+    with pytest.raises(DataError, match=r"per_query.parquet is missing, .*; delete the folder .*, then score again"):
         EvaluationResult.load(storage)

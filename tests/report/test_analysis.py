@@ -18,6 +18,7 @@ from xling.report.pareto import front_of, pareto
 from xling.report.responses import responses, within_sizes
 from xling.report.rows import ScoreRow, StoppedRow
 from xling.report.scaling import scaling
+from xling.report.significance import p_value
 
 FOUR = ("Mo", "Cr", "Mul", "rank_distance")
 RNG = np.random.default_rng(5)
@@ -90,6 +91,99 @@ def test_where_there_is_none_the_data_do_not_decide():
     assert "does not show that there is none" in said
 
 
+def scattered(seed, gain, noise, of_some):
+    """Two sizes by five mixes; alpha 0.5 gains with size, it and alpha 1 scatter by another deviation than the rest."""
+    rng = np.random.default_rng(seed)
+    return [
+        cell(
+            size,
+            alpha,
+            number,
+            Mo=0.5
+            + gain * (size == "large" and alpha == 0.5)
+            + (of_some if alpha in (0.5, 1.0) else noise) * rng.normal(),
+        )
+        for size in ("small", "large")
+        for alpha in (0.0, 0.25, 0.5, 0.75, 1.0)
+        for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "differs", "decided", "conclusion"),
+    [
+        (scattered(0, 0.04, 0.01, 0.01), True, False, "So what a mix brings depends on the size by the F test, of all"),
+        (scattered(0, 0.02, 0.05, 1e-4), False, True, "So by the contrasts what a mix brings depends on the size; the"),
+        (scattered(1, 0.04, 0.01, 0.01), True, True, ""),
+        (scattered(3, 0.04, 0.01, 0.01), False, False, "So the data do not decide whether"),
+    ],
+)
+def test_what_is_concluded_agrees_with_the_f_test_and_the_contrasts(cells, differs, decided, conclusion):
+    of = sweep(cells)
+    section = interaction(of, Estimates(of), [MO])
+    p = column(table_of(section, "anova-mo").grid, "p")[-1]
+    assert (float(p.replace("<", "")) < 0.05) is differs
+    assert ("higher" in column(table_of(section, "interaction-mo").grid, "decided")) is decided
+    (said,) = [says for says in section.says if says.startswith("Mo.")]
+    assert ("curves over alpha differ" in said) is differs
+    assert (" So " in said) is bool(conclusion)
+    assert conclusion in said
+
+
+def test_sizes_of_each_variant_have_a_conclusion_of_their_own():
+    found = [scattered(seed, 0.04, 0.01, 0.01) for seed in (0, 3)]
+    cells = [
+        cell(one.row.size, one.row.alpha, one.row.seed, variant=variant, Mo=one.row.headline["mAP/Mo"])
+        for variant, of in zip(("b64", "b128"), found, strict=True)
+        for one in of
+    ]
+    of = sweep(cells)
+    (said,) = [says for says in interaction(of, Estimates(of), [MO]).says if says.startswith("Mo.")]
+    assert "small b64, large b64: so what a mix brings depends on the size by the F test" in said
+    assert "small b128, large b128: so the data do not decide" in said
+
+
+def test_a_p_value_below_the_level_does_not_look_as_large_as_it():
+    assert [p_value(p) for p in (0.0004, 0.0123, 0.0496, 0.05, 0.0504)] == ["<.001", ".012", "<.05", ".050", ".050"]
+    assert p_value(float("nan")) == "–"
+
+
+def test_a_figure_that_no_contrast_has_is_said():
+    of = sweep([cell(size, alpha, Mo=0.5) for size in ("small", "large") for alpha in (0.5, 1.0)])
+    assert "Cr.: Contrasts not known." in interaction(of, Estimates(of), [CR]).says
+
+
+def notes_of(cells, figure=MO):
+    """What stands below the tables of differences: between sizes' mixes, mixes, sizes."""
+    of = sweep(cells)
+    estimates = Estimates(of)
+    sections = [
+        interaction(of, estimates, [figure]),
+        responses(of, estimates, [figure], "geo"),
+        scaling(of, estimates, [figure]),
+    ]
+    names = (f"{kind}-{figure.slug}" for kind in ("interaction", "mixes", "gain"))
+    return [table_of(section, name).note for section, name in zip(sections, names, strict=True)]
+
+
+def test_p_values_are_corrected_for_what_is_tested():
+    whole = full(seeds=3)
+    assert [note.split(".")[0] for note in notes_of(whole)] == [
+        "p-values are corrected (Holm) for these 4 contrasts",
+        "p-values are corrected (Holm) for these 6 differences",
+        "p-values are corrected (Holm) for these 3 differences",
+    ]
+    one_less = [one for one in whole if (one.row.size, one.row.alpha, one.row.seed) != ("small", 0.0, 2)]
+    assert [note.split(".")[0] for note in notes_of(one_less)] == [
+        "p-values are corrected (Holm) for the 3 contrasts that are tested",
+        "p-values are corrected (Holm) for the 5 differences that are tested",
+        "p-values are corrected (Holm) for the 2 differences that are tested",
+    ]
+    two_alphas = [one for one in whole if one.row.alpha in (None, 0.5, 1.0) and one.row.size != "base"]
+    assert notes_of(two_alphas)[0] == "One is tested: its p-value needs no correction. Intervals are not corrected."
+    assert notes_of(full(seeds=1))[1] == ""
+
+
 def test_one_seed_has_no_test_and_speaks_of_questions_alone():
     values = {key: RNG.random((30, 2, 3)) for key in [(s, a) for s in ("small", "large") for a in (0.5, 1.0)]}
     cells = [
@@ -124,7 +218,7 @@ def test_what_cannot_be_compared_is_said(cells, why):
 def test_without_hybrids_the_ends_are_held_against_each_other():
     of = sweep(full(alphas=(0.0, 1.0)))
     assert [one.ratios for one in between_sizes(of)] == ["alpha 0 - alpha 1"] * 2
-    assert "No hybrid was run" in interaction(of, Estimates(of), [MO]).says[0]
+    assert "No hybrid is done" in interaction(of, Estimates(of), [MO]).says[0]
 
 
 def test_a_schedule_is_a_hybrid_of_its_own():
@@ -159,7 +253,7 @@ def test_a_missing_cell_costs_its_contrasts_and_is_named():
     of = sweep(cells, expected=[at("base", 1.0), at("base", 0.5)])
     assert [one.sizes for one in between_sizes(of)] == ["large - small", "large - small", "large - base"]
     sections = analyse(of, "geo")
-    assert "1 of 4 contrasts lack a cell" in section_of(sections, "interaction").says[0]
+    assert "1 of 4 contrasts lacks a cell and is left out." in section_of(sections, "interaction").says[0]
     assert "Not done, and left out: base at alpha 1." in section_of(sections, "cells").says
 
 
@@ -169,6 +263,13 @@ def test_stopped_cells_are_named_and_not_called_missing():
     says = " ".join(section_of(analyse(sweep(cells, stopped=stopped), "geo"), "cells").says)
     assert "Stopped early, and in no figure: base/a1/s0." in says
     assert "Not done" not in says
+
+
+def test_one_cell_is_no_plural():
+    of = sweep([cell("small", 0.5, Mo=0.1)], expected=[at("small", 1.0)])
+    sections = analyse(of, "geo")
+    assert section_of(sections, "cells").says[0] == "1 cell is done: 1 size, 1 mix, 1 seed each."
+    assert section_of(sections, "interaction").says[0].startswith("No two sizes to compare (done: small):")
 
 
 def test_unequal_seeds_are_said_and_differences_keep_to_those_in_common():
@@ -334,7 +435,7 @@ def test_nothing_done_says_so():
 def test_a_terminal_gets_the_run_the_interaction_and_the_choice():
     sections = analyse(sweep(full()), "geo")
     lines = in_short(sections)
-    assert lines[0].startswith("27 cells: 3 sizes, 3 mixes, 3 seeds each.")
+    assert lines[0].startswith("27 cells are done: 3 sizes, 3 mixes, 3 seeds each.")
     assert sum(line.startswith(("Mo.:", "Cr.:", "Mul.:", "Rank distance:")) for line in lines) == 4
     assert any("has the best dev" in line for line in lines)
     assert len(set(lines)) == len(lines)

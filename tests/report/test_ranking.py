@@ -38,7 +38,7 @@ def test_means_over_seeds_the_best_first_baselines_among_them(rows):
     assert places[0].value.value == pytest.approx(0.59)
     assert places[0].value.spread == pytest.approx(0.0141, abs=1e-4)
     headings, body = ranking_grid(places, of)
-    assert headings == ["", "size", "alpha", "Mul.", "seeds", "Mo.", "rank dist.", "own lang."]
+    assert headings == ["place", "size", "alpha", "Mul.", "seeds", "Mo.", "rank dist.", "own lang."]
     assert body[0] == ["1", "mid", "0.5", ".590±.014", "2", ".900±.000", "100±0", ".200±.000"]
     assert body[2][:5] == ["3", "mid", "start", ".100", "1"]
 

@@ -60,7 +60,7 @@ def test_untrained_cells_have_no_shares():
 
 def test_pairs_are_a_matrix_query_down():
     headings, body = pair_shares(composition(PAIRS))
-    assert headings == ["", "de", "en"]
+    assert headings == ["query", "de", "en"]
     assert body == [["de", "50.0/50.0", "25.0/22.5"], ["en", "0.0/0.0", "25.0/27.5"]]
     assert pair_shares(composition({"de-de": (400, 400.0)})) is None
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from xling.report.blocks import Example, Examples, Listing, PairMaps, Picture, Quote, Section, Table
-from xling.report.page.files import Page, page_files
+from xling.report.page.files import Page, files_beside, page_files
 from xling.report.page.maps import map_view, palettes
 from xling.report.page.views import table_view
 
@@ -85,6 +85,14 @@ def test_files_lie_beside_the_page_by_the_blocks_names():
     assert all(f'href="{name}"' in html for name in found if name != "index.html")
 
 
+def test_a_page_tells_the_files_beside_it_and_no_others():
+    quoted = '<p class="files"><a href="quoted.csv">'
+    found = page_of(Table("by-size", "t", GRID), maps(), Listing("l", quoted, quoted), says=[quoted])
+    assert files_beside(found["index.html"]) == found.keys() - {"index.html"}
+    foreign = b'<p class="files"><a href="../up.csv"><a href="/etc/x.csv"><a href="..%2Fx.csv"><a href="a.html"></p>'
+    assert files_beside(foreign + b'<a href="other.csv">\xff') == set()
+
+
 def test_the_same_page_gives_the_same_files():
     first, second = (page_of(Picture("p", "t", figure(), alt=""), maps()) for _ in range(2))
     assert first == second
@@ -133,6 +141,12 @@ def test_pair_matrices_carry_their_values_as_text_and_as_numbers():
     assert table[3] == {"system": "mid/a0.5", "query_language": "zh_cn", "passage_language": "zh_cn", "mAP": None}
     embedded = re.search(r'<script type="application/json">(.*?)</script>', html_of(block), re.DOTALL)
     assert json.loads(embedded[1])["values"] == data["values"]
+
+
+def test_numbers_of_matrices_are_not_rounded_before_they_are_shown():
+    value = 0.12345678901234567
+    (matrix,) = map_view(PairMaps("m", "t", "mAP", ("de",), {"a": np.array([[value]])})).fields["data"]["values"]
+    assert matrix == [[value]]
 
 
 def test_the_good_end_of_the_colours_is_light_whichever_way_is_better():

@@ -3,7 +3,7 @@
 import re
 
 from xling.report.rows import ScoreRow, StoppedRow
-from xling.report.sentence import summary
+from xling.report.sentence import counted, summary
 
 NAMES = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance")
 MEASURES = ("Mo.", "Cr.", "Mul.", "rank distance")
@@ -155,7 +155,33 @@ def test_a_stratum_is_read_alone_and_named():
 
 def test_seeds_are_told():
     assert "One seed" in summary(rows(DEMO))
-    assert "Means of 3 seeds" in summary(rows(DEMO, seeds=(0, 1, 2)))
+    assert summary(rows(DEMO, seeds=(0, 1, 2))).endswith(
+        "Means of 3 seeds; what lies within one standard deviation is called a tie."
+    )
+
+
+def test_seeds_are_those_of_each_size_and_alpha():
+    three = rows(DEMO, seeds=(0, 1, 2))
+    fewer = [row for row in three if (row.size, row.alpha, row.seed) != ("mid", 1.0, 2)]
+    assert "Means of 2 to 3 seeds; what lies within one standard deviation is called a tie." in summary(fewer)
+    single = [row for row in three if (row.size, row.alpha) != ("mid", 1.0) or row.seed == 1]
+    assert summary(single).endswith(
+        "Means of 1 to 3 seeds; what lies within one standard deviation is called a tie, beside a single seed "
+        "up to 0.01 in mAP, or 2% in rank distance."
+    )
+    of_one_each = [row for row in three if row.alpha is None or row.seed == int(row.alpha * 2)]
+    assert "One seed: what is chance cannot be told" in summary(of_one_each)
+
+
+def test_what_failed_is_not_said_not_to_have_been_run():
+    only = "Only alpha 0.5 is done: nothing can be said of the mixing ratio. Only one size is done: nothing can be said"
+    assert summary(rows({("s", 0.5): (0.1, 0.1, 0.1, 3)})).startswith(only)
+    apart = rows({("s", 0.5): (0.1, 0.1, 0.1, 3), ("m", 1.0): (0.2, 0.1, 0.3, 3)})
+    assert "No size is done at two ratios" in summary(apart)
+
+
+def test_one_is_no_plural():
+    assert [counted(1, "cell"), counted(2, "mix"), counted(1234, "cell")] == ["1 cell", "2 mixes", "1,234 cells"]
 
 
 def test_the_whole_text_reads_well():

@@ -133,7 +133,7 @@ def test_a_matrix_of_eleven_languages_fits_with_the_query_language_down():
     values = np.arange(121).reshape(11, 11) / 121
     values[2, 3] = np.nan
     headings, body = matrix(values, XQUAD_R)
-    assert headings == ["", *XQUAD_R]
+    assert headings == ["query", *XQUAD_R]
     assert body[0][:3] == ["ar", ".000", ".008"]
     assert body[2][4] == "–"
     assert max(map(len, printed(matrix(values, [*XQUAD_R[:-1], "zh_cn"])).splitlines())) <= 80

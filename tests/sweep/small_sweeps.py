@@ -96,5 +96,17 @@ def made_up_result(fingerprint: str, mono: float, cross: float, distance: float)
         pair_values={"mAP": np.array([[mono, cross], [cross, mono]])},
         pool=None,
         strata={f"wording={group}": Stratum(3, headline) for group in ("seen", "unseen")},
-        per_query=pa.table({"query": pa.array(["q"])}),
+        per_query=made_up_queries(mono, cross, distance),
     )
+
+
+def made_up_queries(mono: float, cross: float, distance: float) -> pa.Table:
+    """Three questions in both languages, each with the means as its values."""
+    keys = [(f"{l1}/{q}", l1, l2) for q in range(3) for l1 in LANGUAGES for l2 in (*LANGUAGES, "*")]
+    columns = dict(zip(("query", "query_language", "passage_language"), zip(*keys, strict=True), strict=True))
+    numbers = {
+        "n_rel": pa.array([1] * len(keys), pa.int32()),
+        "mAP": [mono if own == target else cross for _, own, target in keys],
+        "rank_distance": [distance if target == "*" else None for _, _, target in keys],
+    }
+    return pa.table({name: list(column) for name, column in columns.items()} | numbers)

@@ -34,7 +34,11 @@ def test_a_cells_pairs_with_the_querys_language_down(sweep):
     text = shown("small/tiny/a0", sweep)
     lines = text.splitlines()
     assert lines[0] == "mAP of small/tiny/a0 on parallel-jsonl (query down, passage across)"
-    assert [line.split() for line in lines[1:4]] == [["de", "en"], ["de", ".800", ".600"], ["en", ".600", ".800"]]
+    assert [line.split() for line in lines[1:4]] == [
+        ["query", "de", "en"],
+        ["de", ".800", ".600"],
+        ["en", ".600", ".800"],
+    ]
     assert lines[-1] == "Mo. .800, Cr. .600"
 
 

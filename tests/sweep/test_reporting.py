@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,14 @@ from rich.console import Console
 from small_sweeps import load
 from synthetic_sweep import finish_all, write_sweep
 
+from xling import cli
 from xling.config.load import load_sweep
+from xling.errors import DataError
 from xling.model.tokenizer import ensure_tokenizer
-from xling.report.blocks import Section, Table
+from xling.report.blocks import Picture, Section, Table
 from xling.storage import Storage
 from xling.sweep.cells import CellFolder, Outcome
+from xling.sweep.outcome.analysis import analyse_sweep
 from xling.sweep.outcome.gather import gather
 from xling.sweep.reporting.examples import example_section
 from xling.sweep.reporting.scores import table_section
@@ -86,6 +90,16 @@ def test_the_report_has_its_parts_in_order(sections):
     assert any(text.startswith("Chosen on dev: ") for text in sections[0].says)
 
 
+def test_every_column_of_every_table_has_a_heading(gathered):
+    found = sections_of(gathered, analysis=analyse_sweep(gathered))
+    grids = {block.name: block.grid for of in found for block in of.blocks if isinstance(block, Table)}
+    grids |= {block.name: block.data for of in found for block in of.blocks if isinstance(block, Picture)}
+    assert {"parallel-jsonl-pairs-of-best", "parallel-jsonl-bias-of-best-1", "interaction-mo", "mix-pairs"} <= set(
+        grids
+    )
+    assert [name for name, grid in grids.items() if grid is not None and "" in grid[0]] == []
+
+
 def test_further_sections_follow_the_curves_and_open_in_the_summary(gathered):
     more = Section("interaction", "Interaction", ("Size and alpha interact.", "More."))
     found = sections_of(gathered, analysis={"parallel-jsonl": [more]})
@@ -146,6 +160,21 @@ def test_a_changed_file_of_queries_is_found_and_named(copied, console, tmp_path)
     pattern = r"mini/a0\.5/s1 on parallel-jsonl: mAP/\w+ is [\d.]+, its queries give [\d.]+"
     assert any(re.fullmatch(pattern, text) for text in differing)
     assert not any(text.startswith("mini/a0.5/s0 ") for text in differing)
+
+
+@pytest.mark.parametrize("name", ["query", "query_language", "n_rel", "mAP", "rank_distance"])
+def test_a_file_of_queries_that_lacks_a_column_is_one_message(copied, monkeypatch, capsys, name):
+    loaded, study = copied
+    folder, job = cell_of(loaded, study, "mini/a0.5/s1")
+    tamper(folder, job.evaluations[0], lambda table: table.drop_columns([name]))
+    monkeypatch.setattr(sys, "argv", ["xling", "report", "made-up", "--storage", loaded.config.storage])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    place = folder.locate(f"eval/{job.evaluations[0].id}")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{place}/per_query.parquet is damaged (it has no column {name}, must have all of query, " in said
+    assert f"delete the folder {place}, then score again: xling resume SWEEP" in said
 
 
 def test_numbers_that_differ_are_said_with_what_to_do(console):
@@ -262,9 +291,48 @@ def test_a_sweep_of_which_nothing_is_done_has_a_report(tmp_path, console):
     assert "no luck" in html
 
 
-def test_the_report_of_a_launch_replaces_the_one_before(tmp_path):
-    loaded, study, root = load(tmp_path)
-    root.write("small/report/of-old.csv", b"")
-    assert write_report(gather(root, loaded, study)) == "small/report"
-    assert "of-old.csv" not in root.list("small/report")
-    assert "index.html" in root.list("small/report")
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("write", ["command", "out", "launch"])
+def test_a_report_replaces_the_one_before_and_nothing_else(copied, console, tmp_path, write):
+    loaded, study = copied
+    root = Storage(loaded.config.storage)
+    folder = tmp_path / "out" if write == "out" else tmp_path / "runs" / "made-up" / "report"
+
+    def again():
+        if write == "launch":
+            assert write_report(gather(root, loaded, study)) == "made-up/report"
+        else:
+            report(loaded, console, out=folder if write == "out" else None)
+        return set(contents(folder))
+
+    first = again()
+    (folder / "notes.csv").write_text("mine")
+    (only,) = [name for name in first if name.endswith("ranks-ar.csv")]
+    for job in study.cells:
+        cell_of(loaded, study, job.label)[0].delete("result.json")
+    second = again()
+    assert only not in second
+    assert second < first | {"notes.csv"}
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    assert second == {"index.html", "notes.csv", *re.findall(r'<a href="([^"#]+)"', html)}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_report_that_cannot_be_made_leaves_the_one_before(copied, console, tmp_path, check):
+    loaded, study = copied
+    folder = tmp_path / "runs" / "made-up" / "report"
+    assert report(loaded, console) == 0
+    (folder / "index.html").write_text("the one before", encoding="utf-8")
+    before = contents(folder)
+    # A start's values by query are read to recompute its numbers alone, a cell's to analyse it.
+    cell, job = cell_of(loaded, study, "mini/start" if check else "mini/a0.5/s1")
+    cell.write(f"eval/{job.evaluations[0].id}/per_query.parquet", b"PAR1")
+    with pytest.raises(DataError, match=r"per_query\.parquet"):
+        report(loaded, console, check=check)
+    if not check:
+        with pytest.raises(DataError, match=r"per_query\.parquet"):
+            write_report(gather(Storage(loaded.config.storage), loaded, study))
+    assert contents(folder) == before

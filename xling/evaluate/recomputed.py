@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 
 from xling.evaluate.bias import POOL_FIGURES
 from xling.evaluate.measures import Values
-from xling.evaluate.per_query import POOL_LANGUAGE
+from xling.evaluate.per_query import POOL_LANGUAGE, STRATUM
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 
-STRATUM = "stratum."  # begins the names of columns that queries are grouped by
 _KEYS = ("query", "query_language", "passage_language", "n_rel")
 _CELL = ["query_language", "passage_language"]
 _CLOSE = 1e-9  # relative, and absolute below 1: another order of summation, never another value

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from xling.evaluate.answers import answer_values
 from xling.evaluate.bias import expected_share
 from xling.evaluate.layout import Indices, Layout
 from xling.evaluate.measures import Values, measures
-from xling.evaluate.per_query import per_query_table
+from xling.evaluate.per_query import PER_QUERY, fix_of, per_query_table, read_queries
 from xling.evaluate.scoring import LanguageScores
 from xling.evaluate.search.record import SearchRecord
 from xling.evaluate.xor import TOKENS
@@ -40,7 +40,6 @@ from xling.storage import Storage
 from xling.stored_json import DamagedFile
 
 SUMMARY = "summary.json"
-PER_QUERY = "per_query.parquet"
 _POOL_ARRAYS = (
     *("rank_distance", "own_language_share", "own_language_share_expected"),
     *("languages_at_ranks", "rank_distance_same_script", "rank_distance_different_script"),
@@ -136,28 +135,22 @@ class EvaluationResult:
         Raises:
             DataError: there is none, or its files cannot be read.
         """
-        return cls._read(storage, lambda: pq.read_table(io.BytesIO(storage.read(PER_QUERY))))
+        result = cls.load_means(storage)
+        of_pool = () if result.pool is None else ("rank_distance", "own_language_share")
+        return replace(result, per_query=read_queries(storage, (*result.measures, *of_pool)))
 
     @classmethod
     def load_means(cls, storage: Storage) -> EvaluationResult:
         """Read a saved result without its per-query table, most of its bytes; raises as :meth:`load`."""
-        return cls._read(storage, lambda: pa.table({}))
-
-    @classmethod
-    def _read(cls, storage: Storage, read_queries: Callable[[], pa.Table]) -> EvaluationResult:
         try:
             summary = storage.read_json(SUMMARY)
-            per_query = read_queries()
         except FileNotFoundError as error:
             raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
                 error
             )
-        except (DamagedFile, ValueError, OSError, pa.ArrowException) as error:
-            what = error.what if isinstance(error, DamagedFile) else f"{storage.locate(PER_QUERY)} is damaged ({error})"
-            raise DamagedFile(
-                what, f"delete the folder {storage.url}, then score again: xling resume SWEEP, or xling evaluate --out"
-            ) from error
-        return cls.from_json(summary, per_query)
+        except DamagedFile as error:
+            raise DamagedFile(error.what, fix_of(storage)) from error
+        return cls.from_json(summary, pa.table({}))
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the per-query table; NaN becomes null."""

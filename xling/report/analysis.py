@@ -16,7 +16,7 @@ from xling.report.questions import RESAMPLES
 from xling.report.responses import responses
 from xling.report.rows import ScoreRow
 from xling.report.scaling import scaling
-from xling.report.sentence import in_words
+from xling.report.sentence import counted, in_words
 
 
 def analyse(
@@ -73,19 +73,15 @@ _TITLE = "What was run"
 
 def _counted(sweep: SweepValues) -> str:
     seeds = {len({cell.row.seed for cell in sweep.at(point)}) for point in sweep.points}
-    sizes = len({size for size, _ in sweep.points})
-    span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    cells, sizes = len(sweep.cells), len({size for size, _ in sweep.points})
+    each = counted(max(seeds), "seed") if len(seeds) == 1 else f"{min(seeds)} to {counted(max(seeds), 'seed')}"
     text = (
-        f"{len(sweep.cells)} cells: {_of(sizes, 'size')}, {_of(len(sweep.ratios), 'mix')}, {span} "
-        f"seed{'s' * (max(seeds) > 1)} each."
+        f"{counted(cells, 'cell')} {'is' if cells == 1 else 'are'} done: {counted(sizes, 'size')}, "
+        f"{counted(len(sweep.ratios), 'mix')}, {each} each."
     )
     if len(seeds) > 1:
         text += " Seeds are unequal: differences are taken over the seeds that their cells have in common."
     return text
-
-
-def _of(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('x') else 's'}"
 
 
 def _left_out(sweep: SweepValues) -> list[str]:

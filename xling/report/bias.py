@@ -43,7 +43,7 @@ def nearest_languages(result: EvaluationResult) -> Grid | None:
         return None
     shares_LL = pool.languages_at_ranks.mean(axis=1)
     body = [[code, *_numbers(shares_L)] for code, shares_L in zip(result.languages, shares_LL, strict=True)]
-    return ["", *result.languages], [*body, ["expected", *_numbers(pool.own_language_share_expected)]]
+    return ["query", *result.languages], [*body, ["expected", *_numbers(pool.own_language_share_expected)]]
 
 
 def own_share_by_rank(result: EvaluationResult) -> Values | None:

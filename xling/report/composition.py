@@ -73,7 +73,7 @@ def pair_shares(composition: Composition) -> Grid | None:
             f"{_percent(of['examples'], examples)}/{_percent(of['asked'], examples)}" if of else "–" for of in found
         ]
         body.append([query, *cells])
-    return ["", *languages], body
+    return ["query", *languages], body
 
 
 def score_by_pairs(result: EvaluationResult, composition: Composition) -> dict[str, float]:

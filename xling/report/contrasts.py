@@ -42,6 +42,15 @@ def family_of(estimates: Estimates, figure: Figure, contrasts: Sequence[Contrast
     return [Compared(contrast, estimate) for contrast, estimate in zip(contrasts, found, strict=True)]
 
 
+def holm_note(family: Sequence[Compared], noun: str) -> str:
+    """How many differences p-values are corrected for: those that were tested. Args: noun: what one is called."""
+    tested = sum(one.estimate is not None and not math.isnan(one.estimate.p) for one in family)
+    if tested < 2:
+        return "One is tested: its p-value needs no correction." if tested else ""
+    which = f"these {tested} {noun}s" if tested == len(family) else f"the {tested} {noun}s that are tested"
+    return f"p-values are corrected (Holm) for {which}."
+
+
 def ratio_pairs(sweep: SweepValues) -> list[tuple[Ratio, Ratio]]:
     """Each hybrid against monolingual and against cross-lingual batches; without hybrids, these against each other."""
     ends = [ratio for ratio in (MONOLINGUAL, CROSS_LINGUAL) if ratio in sweep.ratios]
@@ -94,7 +103,7 @@ def family_says(family: Sequence[Compared], figure: Figure, higher: str, lower: 
         members = [one for found, one in known if found == key]
         if members:
             parts.append(f"{name}: {_members(members, len(known), figure)}")
-    return "; ".join(parts)
+    return "; ".join(parts) or "not known"
 
 
 def _members(members: Sequence[Compared], total: int, figure: Figure) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from xling.report.anova import Term, two_way
 from xling.report.blocks import Block, Section, Table
 from xling.report.cell_values import Figure, SweepValues
-from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
+from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, holm_note, ratio_pairs
 from xling.report.estimates import Estimate, Estimates, basis_says, pairs_of
-from xling.report.sentence import capitalised, in_words
+from xling.report.sentence import capitalised, counted, in_words
 from xling.report.significance import LEVEL, p_value
 from xling.report.tables import Grid, number
 
@@ -30,7 +30,8 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
         known += [one.estimate for one in family]
         if family:
             title = f"{figure.title}: what a mix brings at the larger size less at the smaller"
-            note = f"p-values are corrected (Holm) for these {len(family)} contrasts; intervals are not."
+            note = holm_note(family, "contrast")
+            note += " Intervals are not corrected." * bool(note)
             blocks.append(Table(f"interaction-{figure.slug}", title, contrast_grid(family, figure), note))
             says.append(_says(figure, tests, family))
     lead = [_what(sweep, contrasts) if contrasts else _why_not(sweep), basis_says(known)]
@@ -39,6 +40,7 @@ def interaction(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figu
     return Section("interaction", "Does it depend on the size?", tuple(filter(None, [*lead, *says])), tuple(blocks))
 
 
+_INTERACTION = "size x alpha"  # the name of its term
 _ANOVA_NOTE = (
     "Each term is tested against its own interaction with seeds: what a seed does to all cells, to a size or to a mix "
     "is no error. A term that the cells there are cannot test is left out."
@@ -83,25 +85,49 @@ def _anova_grid(tests: Sequence[tuple[Sequence[str], Sequence[Term]]]) -> Grid:
 
 
 def _says(figure: Figure, tests: Sequence[tuple[Sequence[str], Sequence[Term]]], family: Sequence[Compared]) -> str:
-    parts = [
-        _of_test(term, ladder if len(tests) > 1 else ())
-        for ladder, terms in tests
-        for term in terms
-        if term.name == "size x alpha"
+    several = len(tests) > 1
+    of_ladders = [
+        (ladder, next((term for term in terms if term.name == _INTERACTION), None)) for ladder, terms in tests
     ]
+    parts = [_of_test(term, ladder if several else ()) for ladder, term in of_ladders if term is not None]
     parts.append(f"Contrasts {family_says(family, figure, 'above 0', 'below 0')}.")
-    if not any(one.estimate is not None and one.estimate.decided for one in family):
-        parts.append("So the data do not decide whether what a mix brings depends on the size.")
+    for ladder, term in of_ladders:
+        own = [one.estimate for one in family if {size for size, _ in one.contrast.combination} <= set(ladder)]
+        if conclusion := _conclusion(term, [estimate for estimate in own if estimate is not None]):
+            parts.append(f"{', '.join(ladder)}: {conclusion}" if several else capitalised(conclusion))
     return f"{capitalised(figure.title)}: {' '.join(parts)}"
 
 
 def _of_test(term: Term, ladder: Sequence[str]) -> str:
     at = f" ({', '.join(ladder)})" if ladder else ""
     p = p_value(term.p)
-    text = f"size x alpha{at} F({term.df}, {term.df_error}) = {number(term.ratio, 2)}, p {p if '<' in p else f'= {p}'}"
+    text = f"{term.name}{at} F({term.df}, {term.df_error}) = {number(term.ratio, 2)}, p {p if '<' in p else f'= {p}'}"
     if term.p < LEVEL:
         return f"{text}: curves over alpha differ between sizes."
-    return f"{text}: no difference between the sizes' curves is shown, which does not show that there is none."
+    return f"{text}: it shows no difference between the sizes' curves, which does not show that there is none."
+
+
+def _conclusion(term: Term | None, contrasts: Sequence[Estimate]) -> str:
+    """What test and contrasts of some sizes come to together; empty where both find a difference, or one of them alone.
+
+    The two may disagree: the test takes all mixes together and pools their errors, contrasts do neither.
+    """
+    if not contrasts:
+        return ""
+    decided = any(estimate.decided for estimate in contrasts)
+    if term is None or (term.p >= LEVEL and not decided):
+        return "" if decided else "so the data do not decide whether what a mix brings depends on the size."
+    if not decided:
+        return (
+            "so what a mix brings depends on the size by the F test, of all mixes together; of which, the contrasts do "
+            "not decide."
+        )
+    if term.p >= LEVEL:
+        return (
+            "so by the contrasts what a mix brings depends on the size; the F test, of all mixes together, does not "
+            "show it."
+        )
+    return ""
 
 
 def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
@@ -111,10 +137,11 @@ def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
         "above 0 where it gains with size (in rank distance, where less is better, below 0)."
     )
     if not sweep.hybrids:
-        text += " No hybrid was run: the ends are held against each other."
+        text += " No hybrid is done: the ends are held against each other."
     possible = sum(len(ladder) - 1 for ladder in sweep.ladders) * len(ratio_pairs(sweep))
-    if possible > len(contrasts):
-        text += f" {possible - len(contrasts)} of {possible} contrasts lack a cell and are left out."
+    if lacking := possible - len(contrasts):
+        text += f" {lacking} of {counted(possible, 'contrast')} {'lacks' if lacking == 1 else 'lack'} a cell and "
+        text += f"{'is' if lacking == 1 else 'are'} left out."
     if any(sweep.parameters(size) is None for size, _ in sweep.points):
         text += " The sizes' parameters are not all known; such sizes come last, in the sweep's order."
     return text
@@ -123,8 +150,8 @@ def _what(sweep: SweepValues, contrasts: Sequence[Contrast]) -> str:
 def _why_not(sweep: SweepValues) -> str:
     if not any(len(ladder) > 1 for ladder in sweep.ladders):
         sizes = in_words([ladder[0] for ladder in sweep.ladders])
-        return f"No two sizes to compare (run: {sizes or 'none'}): nothing can be said of how size and mix interact."
+        return f"No two sizes to compare (done: {sizes or 'none'}): nothing can be said of how size and mix interact."
     if not ratio_pairs(sweep):
         ratios = in_words([f"alpha {ratio}" for ratio in sweep.ratios])
-        return f"No two mixes to compare (run: {ratios}): nothing can be said of how size and mix interact."
+        return f"No two mixes to compare (done: {ratios}): nothing can be said of how size and mix interact."
     return "No two sizes have two mixes in common yet: nothing can be said of how size and mix interact."

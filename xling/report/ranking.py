@@ -112,7 +112,7 @@ def ranking_grid(places: Sequence[Ranked], of: Criterion, *, single_cells: bool 
     rows = [row for one in places for row in one.rows]
     others = [f for f in FIGURES if f[1] != of.name and any(f[1] in row.headline for row in rows)]
     seeds = not single_cells and any(one.value.seeds > 1 for one in places)
-    lead = ["", "cell"] if single_cells else ["", "size", "alpha"]
+    lead = ["place", "cell"] if single_cells else ["place", "size", "alpha"]
     headings = [*lead, of.title.replace("/", "\n"), *(["seeds"] if seeds else []), *(title for title, _, _ in others)]
     body = []
     for one in places:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xling.report.blocks import Block, Picture, Section, Table
 from xling.report.cell_values import Figure, SweepValues
-from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, ratio_pairs
+from xling.report.contrasts import Compared, Contrast, contrast_grid, family_of, family_says, holm_note, ratio_pairs
 from xling.report.curves import Estimated, response_plot
 from xling.report.estimates import Estimates, basis_says, difference
 from xling.report.rows import START, in_order
@@ -33,13 +33,13 @@ def responses(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure
                     f"mixes-{figure.slug}",
                     f"{figure.title}: mixes against each other, at each size",
                     contrast_grid(family, figure),
-                    f"p-values are corrected (Holm) for these {len(family)} differences. {note}".strip(),
+                    f"{holm_note(family, 'difference')} {note}".strip(),
                 )
             )
             says.append(_says(family, figure))
     if not ratio_pairs(sweep):
         only = in_words([f"alpha {ratio}" for ratio in sweep.ratios])
-        says.append(f"Run: {only}. Neither two ends nor a hybrid beside one: nothing can be said of the mix.")
+        says.append(f"Done: {only}. Neither two ends nor a hybrid beside one: nothing can be said of the mix.")
     return Section("responses", "How the mix changes what comes out", tuple(filter(None, says)), tuple(blocks))
 
 

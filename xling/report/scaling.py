@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from xling.report.blocks import Block, Picture, Section, Table
 from xling.report.cell_values import Figure, Point, SweepValues
-from xling.report.contrasts import Compared, Contrast, family_of, family_says, verdict
+from xling.report.contrasts import Compared, Contrast, family_of, family_says, holm_note, verdict
 from xling.report.curves import Estimated, mean_cost, scaling_plot
 from xling.report.estimates import Estimate, Estimates, basis_says, difference
 from xling.report.sentence import capitalised, in_words
@@ -46,8 +46,8 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
         known += [one.estimate for one in family]
         if family:
             title = f"{figure.title}: the largest size less the smallest, at each alpha"
-            note = f"p-values are corrected (Holm) for these {len(family)} differences."
-            blocks.append(Table(f"gain-{figure.slug}", title, _gain_grid(sweep, family, figure), note))
+            grid = _gain_grid(sweep, family, figure)
+            blocks.append(Table(f"gain-{figure.slug}", title, grid, holm_note(family, "difference")))
             verdicts = family_says(family, figure, "higher", "lower")
             says.append(f"{capitalised(figure.title)} from the smallest to the largest size: {verdicts}.")
     if not gains:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,10 +66,10 @@ def summary(rows: Sequence[ScoreRow], stratum: str | None = None, stopped: Seque
 def _of_ratios(rows: Sequence[ScoreRow], sizes: Sequence[str], ratios: Sequence[Ratio], stratum: str | None) -> str:
     """``At every size: within a language (Mo.), alpha 1 is best; across languages (Cr.), …``."""
     if len(ratios) == 1:
-        return f"Only alpha {ratios[0]} was run: nothing can be said of the mixing ratio."
+        return f"Only alpha {ratios[0]} is done: nothing can be said of the mixing ratio."
     clauses = [clause for figure in _FIGURES if (clause := _clause(rows, sizes, ratios, figure, stratum))]
     if not clauses:
-        return "No size was run at two ratios: nothing can be said of the mixing ratio."
+        return "No size is done at two ratios: nothing can be said of the mixing ratio."
     text = "; ".join(clauses)
     if all(clause.endswith(_EVERYWHERE) for clause in clauses):
         text = f"{_EVERYWHERE.strip()}: " + "; ".join(clause.removesuffix(_EVERYWHERE) for clause in clauses)
@@ -113,7 +114,7 @@ def _of_sizes(
 ) -> str:
     """What the last size has over the first, at each alpha, and whether that hangs on alpha."""
     if len(sizes) < 2:
-        return "One size was run: nothing can be said of size."
+        return "Only one size is done: nothing can be said of size."
     gains = {}
     for ratio in ratios:
         small, large = (mean_of(rows, size, ratio, headline(name, stratum)) for size in (sizes[0], sizes[-1]))
@@ -162,13 +163,19 @@ def _of_stopped(stopped: Sequence[StoppedRow]) -> str:
 
 
 def _caution(rows: Sequence[ScoreRow]) -> str:
-    seeds = len({row.seed for row in rows if row.alpha is not None})
-    if seeds == 1:
-        return (
-            "One seed: what is chance cannot be told; "
-            f"up to {CLOSE_MAP:g} in mAP, or {CLOSE_RANKS:.0%} in rank distance, is called a tie."
-        )
-    return f"Means of {seeds} seeds; what lies within one standard deviation is called a tie."
+    groups = Counter((row.size, row.ratio) for row in rows if row.alpha is not None)
+    fewest, most = min(groups.values()), max(groups.values())
+    of_one = f"up to {CLOSE_MAP:g} in mAP, or {CLOSE_RANKS:.0%} in rank distance"
+    if most == 1:
+        return f"One seed: what is chance cannot be told; {of_one}, is called a tie."
+    means = f"Means of {fewest if fewest == most else f'{fewest} to {most}'} seeds"
+    text = f"{means}; what lies within one standard deviation is called a tie"
+    return f"{text}, beside a single seed {of_one}." if fewest == 1 else f"{text}."
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 cell``, ``2 cells``, ``3 mixes``."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('x') else 's'}"
 
 
 def capitalised(text: str) -> str:

@@ -38,11 +38,14 @@ def effects(comparison: Comparison, chosen: Sequence[Effect] | None = None) -> G
         ]
         for effect in (comparison.effects if chosen is None else chosen)
     ]
-    return ["", "queries", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "better"], body
+    return ["effect", "queries", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "better"], body
 
 
 def p_value(p: float) -> str:
-    return "<.001" if p < 0.001 else number(p, 3)
+    """``.012``; ``<.05`` where three decimals would make one below the level look as large as it."""
+    if p < 0.001:
+        return "<.001"
+    return "<.05" if p < LEVEL <= round(p, 3) else number(p, 3)
 
 
 def as_record(comparison: Comparison) -> dict[str, Any]:

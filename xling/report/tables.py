@@ -134,7 +134,7 @@ def matrix(values_LL: NDArray[np.float64], languages: Sequence[str], *, signed: 
     """A figure for each pair, the query's language down, the passage's across; a difference with its sign."""
     show = signed_number if signed else number
     body = [[language, *(show(v, 3) for v in values_LL[i])] for i, language in enumerate(languages)]
-    return ["", *languages], body
+    return ["query", *languages], body
 
 
 def scores(headline_of: Mapping[str, float]) -> Grid:

@@ -26,7 +26,10 @@ from xling.report.page.views import Item, View, picture_view, table_view
 from xling.report.plots import pair_heatmap
 from xling.report.tables import Grid
 
+PAGE = "index.html"
 _ODD = re.compile(r"[^0-9A-Za-z_.-]+")
+_FILES = re.compile(r'<p class="files">(.*?)</p>', re.DOTALL)  # as the template writes it
+_FILE = re.compile(r'<a href="([0-9A-Za-z_.-]+\.(?:csv|parquet|png|svg))">')
 _DPI = 144
 
 
@@ -55,8 +58,14 @@ def page_files(page: Page) -> dict[str, bytes]:
     html = _template().render(
         page=page, sections=sections, style=Markup(_resource("page.css")), script=Markup(_resource("page.js"))
     )
-    found["index.html"] = html.encode()
+    found[PAGE] = html.encode()
     return found
+
+
+def files_beside(html: bytes) -> set[str]:
+    """The names of the files that a page lists; of another page than ours none, and never a path."""
+    listed = _FILES.findall(html.decode(errors="replace"))
+    return {name for of_block in listed for name in _FILE.findall(of_block)}
 
 
 def _view(block: Block, name: str, beside: dict[str, bytes]) -> View:

@@ -16,7 +16,6 @@ from xling.report.blocks import PairMaps
 from xling.report.page.views import View
 from xling.report.tables import number
 
-DIGITS = 4  # of values in the page; the Parquet file has them whole
 _STEPS = 33  # colours of a palette
 _ORANGE, _MIDDLE, _BLUE = np.array([[179, 88, 6], [247, 247, 247], [33, 102, 172]], float)
 
@@ -32,7 +31,11 @@ def palettes() -> dict[str, list[str]]:
 
 
 def map_view(maps: PairMaps) -> View:
-    """All matrices as numbers, and the first as a table with texts and colours."""
+    """All matrices as numbers, and the first as a table with texts and colours.
+
+    The numbers are whole: of two that were rounded, and of their difference, other last digits would be shown than
+    other tables have.
+    """
     values = np.stack(list(maps.values_LL.values()))
     known = values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
@@ -57,7 +60,7 @@ def map_view(maps: PairMaps) -> View:
                 "digits": _digits(high),
                 "palettes": palettes(),
                 "values": [
-                    [[None if math.isnan(value) else round(value, DIGITS) for value in row] for row in matrix]
+                    [[None if math.isnan(value) else value for value in row] for row in matrix]
                     for matrix in values.tolist()
                 ],
             },

@@ -25,8 +25,19 @@ function sorted(rows, column, numeric, direction) {
   return [...rows].sort((one, other) => {
     const [a, b] = [keys.get(one), keys.get(other)];
     if (a === null || b === null) return (a === null) - (b === null); // what is not known stays last
-    return sign * (numeric ? a - b : a.localeCompare(b, undefined, { numeric: true }));
+    return sign * (numeric ? a - b : natural(a, b));
   });
+}
+
+// Words before numbers (the start before every alpha), and numbers within texts by their value: a0.25 before a0.5.
+function natural(one, other) {
+  const [a, b] = [one, other].map(text => text.split(/(\d+(?:,\d{3}(?!\d))*(?:\.\d+(?![\d.]))?)/)); // numbers at odd places
+  if ((a[0] === "") !== (b[0] === "")) return (a[0] === "") - (b[0] === "");
+  for (let at = 0; at < Math.min(a.length, b.length); at++) {
+    const apart = at % 2 ? a[at].replaceAll(",", "") - b[at].replaceAll(",", "") : a[at].localeCompare(b[at]);
+    if (apart) return apart;
+  }
+  return a.length - b.length;
 }
 
 function key(text, numeric) {
@@ -43,7 +54,7 @@ for (const map of document.querySelectorAll(".map")) {
   const cells = [...map.querySelectorAll("tbody tr")].map(row => [...row.querySelectorAll("td")]);
   const shown = map.querySelector(".shown");
   const text = (value, sign) => value === null ? "–"
-    : (sign && value > 0 ? "+" : "") + value.toFixed(data.digits).replace(/^(-?)0\./, "$1.");
+    : (sign && value > 0 ? "+" : "") + rounded(value, data.digits).replace(/^(-?)0\./, "$1.");
 
   const draw = () => {
     const difference = view.value === "d", [A, B] = [data.values[a.value], data.values[b.value]];
@@ -79,6 +90,12 @@ for (const map of document.querySelectorAll(".map")) {
   for (const select of [a, b, view]) select.addEventListener("change", draw);
   map.querySelector(".controls").hidden = false;
   draw();
+}
+
+// As Python rounds, which writes the other tables: of two that are equally near the even one. toFixed takes the larger.
+function rounded(value, digits) {
+  const text = value.toFixed(digits), half = Math.abs(value * 2 ** (digits + 1)) % 2 === 1; // such doubles are binary too
+  return half && text.at(-1) % 2 ? (value * (1 - Number.EPSILON)).toFixed(digits) : text;
 }
 
 function ink(colour) { // black or white, by WCAG's relative luminance

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xling.errors import ConfigError
-from xling.evaluate.result import PER_QUERY, EvaluationResult
+from xling.evaluate.per_query import read_queries
+from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
 from xling.report.analysis import analyse
 from xling.report.blocks import Section
@@ -22,8 +21,6 @@ from xling.report.rows import Ratio, ScoreRow
 from xling.sweep.costs import Trace
 from xling.sweep.outcome.gather import Gathered, Scored
 
-_KEY = ("query", "query_language", "passage_language", "n_rel")
-
 
 def analyse_sweep(gathered: Gathered, *, pairs: Sequence[str] = ()) -> dict[str, list[Section]]:
     """The sections of each data set's analysis, by its name.
@@ -33,6 +30,7 @@ def analyse_sweep(gathered: Gathered, *, pairs: Sequence[str] = ()) -> dict[str,
 
     Raises:
         ConfigError: a pair is not one of a data set's.
+        DataError: a cell's values by query are needed and cannot be read.
     """
     return {
         dataset: analyse(sweep_values(gathered, dataset, pairs), dataset, pairs=pairs) for dataset in gathered.datasets
@@ -90,10 +88,9 @@ class _Reader:
         return found
 
     def _per_query(self, one: Scored) -> pa.Table:
-        data = io.BytesIO(self.gathered.folder(one.job).storage.read(f"{one.folder}/{PER_QUERY}"))
-        there = pq.read_schema(data).names
-        wanted = dict.fromkeys((*_KEY, *(figure.measure for figure in self.figures), *one.result.published))
-        return pq.read_table(data, columns=[name for name in wanted if name in there])
+        wanted = {figure.measure for figure in self.figures} | set(one.result.published)
+        measures = [name for name in wanted if name in one.result.measures or name in one.result.headline]
+        return read_queries(self.gathered.folder(one.job).storage.child(one.folder), measures, wanted)
 
 
 def _of_pair(result: EvaluationResult, measure: str, pair: str) -> float:

@@ -61,7 +61,7 @@ def score_xor(predictions: Path, questions: Path, console: Console, *, as_json: 
         for code, count in found.questions.items()
     ]
     body.append(["mean", str(sum(found.questions.values())), *(number(mean, 4) for mean in found.means.values())])
-    console.print(as_rich((["", "questions", *found.means], body), str(predictions), lead=1))
+    console.print(as_rich((["language", "questions", *found.means], body), str(predictions), lead=1))
     for count, what in (
         (found.unanswered, "questions have no prediction: they count as missed"),
         (found.unknown, "predictions are for no question of the file: left out"),
@@ -127,7 +127,7 @@ def _show(
         [cell.name, *(number(of[name], 4) if name != "queries" else str(of[name]) for name in names)]
         for cell, of in pairs.items()
     ]
-    console.print(as_rich((["", *names], body), "means over queries", lead=1))
+    console.print(as_rich((["pair", *names], body), "means over queries", lead=1))
     for count, what in (
         (values.unanswered, "queries have no line in the run: they count 0"),
         (values.skipped, "judged queries have no relevant passage: left out"),

@@ -12,6 +12,7 @@ from xling.redaction import redacted, redacted_values
 from xling.report.blocks import Block, Listing, Picture, Section, Table
 from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
+from xling.report.sentence import counted
 from xling.storage import Storage
 from xling.sweep.jobs import Job
 from xling.sweep.outcome.gather import Gathered
@@ -33,7 +34,7 @@ def training_section(gathered: Gathered) -> Section:
     if not curves:
         return Section("training", "Training", ("No cell has made a step that was kept.",))
     title = "loss over training, a line a cell"
-    alt = f"{title}: {len(curves)} cells, a panel a size; the CSV file has the points"
+    alt = f"{title}: {counted(len(curves), 'cell')}, a panel a size; the CSV file has the points"
     picture = Picture("loss", title, loss_plot(curves, gathered.sweep), alt, as_grid(curves, "step", "loss"))
     says = "Losses of other mixes are of other negatives, and tell nothing of which mix retrieves better."
     return Section("training", "Training", (says,), (picture,))

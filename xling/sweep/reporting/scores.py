@@ -10,7 +10,7 @@ from xling.report.blocks import Block, PairMaps, Picture, Section, Table
 from xling.report.multiples import Curve, by_rank, mean_curves, own_share_plot
 from xling.report.plots import size_by_alpha_plot
 from xling.report.rows import Ratio, ScoreRow, chosen_on_dev, dev_problem, measured_on_dev
-from xling.report.sentence import summary
+from xling.report.sentence import counted, summary
 from xling.report.tables import FIGURES, number, size_by_alpha
 from xling.sweep.jobs import Job
 from xling.sweep.outcome.gather import Gathered, Scored
@@ -98,7 +98,7 @@ def bias_section(gathered: Gathered) -> Section:
 def _states(gathered: Gathered) -> str:
     counts = Counter(gathered.states[job.id] for job in gathered.study.cells)
     listed = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{len(gathered.study.cells)} cells: {listed}."
+    return f"{counted(len(gathered.study.cells), 'cell')}: {listed}."
 
 
 def _of_best(best: ScoreRow) -> str:

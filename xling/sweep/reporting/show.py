@@ -14,7 +14,7 @@ from xling import __version__
 from xling.config.load import LoadedSweep
 from xling.report.analysis import in_short
 from xling.report.blocks import Section
-from xling.report.page.files import Page, page_files
+from xling.report.page.files import PAGE, Page, files_beside, page_files
 from xling.storage import Storage
 from xling.sweep.copied import study_of
 from xling.sweep.outcome.analysis import analyse_sweep
@@ -40,6 +40,8 @@ def show_report(
 ) -> int:
     """Write the report, and with ``check`` recompute its numbers; 1 when some differ.
 
+    What goes wrong before all of it is there leaves an earlier report as it was.
+
     Args:
         out: a local folder instead of the sweep's own.
         examples: queries whose passages are ranked, see :func:`example_section`.
@@ -51,12 +53,13 @@ def show_report(
     gathered = gather(root, loaded, study_of(root, loaded))
     sections = sections_of(gathered, examples=examples, analysis=analyse_sweep(gathered))
     place = Storage(str(out)) if out is not None else root.child(f"{gathered.sweep}/{REPORT}")
-    names = _write(place, gathered, sections)
+    files = _files_of(gathered, sections)
     verified = verify(gathered, sections) if check else None
+    _replace(place, files)
     if as_json:
-        console.print(json.dumps(_as_record(gathered.sweep, place, names, verified)), soft_wrap=True)
+        console.print(json.dumps(_as_record(gathered.sweep, place, list(files), verified)), soft_wrap=True)
     else:
-        console.print(f"Report: {place.locate('index.html')}", soft_wrap=True)
+        console.print(f"Report: {place.locate(PAGE)}", soft_wrap=True)
         if verified is not None:
             say_verified(verified, gathered.sweep, console)
     return 1 if verified is not None and verified.differing else 0
@@ -65,8 +68,8 @@ def show_report(
 def write_report(gathered: Gathered) -> str:
     """Write the report beside the sweep, as after a launch; its folder below the storage."""
     folder = f"{gathered.sweep}/{REPORT}"
-    gathered.root.delete(folder)  # an earlier one may show what is no longer there
-    _write(gathered.root.child(folder), gathered, sections_of(gathered, analysis=analyse_sweep(gathered)))
+    files = _files_of(gathered, sections_of(gathered, analysis=analyse_sweep(gathered)))
+    _replace(gathered.root.child(folder), files)
     return folder
 
 
@@ -104,13 +107,25 @@ def _of_set(section: Section, dataset: str) -> Section:
     return replace(section, name=f"{dataset}-{section.name}", title=f"{dataset}: {section.title}", blocks=blocks)
 
 
-def _write(place: Storage, gathered: Gathered, sections: Sequence[Section]) -> list[str]:
+def _files_of(gathered: Gathered, sections: Sequence[Section]) -> dict[str, bytes]:
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime())
     about = (f"Written {written} by xling {__version__}, from {gathered.root.locate(gathered.sweep)}.",)
-    found = page_files(Page(f"Sweep {gathered.sweep}", about, tuple(sections)))
-    for name, data in found.items():
+    return page_files(Page(f"Sweep {gathered.sweep}", about, tuple(sections)))
+
+
+def _replace(place: Storage, files: Mapping[str, bytes]) -> None:
+    """Put a report in the place of an earlier one; files that the earlier one alone had go, others' files stay.
+
+    Each file is replaced at once, the page after what lies beside it: at any moment there is a whole page.
+    """
+    try:
+        earlier = files_beside(place.read(PAGE))
+    except FileNotFoundError:
+        earlier = set()
+    for name, data in files.items():
         place.write(name, data)
-    return list(found)
+    for name in sorted(earlier - files.keys()):
+        place.delete(name)
 
 
 def say_verified(verified: Verified, sweep: str, console: Console) -> None:
