@@ -63,7 +63,8 @@ def check(
         raise ConfigError(f"--path {path} and the path in {spec} exclude each other; give one")
     if name not in registry.names() and Path(spec).exists():
         raise ConfigError(
-            f"{spec} is no sweep file (.yaml), must be that or a data set with its path, such as parallel-jsonl={spec} or pairs={spec}"
+            f"{spec} is no sweep file (.yaml), must be that or a data set with its path, such as parallel-jsonl={spec} "
+            f"or pairs={spec}"
         )
     config = DatasetConfig(
         dataset=name,
