@@ -39,6 +39,7 @@ app = typer.Typer(
 )
 track = typer.Typer(help="What MLflow has not got yet.", no_args_is_help=True)
 app.add_typer(track, name="track")
+app.callback()(options.of_every_command)
 app.command()(measured.score)
 app.command()(measured.compare)
 app.command()(measured.top)
@@ -232,7 +233,7 @@ def evaluate(
 def ui(
     name: Annotated[Optional[str], typer.Argument(help="A sweep, to open its table at once.")] = None,  # noqa: UP045
     storage: StorageOption = "runs",
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 for any free one.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on what was tracked, until Ctrl-C."""
     from xling.sweep.inspect import open_ui
@@ -266,6 +267,7 @@ def main() -> None:
     """The console script: user errors become one message and exit status 2, Ctrl-C and SIGTERM 130."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    options.print_whatever_can_be()
     for number in (signal.SIGINT, signal.SIGTERM):  # the latter is how Slurm, Kubernetes and Docker end a command
         signal.signal(number, _interrupt)
     try:
