@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xling import cli
+from xling import __version__, cli
 from xling.config import presets
 from xling.data import registry
 from xling.data.samples import SAMPLES
@@ -98,10 +98,30 @@ def test_every_command_explains_itself(xling, command):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_help_names_every_command_and_debug(xling):
+def test_help_names_every_command_and_what_stands_before_them(xling):
     _, out, _ = xling("--help")
     assert all(f"│ {name} " in out for name in COMMANDS)
     assert "--debug" in out
+    assert re.search(r"--version .*Show the version", out)
+
+
+def test_the_version_is_the_packages(xling):
+    assert xling("--version") == (0, f"xling {__version__}\n", "")
+
+
+def test_a_port_that_is_taken_or_cannot_be(xling):
+    Path("runs").mkdir()
+    Path("runs/mlflow.db").touch()
+    for port in (65536, -1):
+        status, _, err = xling("ui", "--port", port)
+        assert (status, err) == (2, f"error: --port is {port}, must be within 0..65535; choose another with --port\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = xling("ui", "--port", port)
+    told = f"error: port {port} is taken: stop what listens there or choose another with --port\n"
+    assert (status, err) == (2, told)
 
 
 @pytest.mark.parametrize(

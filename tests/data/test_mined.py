@@ -233,7 +233,7 @@ def about(change: Callable[[dict[str, Any]], None]) -> Callable[[Path, TrainingS
         (rewritten(lambda row: row.update(passage_language="es")), rf"{ROWS}:2: names .* in 'es'"),
         (rewritten(lambda row: row.update(scores=[0.5, 0.25])), rf"{ROWS}:2: has 1 negatives and 2 scores"),
         (rewritten(lambda row: row.update(negatives=[], scores=[])), rf"{ROWS}:2: has 0 negatives and 0 scores"),
-        (rewritten(lambda row: row.update(scores=[float("nan")])), rf"{ROWS}:2: `positive` is 0.75, it and `scores`"),
+        (rewritten(lambda row: row.update(scores=[float("nan")])), rf"{ROWS}:2: holds NaN, which is no JSON"),
         (rewritten(lambda row: row.update(positive="high")), rf"{ROWS}:2: `positive` is \"high\""),
         (rewritten(lambda row: row.update(rank=1)), rf"{ROWS}:2: has \"rank\", must have"),
         (rewritten(lambda row: row.pop("scores")), rf"{ROWS}:2: `scores` is missing"),

@@ -95,7 +95,7 @@ def test_a_wrong_paragraph_takes_its_questions_along(path: Path) -> None:
         (b'{"data": [\n{"title": "x"', r"squad\.json:2: is not whole JSON .* is the file cut short"),
         (b'{"data": 3}', "is not in SQuAD's shape"),
         (b"[]", "is not in SQuAD's shape"),
-        (b"\xff\xfe{", "is not UTF-8"),
+        (b"\xff{", "squad.json:1: is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
         (b"", "is not whole JSON"),
     ],

@@ -206,7 +206,7 @@ def evaluate(
 def ui(
     name: Annotated[Optional[str], typer.Argument(help="A sweep, to open its table at once.")] = None,  # noqa: UP045
     storage: StorageOption = "runs",
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 for any free one.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on what was tracked, until Ctrl-C."""
     from xling.sweep.inspect import open_ui
@@ -222,6 +222,7 @@ def track_sync(storage: StorageOption = "runs") -> None:
     raise typer.Exit(sync_tracking(storage, _console()))
 
 
+app.callback()(options.of_every_command)
 # In the order that `xling --help` shows them.
 for panel, commands in {
     "Sweeps": (sweep, resume, plan, train, cluster.submit, cluster.attach),
@@ -241,6 +242,7 @@ def main() -> None:
     """The console script: user errors become one message and exit status 2, Ctrl-C and SIGTERM 130."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    options.print_whatever_can_be()
     for number in (signal.SIGINT, signal.SIGTERM):  # the latter is how Slurm, Kubernetes and Docker end a command
         signal.signal(number, _interrupt)
     try:

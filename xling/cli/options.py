@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+import io
+import sys
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
 
+from xling import __version__
 from xling.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
@@ -20,9 +23,40 @@ FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Forget what t
 StorageOption = Annotated[str, typer.Option(help="Folder or URL that holds the results.")]
 
 
-def console() -> Console:
+class _Plain(Console):
     """Prints texts as they are: paths and messages may hold what rich takes for markup."""
-    return Console(markup=False, emoji=False, highlight=False)
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
+
+    def print_json(self, json: str | None = None, **options: Any) -> None:
+        """As JSON's own escapes what the terminal or pipe cannot show, so that it stays the same JSON."""
+        super().print_json(json, **{"ensure_ascii": not self.encoding.startswith("utf"), **options})
+
+
+def console() -> Console:
+    """What a command prints to."""
+    return _Plain()
+
+
+def print_whatever_can_be() -> None:
+    """Let characters that standard output's encoding lacks come out as ``?``, where Python would raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes them by itself
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"xling {__version__}")
+        raise typer.Exit
+
+
+def of_every_command(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
 
 
 def require_one_format(json: bool, csv: bool) -> None:

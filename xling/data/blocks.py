@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from xling.data.files import BYTE_ORDER_MARK, LONGEST_LINE, open_bytes, unreadable
+from xling.data.files import LONGEST_LINE, unreadable
+from xling.data.opening import BYTE_ORDER_MARK, open_bytes
 from xling.errors import DataError
 
 

@@ -8,7 +8,6 @@ counts, as ``bad_rows`` of the data set says.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import logging
 import re
@@ -16,18 +15,17 @@ import zlib
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from xling.config.schema import DatasetConfig
+from xling.data.formats import not_utf8, other_than_rows
+from xling.data.opening import BYTE_ORDER_MARK, open_bytes
 from xling.errors import DataError
 
 LONGEST_LINE = 64 << 20  # bytes; a line beyond it is another format (a JSON document, a binary file)
 EXAMPLES = 20
 SHOWN_CHARACTERS = 60  # of a wrong value
 
-_BUFFER_BYTES = 1 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 log = logging.getLogger(__name__)
@@ -101,7 +99,7 @@ def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Whether a file is gzipped shows in its first bytes, not in its name.
 
     Raises:
-        DataError: it is missing, a folder, cut short or damaged, or a line is longer than 64 MB.
+        DataError: it is missing, a folder, cut short, damaged or no UTF-8 text, or a line is longer than 64 MB.
     """
     number = 0
     try:
@@ -131,11 +129,13 @@ def read_text(path: Path) -> str:
     """
     try:
         with open_bytes(path) as file:
-            return file.read().decode("utf-8-sig")
+            content = file.read()
+        return content.decode("utf-8-sig")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip stream is cut short or damaged ({error}); copy the file again") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 ({_why(error)}); convert it") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: {not_utf8(error)}") from error
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -152,17 +152,37 @@ def unreadable(path: Path, error: OSError) -> DataError:
 def read_jsonl(path: Path, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
     """Objects of a JSON Lines file with their line numbers; blank lines are passed over.
 
-    A line that is not a JSON object in UTF-8, or that holds half of a surrogate pair, is a bad row.
+    A line that is not a JSON object in UTF-8, has a key twice, or holds a number that JSON has not or half of a
+    surrogate pair, is a bad row.
+
+    Raises:
+        DataError: as :func:`json_rows`, or a row is bad and ``bad`` is strict.
     """
+    for number, row in json_rows(path):
+        if isinstance(row, BadRow):
+            bad.report(path, number, str(row))
+        else:
+            yield number, row
+
+
+def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """As :func:`read_jsonl`, with what is wrong with a row in its place, for whoever reports it in another way.
+
+    Raises:
+        DataError: the file cannot be read, or its first row shows that it is of another format.
+    """
+    first = True
     for number, line in open_lines(path):
         if not line or line.isspace():
             continue
         try:
-            row = _json_object(line)
+            yield number, _json_object(line)
         except BadRow as error:
-            bad.report(path, number, str(error))
-            continue
-        yield number, row
+            other = other_than_rows(path, line) if first else None
+            if other is not None:
+                raise other from None
+            yield number, error
+        first = False
 
 
 def read_tsv(
@@ -199,7 +219,7 @@ def text_of(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if optional and value is None:
         return ""
     if not isinstance(value, str) or not (optional or value.strip()):
-        raise BadRow(f"`{key}` {_is(row, key)}, must be a text{'' if optional else ' that is not empty'}")
+        raise BadRow(f"`{key}` {what_is(row, key)}, must be a text{'' if optional else ' that is not empty'}")
     return value
 
 
@@ -213,7 +233,7 @@ def id_of(row: dict[str, Any], key: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or value.split() != [value]:
-        raise BadRow(f"`{key}` {_is(row, key)}, must be an id without white space")
+        raise BadRow(f"`{key}` {what_is(row, key)}, must be an id without white space")
     return value
 
 
@@ -226,7 +246,7 @@ def list_of(row: dict[str, Any], key: str, kind: type) -> list[Any]:
     value = row.get(key)
     if not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value):
         name = "texts" if kind is str else "objects" if kind is dict else "numbers"
-        raise BadRow(f"`{key}` {_is(row, key)}, must be a list of {name}")
+        raise BadRow(f"`{key}` {what_is(row, key)}, must be a list of {name}")
     return value
 
 
@@ -236,13 +256,30 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
-def _is(row: dict[str, Any], key: str) -> str:
+def what_is(row: dict[str, Any], key: str) -> str:
+    """That a value is wrong, or missing, for a message."""
     return f"is {shown(row[key])}" if key in row else "is missing"
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadRow(f"has the key {shown(twice)} twice in one object; keep one of them")
+    return made
+
+
+def _no_number(text: str) -> None:
+    raise BadRow(f"holds {text}, which is no JSON; write null, or leave it out")
+
+
+_ROW = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_number)
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(_decode(line))
+        value = _ROW.decode(decoded(line))
         if _HALF_PAIR.search(line):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -257,7 +294,7 @@ def _json_object(line: bytes) -> dict[str, Any]:
 
 
 def _columns(line: bytes, columns: int) -> list[str]:
-    values = _decode(line).split("\t")
+    values = decoded(line).split("\t")
     if len(values) != columns:
         raise BadRow(f"has {len(values)} columns separated by tabs, must have {columns}")
     empty = [str(place) for place, value in enumerate(values, start=1) if not value.strip()]
@@ -266,40 +303,9 @@ def _columns(line: bytes, columns: int) -> list[str]:
     return values
 
 
-def _decode(line: bytes) -> str:
+def decoded(line: bytes) -> str:
+    """A line as text. Raises BadRow: it is not UTF-8."""
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise BadRow(f"is not UTF-8 ({_why(error)}); convert the file") from None
-
-
-def _why(error: UnicodeDecodeError) -> str:
-    return f"byte 0x{error.object[error.start]:02x} at {error.start}: {error.reason}"
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """A plain or gzipped file, unzipped. Raises OSError, and as it is read whatever ``gzip`` raises."""
-    with path.open("rb") as start:
-        zipped = start.read(2) == _GZIP_MAGIC
-    if not zipped:
-        return path.open("rb", buffering=_BUFFER_BYTES)
-    return io.BufferedReader(_Unzipped(gzip.GzipFile(path, "rb")), _BUFFER_BYTES)
-
-
-class _Unzipped(io.RawIOBase):
-    """A gzip stream in as large parts as it comes, so that all whole lines before a damage are read."""
-
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        part = self._stream.read1(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
+        raise BadRow(not_utf8(error)) from None

@@ -12,8 +12,9 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xling.data.files import BadRow, BadRows, open_lines, read_jsonl, text_of
+from xling.data.files import BadRow, BadRows, decoded, open_lines, read_jsonl, text_of
 from xling.data.fingerprint import fingerprint
+from xling.data.formats import is_json_array, refuse_json_array
 from xling.errors import DataError
 
 TEXT_FIELDS = ("text", "passage", "contents")  # the first one that a row has; `title`, where there is one, before it
@@ -63,10 +64,8 @@ class PassageFile:
                 "one and name that"
             )
         first = next((line.lstrip() for _, line in open_lines(self.path) if line.strip()), b"")
-        if first.startswith(b"[") and first[1:].lstrip()[:1] in (b"", b"{"):
-            raise DataError(
-                f"{self.path}: is one JSON document, must be a row a line; `jq -c '.[]' {self.path.name}` makes it so"
-            )
+        if is_json_array(first):
+            raise refuse_json_array(self.path)
         if first.startswith(b"{") or self.field is not None:
             return self._rows(bad)
         return self._lines(bad)
@@ -112,9 +111,9 @@ class PassageFile:
             if not line or line.isspace():
                 continue
             try:
-                text = line.decode()
-            except UnicodeDecodeError:
-                bad.report(self.path, number, "is not UTF-8; convert the file")
+                text = decoded(line)
+            except BadRow as error:
+                bad.report(self.path, number, str(error))
                 continue
             yield FilePassage(number, text)
 

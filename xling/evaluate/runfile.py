@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from xling.data.files import open_lines
+from xling.data.formats import not_utf8
 from xling.errors import DataError
 from xling.evaluate.layout import Indices
 from xling.evaluate.ranks import Scores
@@ -125,8 +126,8 @@ def _enter(
 ) -> None:
     try:
         of_query = into.setdefault(query.decode(), {})
-    except UnicodeDecodeError:
-        raise DataError(f"{path}:{line}: the query id {_shown(query)} is not UTF-8; convert the file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{line}: the query id {_shown(query)} {not_utf8(error)}") from None
     if passage in of_query:
         raise DataError(f"{path}:{line}: passage {_shown(passage)} of query {_shown(query)} stands {twice}; leave one")
     of_query[passage] = value

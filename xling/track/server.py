@@ -45,15 +45,14 @@ def running_server(
     """An MLflow server over a database store, ready when this yields its URL, stopped afterwards.
 
     Args:
-        port: None for any free one.
+        port: None or 0 for any free one.
         timeout: seconds to wait until it answers (about 10 to 20 on a busy machine).
 
     Raises:
-        TrackingError: the port is taken, or the server does not start.
+        TrackingError: the port cannot be listened on, or the server does not start.
     """
-    if port is not None and not _is_free(port):
-        raise TrackingError(f"port {port} is taken: stop what listens there or choose another with --port")
     port = port or _free_port()
+    _require_free(port)
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             ui_command(resolve_uri(uri), artifact_root, port),
@@ -149,14 +148,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=10)
 
 
-def _is_free(port: int) -> bool:
+def _require_free(port: int) -> None:
+    fix = "choose another with --port"
+    if not 1 <= port <= 65535:
+        raise TrackingError(f"--port is {port}, must be within 0..65535; {fix}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise TrackingError(f"port {port} is for the system's own services: {fix}, above 1023") from None
         except OSError:
-            return False
-    return True
+            raise TrackingError(f"port {port} is taken: stop what listens there or {fix}") from None
 
 
 def _free_port() -> int:

@@ -252,7 +252,7 @@ class Spool:
 
     def _store(self, name: str, value: Mapping[str, Any]) -> None:
         scratch = self.folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
-        scratch.write_text(json.dumps(value, ensure_ascii=False, indent=1))
+        scratch.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
         os.replace(scratch, self.folder / name)
 
 

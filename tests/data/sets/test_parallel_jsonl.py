@@ -217,7 +217,7 @@ def test_wrong_rows_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level("WARNING"):
         assert read_items(skipping) == read_items(write(tmp_path / "good.jsonl", rows))
     assert "parallel-jsonl: 3 bad rows left out" in caplog.text
-    assert 'rows.jsonl:4: `id` is "a b", must be a text without white space; `title` is 7' in caplog.text
+    assert 'rows.jsonl:4: `id` is "a b", must be an id without white space; `title` is 7' in caplog.text
     assert registry.problems(skipping, "train") == []
 
 
@@ -228,9 +228,12 @@ GOOD = {"en": {"question": "q?", "passage": "p"}}
     ("line", "expected"),
     [
         ([1], "is [1], must be a JSON object"),
-        (b"\xff\xfe\n", "is not a whole JSON object"),
-        ({"texts": GOOD}, "`id` is missing, must be a text without white space"),
-        ({"id": "a b", "texts": GOOD}, '`id` is "a b", must be a text without white space'),
+        (b"\xff\n", "is not UTF-8 (byte 0xff at 0"),
+        (b"{\n", "is not a whole JSON object"),
+        (b'{"id": "x", "id": "y"}\n', 'has the key "id" twice in one object; keep one of them'),
+        (b'{"id": NaN}\n', "holds NaN, which is no JSON; write null, or leave it out"),
+        ({"texts": GOOD}, "`id` is missing, must be an id without white space"),
+        ({"id": "a b", "texts": GOOD}, '`id` is "a b", must be an id without white space'),
         ({"id": True, "texts": GOOD}, "`id` is true"),
         ({"id": "x"}, "`texts` is missing, must be an object with at least one language"),
         ({"id": "x", "texts": {}}, "`texts` is {}"),
@@ -245,7 +248,7 @@ GOOD = {"en": {"question": "q?", "passage": "p"}}
         ({"id": "x", "texts": {"en": {**GOOD["en"], "answer": 3}}}, "`texts.en.answer` is 3, must be a text"),
         ({"id": "x", "title": 7, "texts": GOOD}, "`title` is 7"),
         ({"id": "x", "paragraph": 1.5, "texts": GOOD}, "`paragraph` is 1.5, must be a number or a text"),
-        (b'{"id": "x", "texts": {"en": {"question": "\\ud800", "passage": "p"}}}\n', "`texts.en.question` is"),
+        (b'{"id": "x", "texts": {"en": {"question": "\\ud800", "passage": "p"}}}\n', "holds half of a surrogate pair"),
         (make_row(0), '`id` is "q0", which line 1 has too'),
         (
             {**make_row(9), "paragraph": 0, "title": "Article 0"},
@@ -257,6 +260,29 @@ def test_bad_rows_name_line_value_and_rule(tmp_path: Path, line: Any, expected: 
     message = refused(tmp_path / "rows.jsonl", *articles(1), line)
     assert message.startswith(f"{tmp_path / 'rows.jsonl'}:3: ")
     assert expected in message
+
+
+@pytest.mark.parametrize("bad_rows", ["stop", "skip"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps(make_row(0), indent=2), "is JSON written over several lines, .*; `jq -c . rows.jsonl` makes it so"),
+        (json.dumps({"data": []}, indent=2), "is JSON written over several lines"),
+        (json.dumps(articles(2)), r"is one JSON document, must be a row a line; `jq -c '.\[\]' rows.jsonl`"),
+        (json.dumps(articles(2), indent=1), "is one JSON document"),
+        ("id,question,passage\nq1,What?,That.\n", r"seems to be a table with columns separated by commas \(CSV\)"),
+        ("id;question;passage\n", r"semicolons \(CSV\), must be one JSON object a line; write its rows so"),
+        ('"id"\t"question"\n', r"tabs \(TSV\)"),
+        ("PAR1\x15\x04", "is a Parquet file, must be text"),
+    ],
+)
+def test_a_file_of_another_format_is_named(tmp_path: Path, content: str, said: str, bad_rows: Any) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=said) as caught:
+        ADAPTER.load_training(DatasetConfig(dataset="parallel-jsonl", path=str(path), bad_rows=bad_rows))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_all_bad_rows_are_counted_and_ten_are_shown(tmp_path: Path) -> None:

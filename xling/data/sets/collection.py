@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from xling.config.schema import DatasetConfig
 from xling.data.corpus import Corpus
 from xling.data.corpus_build import RawPassage, Reader, ensure_corpus
-from xling.data.files import BadRow, BadRows, id_of, open_lines, read_jsonl, read_tsv, shown, text_of
+from xling.data.files import BadRow, BadRows, decoded, id_of, open_lines, read_jsonl, read_tsv, shown, text_of
 from xling.data.fingerprint import fingerprint_retrieval
 from xling.data.records import Passage, Query, RetrievalSet
 from xling.data.registry import Adapter, Problem, unknown
@@ -174,7 +174,7 @@ def _judgements(
         if not content or content.isspace():
             continue
         try:
-            columns = content.decode().split()
+            columns = decoded(content).split()
             if line == 1 and header and columns[-1] == header:
                 continue
             if len(columns) != width:
@@ -182,8 +182,6 @@ def _judgements(
             query, passage, grade = chosen(columns)
             if not grade.removeprefix("-").isdecimal() or len(grade) > 9:
                 raise BadRow(f"the grade is {shown(grade)}, must be a whole number")
-        except UnicodeDecodeError:
-            bad.report(path, line, "is not UTF-8; convert the file")
         except BadRow as error:
             bad.report(path, line, str(error))
         else:

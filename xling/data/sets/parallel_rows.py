@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xling.data.files import BadRows, open_lines
+from xling.data.files import BadRow, BadRows, id_of, json_rows, shown, what_is
 from xling.errors import DataError
 from xling.languages import normalise
 
 SHOWN_PROBLEMS = 10
-SHOWN_CHARACTERS = 60  # of a wrong value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,7 @@ def read_rows(path: Path, bad: BadRows) -> list[Row]:
             problems with their line, and how many more there are.
     """
     check = _FileCheck(path, bad)
-    lines = ((number, line) for number, line in open_lines(path) if line.strip())
-    rows = [row for number, line in lines if (row := check.row(number, line)) is not None]
+    rows = [row for number, value in json_rows(path) if (row := check.row(number, value)) is not None]
     check.finish()
     if not rows:
         raise DataError(f"{path}: holds no rows, must hold at least one")
@@ -55,11 +52,9 @@ class _FileCheck:
     line_of_id: dict[str, int] = field(default_factory=dict)
     passages: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)  # text's hash, line
 
-    def row(self, number: int, line: bytes) -> Row | None:
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or nested without end
-            self._report(number, [f"is not a whole JSON object ({error}); is the line cut short?"])
+    def row(self, number: int, value: dict[str, Any] | BadRow) -> Row | None:
+        if isinstance(value, BadRow):
+            self._report(number, [str(value)])
             return None
         found: list[str] = []
         row = _row(value, found)
@@ -81,13 +76,13 @@ class _FileCheck:
             self.bad.report(self.path, number, "; ".join(found))
             return
         self.count += len(found)
-        shown = found[: SHOWN_PROBLEMS - len(self.problems)]
-        self.problems += [f"{self.path}:{number}: {problem}" for problem in shown]
+        first = found[: SHOWN_PROBLEMS - len(self.problems)]
+        self.problems += [f"{self.path}:{number}: {problem}" for problem in first]
 
     def _check_against_earlier(self, row: Row, number: int, found: list[str]) -> None:
         first = self.line_of_id.setdefault(row.id, number)
         if first != number:
-            found.append(f"`id` is {_shown(row.id)}, which line {first} has too; give every row its own")
+            found.append(f"`id` is {shown(row.id)}, which line {first} has too; give every row its own")
         if not (row.title and row.paragraph):
             return
         for language, (_, passage) in row.texts.items():
@@ -100,34 +95,29 @@ class _FileCheck:
                 )
 
 
-def _row(value: Any, found: list[str]) -> Row | None:
+def _row(value: dict[str, Any], found: list[str]) -> Row | None:
     """The row, or None when ``found`` gets problems that leave nothing to use."""
-    if not isinstance(value, dict):
-        found.append(f"is {_shown(value)}, must be a JSON object")
-        return None
-    row_id = value.get("id")
-    if isinstance(row_id, int) and not isinstance(row_id, bool):
-        row_id = str(row_id)
-    if not (isinstance(row_id, str) and row_id and len(row_id.split()) == 1 and row_id == row_id.strip()):
-        found.append(f"`id` {_is(value, 'id')}, must be a text without white space")
-    elif not _encodes(row_id):
-        found.append(f"`id` is {_shown(row_id)}, which holds half of a surrogate pair; write it as UTF-8")
+    row_id = ""
+    try:
+        row_id = id_of(value, "id")
+    except BadRow as error:
+        found.append(str(error))
     title = value.get("title")
     if title is not None and not _is_text(title):
-        found.append(f"`title` is {_shown(title)}, must be a text that is not empty; leave it out if there is none")
+        found.append(f"`title` is {shown(title)}, must be a text that is not empty; leave it out if there is none")
     paragraph = value.get("paragraph")
     if paragraph is not None and (isinstance(paragraph, bool) or not isinstance(paragraph, int | str)):
-        found.append(f"`paragraph` is {_shown(paragraph)}, must be a number or a text")
+        found.append(f"`paragraph` is {shown(paragraph)}, must be a number or a text")
     texts = _texts(value, found)
     if found:
         return None
-    return Row(str(row_id), title or "", "" if paragraph is None else str(paragraph), texts)
+    return Row(row_id, title or "", "" if paragraph is None else str(paragraph), texts)
 
 
 def _texts(value: dict[str, Any], found: list[str]) -> dict[str, tuple[str, str]]:
     texts = value.get("texts")
     if not (isinstance(texts, dict) and texts):
-        found.append(f"`texts` {_is(value, 'texts')}, must be an object with at least one language")
+        found.append(f"`texts` {what_is(value, 'texts')}, must be an object with at least one language")
         return {}
     kept: dict[str, tuple[str, str]] = {}
     written: dict[str, str] = {}  # how the row writes a language
@@ -141,35 +131,17 @@ def _texts(value: dict[str, Any], found: list[str]) -> dict[str, tuple[str, str]
         if written.setdefault(language, key) != key:
             found.append(f"`{where}` and `texts.{written[language]}` are both {language}; keep one of them")
         if not isinstance(sides, dict):
-            found.append(f"`{where}` is {_shown(sides)}, must be an object with question and passage")
+            found.append(f"`{where}` is {shown(sides)}, must be an object with question and passage")
             continue
         wrong = [name for name in ("question", "passage") if not _is_text(sides.get(name))]
-        found += [f"`{where}.{name}` {_is(sides, name)}, must be a text that is not empty" for name in wrong]
+        found += [f"`{where}.{name}` {what_is(sides, name)}, must be a text that is not empty" for name in wrong]
         answer = sides.get("answer")
         if answer is not None and not isinstance(answer, str):
-            found.append(f"`{where}.answer` is {_shown(answer)}, must be a text; leave it out if there is none")
+            found.append(f"`{where}.answer` is {shown(answer)}, must be a text; leave it out if there is none")
         if not wrong:
             kept[language] = (sides["question"], sides["passage"])
     return kept
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and _encodes(value)
-
-
-def _encodes(text: str) -> bool:
-    """Whether a text can be written as UTF-8: JSON escapes can name half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is(owner: dict[str, Any], key: str) -> str:
-    return f"is {_shown(owner[key])}" if key in owner else "is missing"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)  # ASCII, so that half a surrogate pair can be printed
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    return isinstance(value, str) and bool(value.strip())

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from xling.config.schema import DatasetConfig
 from xling.data.corpus_build import RawPassage, ensure_corpus
-from xling.data.files import BadRow, BadRows, id_of, list_of, open_lines, read_jsonl, shown, text_of
+from xling.data.files import BadRow, BadRows, decoded, id_of, list_of, open_lines, read_jsonl, shown, text_of
 from xling.data.fingerprint import fingerprint_retrieval
 from xling.data.hub import find
 from xling.data.records import Query, RetrievalSet
@@ -145,7 +145,7 @@ def _table_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]
         if not content or content.isspace():
             continue
         try:
-            (values,) = csv.reader([content.decode()], delimiter="\t")
+            (values,) = csv.reader([decoded(content)], delimiter="\t")
             if line == 1 and sorted(values) == sorted(_COLUMNS):
                 names = tuple(values)
                 continue
@@ -153,7 +153,7 @@ def _table_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]
                 raise BadRow(f"has {len(values)} columns separated by tabs, must have {len(names)}: {', '.join(names)}")
         except BadRow as error:
             bad.report(path, line, str(error))
-        except (ValueError, csv.Error) as error:  # not UTF-8; two rows or none for the line; a NUL
+        except (ValueError, csv.Error) as error:  # two rows or none for the line; a NUL
             bad.report(path, line, f"is not a row of a quoted table ({error})")
         else:
             yield line, dict(zip(names, values, strict=True))
