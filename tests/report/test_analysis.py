@@ -1,6 +1,7 @@
 """The analysis of a sweep: what its sections say follows from what their tables show."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def scattered(seed, gain, noise, of_some):
 @pytest.mark.parametrize(
     ("cells", "differs", "decided", "conclusion"),
     [
-        (scattered(0, 0.04, 0.01, 0.01), True, False, "So what a mix brings depends on the size by the F test, of all"),
+        (scattered(0, 0.04, 0.01, 0.01), True, False, "So by the F test, of all mixes together, what a mix"),
         (scattered(0, 0.02, 0.05, 1e-4), False, True, "So by the contrasts what a mix brings depends on the size; the"),
         (scattered(1, 0.04, 0.01, 0.01), True, True, ""),
         (scattered(3, 0.04, 0.01, 0.01), False, False, "So the data do not decide whether"),
@@ -139,7 +140,7 @@ def test_sizes_of_each_variant_have_a_conclusion_of_their_own():
     ]
     of = sweep(cells)
     (said,) = [says for says in interaction(of, Estimates(of), [MO]).says if says.startswith("Mo.")]
-    assert "small b64, large b64: so what a mix brings depends on the size by the F test" in said
+    assert "small b64, large b64: so by the F test, of all mixes together" in said
     assert "small b128, large b128: so the data do not decide" in said
 
 
@@ -379,6 +380,14 @@ def test_gains_are_given_per_doubling_of_parameters():
     for total, each in zip(column(grid, "difference"), column(grid, "per doubling of parameters"), strict=True):
         assert float(each) == pytest.approx(float(total) / 3, abs=6e-4)  # a million to eight: three doublings
     assert "Not known of all cells: examples, FLOPs and seconds in steps." in section.says[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cost_of_nothing_is_on_no_logarithmic_axis():
+    of = sweep([replace(one, wall_seconds=0.0, flops=1e9) for one in full()])
+    (picture,) = [block for block in scaling(of, Estimates(of), [MO]).blocks if isinstance(block, Picture)]
+    assert [axes.get_xlabel() for axes in picture.figure.axes] == ["parameters outside embedding tables", "FLOPs"]
+    picture.figure.draw_without_rendering()
 
 
 def test_pictures_have_texts_numbers_and_a_marker_for_each_size():

@@ -38,6 +38,21 @@ def column_sorted(block, heading):
     return found
 
 
+def test_a_phone_leaves_long_texts_room_and_rows_begin_on_one_line(shown):
+    command = "xling train sweeps/demo.yaml --set 'model.preset=\"tiny\"' --set mix.monolingual=0.5 --set seed=0"
+    block = shown(
+        Table("t", "t", (["cell", "mixes", "command"], [["tiny/a0.5/s0", "alpha 0.25 - alpha 1", command]] * 2))
+    )
+    block.page.set_viewport_size({"width": 400, "height": 900})
+    row = block.locator("tbody tr").first
+    assert row.bounding_box()["height"] < 100
+    edges = "all => all.map(cell => { const text = document.createRange(); text.selectNodeContents(cell); "
+    tops = row.locator("th, td").evaluate_all(f"{edges} return text.getBoundingClientRect().top; }})")
+    assert max(tops) - min(tops) < 2
+    arrow = block.locator("thead button").first.bounding_box()["height"]
+    assert arrow < 30  # beside its word, not below
+
+
 def test_alphas_sort_by_their_value_and_the_start_before_them(shown):
     texts = ["start", "0", "0.125", "0.25", "0.5", "0.75", "1"]
     block = shown(Table("t", "t", (["size", "alpha"], [["tiny", text] for text in [*texts[3:], *texts[:3]]])))

@@ -119,8 +119,8 @@ def _conclusion(term: Term | None, contrasts: Sequence[Estimate]) -> str:
         return "" if decided else "so the data do not decide whether what a mix brings depends on the size."
     if not decided:
         return (
-            "so what a mix brings depends on the size by the F test, of all mixes together; of which, the contrasts do "
-            "not decide."
+            "so by the F test, of all mixes together, what a mix brings depends on the size; for which mixes, the "
+            "contrasts do not decide."
         )
     if term.p >= LEVEL:
         return (

@@ -36,7 +36,9 @@ def scaling(sweep: SweepValues, estimates: Estimates, figures: Sequence[Figure])
     curves = {figure: estimates.curve(figure) for figure in figures}
     blocks: list[Block] = []
     lead = next((figure for figure in figures if figure.group == "Mul"), figures[0]) if figures else None
-    drawn = [(_COSTS[cost], of) for cost, of in costs.items() if cost != "examples" and of]
+    drawn = [  # an axis is logarithmic: it shows no cost of 0
+        (_COSTS[cost], of) for cost, of in costs.items() if cost != "examples" and min(of.values(), default=0) > 0
+    ]
     if lead is not None and drawn:
         blocks.append(_picture(sweep, lead, curves[lead], drawn, costs))
     blocks.append(Table("cost", "Figures and costs (means over seeds)", _cost_grid(sweep, curves, costs), COUNTED))

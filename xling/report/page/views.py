@@ -17,6 +17,7 @@ MOST_ROWS = 400  # of the numbers behind a picture that the page shows; the file
 # A number as tables write it: .803±.010, +.3, <.001, 1,234, 12 %, 49.8 (50.0), .5 [.4, .6]; no date, no range.
 _NUMBER = re.compile(r"[<>≤≥~]?[+\-−]?(?=[\d.])[\d,]*(\.\d+)?(e[+-]?\d+)?(?=$|[±%\s(\[/*])")
 _NOTHING = ("", "–")
+_LONG = 40  # characters; longer texts are broken into lines, of a width that can be read on a phone too
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def table_view(grid: Grid, note: str = "") -> View:
     """A table that can be sorted: every row names what it is of."""
     headings, body = grid
     numeric = [_is_numeric([row[column] for row in body]) for column in range(len(headings))]
-    return View("table", {"headings": headings, "rows": _filled(body), "numeric": numeric, "note": note})
+    long = [any(len(row[column]) > _LONG for row in body) for column in range(len(headings))]
+    return View("table", {"headings": headings, "rows": _filled(body), "numeric": numeric, "long": long, "note": note})
 
 
 def picture_view(picture: Picture, svg: bytes) -> View:
