@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -207,3 +208,22 @@ def test_a_broken_file_ends_the_command_with_status_2(
     assert err.startswith("error: ")
     assert "rows.jsonl:1: " in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("columns", ["30", "60", "80"])
+def test_lengths_are_whole_at_a_narrow_terminal(
+    xling: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows(tmp_path / "rows.jsonl")
+    written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in written:
+        row["texts"] = {code: {side: text * 500 for side, text in of.items()} for code, of in row["texts"].items()}
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, written)), encoding="utf-8")
+    out = xling("data", "check", "parallel-jsonl=rows.jsonl", "--rows", "0")
+    assert "…" not in out
+    told = json.loads(xling("data", "check", "parallel-jsonl=rows.jsonl", "--json"))["sets"]
+    for code, row in ((code, row) for one in told for code, row in one["languages"].items()):
+        for side in ("query", "passage"):
+            lengths = "/".join(map(str, row[f"{side}_characters"]))
+            assert re.search(rf"(?m)^\W*{code}\W.*{lengths}", out)

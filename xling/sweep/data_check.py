@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import DataConfig, DatasetConfig, ModelConfig, TrainingEntry
@@ -21,6 +20,7 @@ from xling.data.overlap import find_overlap
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.data.summary import PERCENTILES, CountTokens, describe_retrieval, describe_training
 from xling.errors import ConfigError
+from xling.sweep.cell_table import show_cells
 
 OPTION_NAMES = {"titles": "title"}  # fields whose option has another name
 
@@ -247,14 +247,11 @@ def _print_lengths(
     unit: str, languages: dict[str, dict[str, Any]], counts: dict[str, list[str]], console: Console
 ) -> None:
     """A row a language: its counts, then the lengths of questions and passages at PERCENTILES."""
-    at = "/".join(map(str, PERCENTILES))
-    table = Table("language", caption=f"{unit} at {at} %", caption_justify="left", caption_style="")
-    for title in ("questions", "passages") if any(counts.values()) else ():
-        table.add_column(title, justify="right", no_wrap=True)
-    for side in ("a question", "a passage"):
-        table.add_column(f"{unit} of\n{side}", no_wrap=True)
-    for code, row in languages.items():
-        table.add_row(
-            code, *counts[code], *("/".join(map(str, row[f"{side}_{unit}"])) for side in ("query", "passage"))
-        )
-    console.print(table)
+    counted = ["questions", "passages"] if any(counts.values()) else []
+    headings = ["language", *counted, *(f"{unit} of\n{side}" for side in ("a question", "a passage"))]
+    rows = [
+        [code, *counts[code], *("/".join(map(str, row[f"{side}_{unit}"])) for side in ("query", "passage"))]
+        for code, row in languages.items()
+    ]
+    show_cells(headings, rows, console, right=counted)
+    console.print(f"{unit} at {'/'.join(map(str, PERCENTILES))} %")
