@@ -100,6 +100,21 @@ def test_check_counts_tokens_by_a_model(xling: Run, tmp_path: Path) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_check_takes_a_model_folder_with_its_own_limits(xling: Run, tmp_path: Path) -> None:
+    """Those of a model section, 96 and 256, are more than this one's positions."""
+    from xling.config.schema import ModelConfig
+    from xling.model.source import load_start, save_folder
+    from xling.model.tokenizer import train_tokenizer
+
+    rows(tmp_path / "rows.jsonl")
+    train_tokenizer(["What is this 12"] * 9, vocab_size=100).save_pretrained(tmp_path / "tokenizer")
+    short = ModelConfig(preset="tiny", max_query_tokens=8, max_passage_tokens=16)
+    save_folder(tmp_path / "short", load_start(short, 0, tmp_path / "tokenizer"))
+    arguments = ("data", "check", "parallel-jsonl=rows.jsonl", "--model", str(tmp_path / "short"))
+    training = json.loads(xling(*arguments, "--json"))["sets"][0]
+    assert 3 < training["languages"]["en"]["passage_tokens"][0] < 30
+
+
 def test_check_reads_the_data_of_a_sweep_and_what_they_share(xling: Run, tmp_path: Path) -> None:
     rows(tmp_path / "rows.jsonl", 20)
     rows(tmp_path / "other.jsonl", 14, title="B")
