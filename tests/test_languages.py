@@ -26,6 +26,21 @@ def test_other_texts_are_refused_with_the_rule(code: str) -> None:
         check_language(code)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("EN", "'en'"), ("Spanish", "'es'"), (" ar", "'ar'"), ("zh-cn", "'zh_cn' or 'zh'"), ("farsi", "'fa'")],
+)
+def test_the_code_that_was_meant_is_offered(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean {meant}[?]$"):
+        check_language(text)
+
+
+@pytest.mark.parametrize("text", ["", "d", "elvish", "cn-en", "xx-yy"])
+def test_nothing_is_offered_for_what_is_no_language(text: str) -> None:
+    with pytest.raises(ValueError, match=r"or 'zh_cn'$"):
+        check_language(text)
+
+
 @pytest.mark.parametrize("text", ["ar-en", "zh_cn-zh_tw", "de-de"])
 def test_pairs_are_written_as_they_are_read(text: str) -> None:
     assert str(LangPair.parse(text)) == text
@@ -40,8 +55,11 @@ def test_the_query_language_comes_first() -> None:
     [
         ("aren", "is not a language pair: write it as in 'ar-en'"),
         ("ar_en", "is not a language pair"),
-        ("ar-", "'' is not a language code"),
-        ("ar-en-de", "'en-de' is not a language code"),
+        ("ar-", "'ar-' is not a language pair: write it as in 'ar-en', the query's language first$"),
+        ("-en", "'-en' is not a language pair"),
+        ("-", "'-' is not a language pair"),
+        ("ar-en-de", "'ar-en-de' is not a language pair: .*, a region with '_' as in 'zh_cn-en'"),
+        ("ar-EN", "'ar-EN' is not a language pair: 'EN' is not a language code: .*; did you mean 'en'"),
         ("ar>en", "is not a language pair"),
     ],
 )

@@ -19,8 +19,19 @@ def check_language(code: str) -> str:
         ValueError: the text is not such a code. Codes never hold ``-``: it joins a pair.
     """
     if not _CODE.fullmatch(code):
-        raise ValueError(f"{code!r} is not a language code: two or three small letters, as in 'de' or 'zh_cn'")
+        rule = f"{code!r} is not a language code: two or three small letters, as in 'de' or 'zh_cn'"
+        raise ValueError(f"{rule}{_meant(code)}")
     return code
+
+
+def _meant(text: str) -> str:
+    """The code that another way of writing a language stands for, with its region and without."""
+    try:
+        code = normalise(text)
+    except ValueError:
+        return ""
+    meant = dict.fromkeys((code, code.partition("_")[0]))
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if is_known(code) else ""
 
 
 def is_known(code: str) -> bool:
@@ -61,10 +72,10 @@ def normalise(text: str) -> str:
     base, joint, rest = plain.replace("-", "_").partition("_")
     if base not in names:  # CLDR's names are of the codes in use, its aliases of all that were
         base = str(get_global("language_aliases").get(base, base)).partition("_")[0]
-    try:
-        return check_language(base + joint + rest)
-    except ValueError:
-        raise ValueError(f"{text!r} is no language: write a code as in 'de' or 'zh_cn', or an English name") from None
+    code = base + joint + rest
+    if not _CODE.fullmatch(code):
+        raise ValueError(f"{text!r} is no language: write a code as in 'de' or 'zh_cn', or an English name")
+    return code
 
 
 _ONE_LANGUAGE = {"nb": "no", "tl": "fil"}  # codes that data sets use for one language
@@ -100,10 +111,15 @@ class LangPair:
     @classmethod
     def parse(cls, text: str) -> LangPair:
         """Read ``ar-en``. Raises ValueError when it is not two codes joined by a hyphen."""
-        query, hyphen, passage = text.partition("-")
-        if not hyphen:
-            raise ValueError(f"{text!r} is not a language pair: write it as in 'ar-en', the query's language first")
-        return cls(check_language(query), check_language(passage))
+        codes = text.split("-")
+        if len(codes) != 2 or not all(codes):
+            region = ", a region with '_' as in 'zh_cn-en'" if len(codes) > 2 else ""
+            rule = f"write it as in 'ar-en', the query's language first{region}"
+            raise ValueError(f"{text!r} is not a language pair: {rule}")
+        try:
+            return cls(*map(check_language, codes))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a language pair: {error}") from None
 
     @property
     def is_monolingual(self) -> bool:

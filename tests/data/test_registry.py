@@ -120,6 +120,7 @@ def test_languages_must_be_codes_the_set_has(parallel: Path) -> None:
     source = {"dataset": "parallel-jsonl", "path": str(parallel)}
     assert "must be one of en, es" in problems("train", **source, languages=("en", "fr"))["languages"]
     assert "'English' is not a language code" in problems("train", **source, languages=("English",))["languages"]
+    assert "did you mean 'es'" in problems("train", **source, languages=("spa",))["languages"]
     assert "did you mean 'T1'" in problems("train", **source, titles=("T1x",))["titles"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_check_counts_tokens_by_a_model(xling: Run, tmp_path: Path) -> None:
     out = xling(*arguments, "--rows", "0")
     assert "tokens at 5/50/95/100 %" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_check_takes_a_model_folder_with_its_own_limits(xling: Run, tmp_path: Path) -> None:
+    """Those of a model section, 96 and 256, are more than this one's positions."""
+    from xling.config.schema import ModelConfig
+    from xling.model.source import load_start, save_folder
+    from xling.model.tokenizer import train_tokenizer
+
+    rows(tmp_path / "rows.jsonl")
+    train_tokenizer(["What is this 12"] * 9, vocab_size=100).save_pretrained(tmp_path / "tokenizer")
+    short = ModelConfig(preset="tiny", max_query_tokens=8, max_passage_tokens=16)
+    save_folder(tmp_path / "short", load_start(short, 0, tmp_path / "tokenizer"))
+    arguments = ("data", "check", "parallel-jsonl=rows.jsonl", "--model", str(tmp_path / "short"))
+    training = json.loads(xling(*arguments, "--json"))["sets"][0]
+    assert 3 < training["languages"]["en"]["passage_tokens"][0] < 30
 
 
 def test_check_reads_the_data_of_a_sweep_and_what_they_share(xling: Run, tmp_path: Path) -> None:
@@ -207,3 +223,22 @@ def test_a_broken_file_ends_the_command_with_status_2(
     assert err.startswith("error: ")
     assert "rows.jsonl:1: " in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("columns", ["30", "60", "80"])
+def test_lengths_are_whole_at_a_narrow_terminal(
+    xling: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows(tmp_path / "rows.jsonl")
+    written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in written:
+        row["texts"] = {code: {side: text * 500 for side, text in of.items()} for code, of in row["texts"].items()}
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, written)), encoding="utf-8")
+    out = xling("data", "check", "parallel-jsonl=rows.jsonl", "--rows", "0")
+    assert "…" not in out
+    told = json.loads(xling("data", "check", "parallel-jsonl=rows.jsonl", "--json"))["sets"]
+    for code, row in ((code, row) for one in told for code, row in one["languages"].items()):
+        for side in ("query", "passage"):
+            lengths = "/".join(map(str, row[f"{side}_characters"]))
+            assert re.search(rf"(?m)^\W*{code}\W.*{lengths}", out)

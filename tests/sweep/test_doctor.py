@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -531,6 +532,18 @@ def test_a_table_names_what_differs_and_says_how_to_mend_it(console):
     assert "torch 2.13.0 on this process, A, C, 2.12.1 on B" in " ".join(text.replace("│", " ").split())
     assert "Fix: start every node from the same image or environment (constraints.txt pins all versions)." in text
     assert text.splitlines()[-1] == "15 ok, 1 failed, 2 not applicable."
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100])
+def test_nothing_is_cut_or_left_out_at_a_narrow_terminal(width):
+    found = list(findings(installed=on_all(VERSIONS, B={**VERSIONS, "torch": "2.12.1"})).values())
+    narrow = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
+    show_findings(found, "auto", narrow, as_json=False)
+    text = narrow.file.getvalue()
+    assert "…" not in text
+    for one in found:
+        assert {one.group, one.check, one.state} <= set(re.split(r"\s*[│:]\s*|\n|: ", text))
+        assert "".join(one.seen.split()) in "".join(re.sub("│( +│)*", "", text).split())
 
 
 def test_the_hub_is_asked_only_for_what_is_not_in_the_cache(tmp_path, monkeypatch):

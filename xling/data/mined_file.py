@@ -21,7 +21,7 @@ from typing import Any
 from xling.data.files import BadRow, BadRows, id_of, list_of, read_jsonl, read_text, shown, text_of
 from xling.data.fingerprint import fingerprint
 from xling.errors import DataError
-from xling.languages import LangPair
+from xling.languages import LangPair, check_language
 from xling.storage import Storage
 
 ROWS = "negatives.jsonl.gz"
@@ -148,7 +148,7 @@ def _row(values: dict[str, Any]) -> MinedRow:
     if others := sorted(values.keys() - _KEYS):
         raise BadRow(f"has {shown(others[0])}, must have {', '.join(sorted(_KEYS))}; remove it")
     try:
-        pair = LangPair.parse(f"{text_of(values, 'query_language')}-{text_of(values, 'passage_language')}")
+        pair = LangPair(*(check_language(text_of(values, f"{side}_language")) for side in ("query", "passage")))
     except ValueError as error:
         raise BadRow(str(error)) from None
     negatives, scores = list_of(values, "negatives", str), list_of(values, "scores", float)

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, TypeVar
 from xling.config.schema import DatasetConfig, TrainingEntry
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import ConfigError, XlingError
-from xling.languages import check_language
+from xling.languages import base_language, check_language
 
 MODULES = (
     "xling.data.sets.beir",
@@ -111,11 +111,15 @@ def get(name: str) -> Adapter:
     return _adapters[name]
 
 
-def unknown(value: str, valid: Iterable[str], shown: int = 20) -> str:
-    """Text for a name that is not among the valid ones: value, rule, and the nearest valid name."""
+def unknown(value: str, valid: Iterable[str], shown: int = 20, *, meant: str | None = None) -> str:
+    """Text for a name that is not among the valid ones: value, rule, and the nearest valid name.
+
+    Args:
+        meant: the nearest one where it is valid, in place of the one that is spelled most alike.
+    """
     valid = list(valid)
     listed = ", ".join(valid[:shown]) + (f", … ({len(valid)} in all)" if len(valid) > shown else "")
-    nearest = difflib.get_close_matches(value, valid, n=1, cutoff=0.5)
+    nearest = [meant] if meant in valid else difflib.get_close_matches(value, valid, n=1, cutoff=0.5)
     return f"is {value!r}, must be one of {listed}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
 
 
@@ -213,4 +217,5 @@ def _language_problems(adapter: Adapter, config: DatasetConfig) -> list[Problem]
     available = adapter.available_languages(config)
     if not available:  # what is missing instead, the adapter says
         return []
-    return [("languages", unknown(code, available)) for code in config.languages if code not in available]
+    lacking = [code for code in config.languages if code not in available]
+    return [("languages", unknown(code, available, meant=base_language(code))) for code in lacking]

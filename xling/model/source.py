@@ -31,7 +31,7 @@ from xling.model.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["LoadedModel", "TextSettings", "load_folder", "load_start", "save_folder", "weights_digest"]
+__all__ = ["LoadedModel", "TextSettings", "load_folder", "load_hub", "load_start", "save_folder", "weights_digest"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,20 @@ def load_folder(
         settings = TextSettings(layout.query_prefix, layout.passage_prefix, longest, longest, encoder.pooling)
     _check_length(encoder, settings)
     return LoadedModel(encoder, tokenizer, settings)
+
+
+def load_hub(model: str, *, trust_remote_code: bool = False) -> LoadedModel:
+    """A preset on the hub as a sweep with it begins, whether it is named or its hub id; else what the model says of
+    itself, as :func:`load_folder` reads it.
+
+    Raises:
+        CheckpointError: it cannot be had, or as :func:`load_folder`.
+    """
+    preset = presets.find(model) or presets.of_hub(model)
+    if isinstance(preset, presets.HubPreset):
+        return load_start(ModelConfig(preset=preset.name), seed=0)
+    folder = download(model, resolve_commit(model), with_code=trust_remote_code)
+    return load_folder(folder, trust_remote_code=trust_remote_code)
 
 
 def save_folder(folder: Path, loaded: LoadedModel) -> None:

@@ -1,4 +1,4 @@
-"""A row a cell, however narrow the terminal: each row keeps its cell's name."""
+"""A row a cell, or a language, however narrow the terminal: each row keeps its name, and no value is cut."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def show_cells(
     """A table; without its lines where it would be too wide, and where it still is, a bare line a cell.
 
     Args:
-        headings: of the columns, the cell's label first.
+        headings: of the columns, the row's label first; may be of several lines.
         right: headings of the columns that are set to the right.
     """
-    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    parts = [heading.splitlines() for heading in headings]
+    widths = [max(map(cell_len, [*part, *column])) for part, *column in zip(parts, *rows, strict=True)]
     least = min(widths[0], _LABEL) + sum(widths[1:])
     count = len(headings)
     if least + 3 * count + 1 <= console.width:
@@ -29,7 +30,7 @@ def show_cells(
         table = Table(box=None, pad_edge=False, padding=(0, 1))
     else:
         for label, *values in rows:
-            told = [f"{heading} {value}" for heading, value in zip(headings[1:], values, strict=True) if value]
+            told = [f"{' '.join(part)} {value}" for part, value in zip(parts[1:], values, strict=True) if value]
             console.print(f"{label}: {', '.join(told)}", soft_wrap=True)
         return
     table.add_column(headings[0], overflow="fold")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from xling.config.load import LoadedSweep
 from xling.config.schema import DataConfig, DatasetConfig, ModelConfig, TrainingEntry
@@ -21,6 +20,7 @@ from xling.data.overlap import find_overlap
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.data.summary import PERCENTILES, CountTokens, describe_retrieval, describe_training
 from xling.errors import ConfigError
+from xling.sweep.cell_table import show_cells
 
 OPTION_NAMES = {"titles": "title"}  # fields whose option has another name
 
@@ -96,7 +96,7 @@ def _check(config: DataConfig, model: ModelConfig, rows: int) -> dict[str, Any]:
 
 
 def _report(
-    train: Sequence[TrainingEntry], evaluate: Sequence[DatasetConfig], model: ModelConfig | None, rows: int
+    train: Sequence[TrainingEntry], evaluate: Sequence[DatasetConfig], model: ModelConfig | str | None, rows: int
 ) -> dict[str, Any]:
     """What the sets hold, what they share, and what was left out in reading them."""
     with _notes() as notes:
@@ -135,22 +135,13 @@ def _notes() -> Iterator[list[str]]:
 
 
 @contextmanager
-def _token_counter(model: ModelConfig | None, training: TrainingSet | None) -> Iterator[CountTokens | None]:
+def _token_counter(model: ModelConfig | str | None, training: TrainingSet | None) -> Iterator[CountTokens | None]:
     """Counts by the model's tokenizer; one that is learnt from the training text needs some."""
     if model is None:
         yield None
         return
-    from xling.model.source import load_start
-    from xling.model.tokenizer import ensure_tokenizer
-    from xling.storage import Storage
-
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        if model.learns_tokenizer:
-            if training is None:
-                raise ConfigError(f"--model {model.preset} learns its tokenizer from training text, this set has none")
-            tokenizer: Any = ensure_tokenizer(Storage(scratch), training, model.learnt_vocabulary)
-        else:
-            tokenizer = load_start(model, seed=0).tokenizer
+        tokenizer = _tokenizer(model, training, scratch)
 
         def count(texts: Sequence[str]) -> list[int]:
             return list(map(len, tokenizer(list(texts), verbose=False)["input_ids"])) if texts else []
@@ -158,19 +149,32 @@ def _token_counter(model: ModelConfig | None, training: TrainingSet | None) -> I
         yield count
 
 
-def _model(name: str | None) -> ModelConfig | None:
-    """A preset, a folder, or an id on the hub."""
+def _tokenizer(model: ModelConfig | str, training: TrainingSet | None, scratch: str) -> Any:
+    from xling.model.source import load_folder, load_hub, load_start
+    from xling.model.tokenizer import ensure_tokenizer
+    from xling.storage import Storage
+
+    if isinstance(model, str):
+        folder = Path(model).expanduser()
+        return (load_folder(folder) if folder.is_dir() else load_hub(model)).tokenizer
+    if not model.learns_tokenizer:
+        return load_start(model, seed=0).tokenizer
+    if training is None:
+        raise ConfigError(f"--model {model.preset} learns its tokenizer from training text, this set has none")
+    return ensure_tokenizer(Storage(scratch), training, model.learnt_vocabulary)
+
+
+def _model(name: str | None) -> ModelConfig | str | None:
+    """A preset, or the name of a folder or an id on the hub, whose own token limits hold."""
     if name is None:
         return None
     from xling.config import presets
 
     if name in presets.names():
         return ModelConfig(preset=name)
-    if Path(name).expanduser().is_dir():
-        return ModelConfig(path=str(Path(name).expanduser()))
-    if name.startswith((".", "/", "~")):
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise ConfigError(f"--model is {name!r}, a folder that does not exist; name a preset, a folder or a hub id")
-    return ModelConfig(hub=name)
+    return name
 
 
 def _about(adapter: registry.Adapter) -> dict[str, Any]:
@@ -247,14 +251,11 @@ def _print_lengths(
     unit: str, languages: dict[str, dict[str, Any]], counts: dict[str, list[str]], console: Console
 ) -> None:
     """A row a language: its counts, then the lengths of questions and passages at PERCENTILES."""
-    at = "/".join(map(str, PERCENTILES))
-    table = Table("language", caption=f"{unit} at {at} %", caption_justify="left", caption_style="")
-    for title in ("questions", "passages") if any(counts.values()) else ():
-        table.add_column(title, justify="right", no_wrap=True)
-    for side in ("a question", "a passage"):
-        table.add_column(f"{unit} of\n{side}", no_wrap=True)
-    for code, row in languages.items():
-        table.add_row(
-            code, *counts[code], *("/".join(map(str, row[f"{side}_{unit}"])) for side in ("query", "passage"))
-        )
-    console.print(table)
+    counted = ["questions", "passages"] if any(counts.values()) else []
+    headings = ["language", *counted, *(f"{unit} of\n{side}" for side in ("a question", "a passage"))]
+    rows = [
+        [code, *counts[code], *("/".join(map(str, row[f"{side}_{unit}"])) for side in ("query", "passage"))]
+        for code, row in languages.items()
+    ]
+    show_cells(headings, rows, console, right=counted)
+    console.print(f"{unit} at {'/'.join(map(str, PERCENTILES))} %")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,7 @@ from xling.sweep.doctor.checks import Finding, State, all_checks
 from xling.sweep.doctor.subject import Subject, of_sweep
 
 _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", State.NOT_APPLICABLE: "dim"}
+_SEEN = 20  # columns that what was seen has at the least
 
 
 def doctor(
@@ -73,6 +75,28 @@ def show_findings(findings: Sequence[Finding], address: str | None, console: Con
         records = [{name: value for name, value in asdict(one).items() if name != "stops"} for one in findings]
         console.print_json(json.dumps({"address": address, "states": counts, "findings": records}))
         return
+    _show_states(findings, console)
+    for one in findings:
+        if one.state in (State.WARNING, State.FAILED):
+            console.print(f"{one.state}: {one.group}: {one.check}", style=_STYLES[one.state], soft_wrap=True)
+            console.print(f"  {one.why}\n  Fix: {one.fix}.", soft_wrap=True)
+    console.print(", ".join(f"{counts[state]} {state}" for state in State if counts[state]) + ".")
+
+
+def _show_states(findings: Sequence[Finding], console: Console) -> None:
+    """A table, or where it would be too wide a line each."""
+    columns: list[list[str]] = [
+        [one.group for one in findings],
+        [one.check for one in findings],
+        [one.state for one in findings],
+    ]
+    frame = 3 * len(columns) + 4
+    if frame + sum(max(map(cell_len, column), default=0) for column in columns) + _SEEN > console.width:
+        for one in findings:
+            state = Text(one.state, style=_STYLES[one.state])
+            seen = f": {one.seen}" if one.seen else ""
+            console.print(Text(f"{one.group}: {one.check}: ").append(state).append(seen), soft_wrap=True)
+        return
     table = Table()
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True)
@@ -86,8 +110,3 @@ def show_findings(findings: Sequence[Finding], address: str | None, console: Con
         table.add_row(one.group if one.group != group else "", one.check, state, one.seen)
         group = one.group
     console.print(table)
-    for one in findings:
-        if one.state in (State.WARNING, State.FAILED):
-            console.print(f"{one.state}: {one.group}: {one.check}", style=_STYLES[one.state], soft_wrap=True)
-            console.print(f"  {one.why}\n  Fix: {one.fix}.", soft_wrap=True)
-    console.print(", ".join(f"{counts[state]} {state}" for state in State if counts[state]) + ".")

@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from xling.config import presets
-from xling.config.schema import ModelConfig
 from xling.errors import ConfigError
-from xling.model.hub import download, resolve_commit
-from xling.model.source import LoadedModel, load_folder, load_start, save_folder
+from xling.model.source import load_hub, save_folder
 from xling.storage import Storage
 from xling.sweep.hub_copies import put_model
 from xling.sweep.jobs import Job
@@ -125,14 +123,5 @@ def _trained(root: Storage, sweep: str, cell: str) -> dict[str, Job]:
 @contextmanager
 def _hub_folder(model: str, trust_remote_code: bool) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:
-        save_folder(Path(scratch), _from_hub(model, trust_remote_code))
+        save_folder(Path(scratch), load_hub(model, trust_remote_code=trust_remote_code))
         yield Path(scratch)
-
-
-def _from_hub(model: str, trust_remote_code: bool) -> LoadedModel:
-    """A preset as a sweep with it begins, whether it is named or its hub id; else what the model says of itself."""
-    preset = presets.find(model) or presets.of_hub(model)
-    if isinstance(preset, presets.HubPreset):
-        return load_start(ModelConfig(preset=preset.name), seed=0)
-    folder = download(model, resolve_commit(model), with_code=trust_remote_code)
-    return load_folder(folder, trust_remote_code=trust_remote_code)
