@@ -147,6 +147,21 @@ def test_a_file_there_is_not(xling, command):
     )
 
 
+@pytest.mark.parametrize("command", ["plan", "sweep", "train"])
+def test_a_sweep_s_name_in_place_of_its_file(xling, command):
+    Path("sweeps").mkdir()
+    write(GOOD, "sweeps/small.yaml")
+    assert refused(xling(command, "small")) == (
+        "error: small: there is no such file; did you mean sweeps/small.yaml?\n"
+    )
+    Path("runs/small").mkdir(parents=True)
+    for name, text in (("sweep.yaml", GOOD), ("launch.json", '{"overrides": [], "folder": "."}')):
+        Path("runs/small", name).write_text(text)
+    assert refused(xling(command, "small")) == (
+        "error: small: there is no such file; to go on with the sweep of that name in runs: xling resume small\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -272,7 +287,7 @@ def test_evaluating_a_cell_that_is_not_trained(xling):
 
 def test_there_is_no_page_and_nothing_to_send_before_the_first_sweep(xling):
     assert "launch a sweep first" in refused(xling("ui"))
-    assert "holds no tracking spool" in refused(xling("track", "sync"))
+    assert f"there is no storage at {Path('runs').resolve()}: give with --storage" in refused(xling("track", "sync"))
 
 
 def test_what_the_system_refuses_is_one_message(xling):

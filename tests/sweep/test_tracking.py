@@ -39,6 +39,8 @@ def no_display(jobs):
 def test_nothing_to_send_to_mlflow(tmp_path, console):
     with pytest.raises(TrackingError, match="holds no tracking spool"):
         sync_tracking(str(tmp_path), console)
+    with pytest.raises(TrackingError, match=r"there is no storage at .*nope: give with --storage the folder or URL"):
+        sync_tracking(str(tmp_path / "nope"), console)
     assert sync_tracking("memory://somewhere", console) == 0
     assert said(console) == "No run has anything left to send.\n"
 

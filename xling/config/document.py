@@ -233,8 +233,10 @@ def _syntax(name: str, error: yaml.MarkedYAMLError) -> str:
 
 
 def _similar_files(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    names = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.parent / close[0]}?" if close else ""
+    """The file whose name is most alike: beside it, or in ``sweeps/``, where a study is often named without its end."""
+    for folder in (path.parent, path.parent / "sweeps"):
+        names = [file.name for file in folder.glob("*") if file.suffix in (".yaml", ".yml")]
+        close = difflib.get_close_matches(path.name, names, n=1)
+        if close:
+            return f"; did you mean {folder / close[0]}?"
+    return ""

@@ -11,6 +11,7 @@ from shlex import quote
 
 from rich.console import Console
 
+from xling.errors import TrackingError
 from xling.storage import Storage
 from xling.sweep.lease import HeldError, Lease, times_taken
 from xling.track.stored import Unsent, stored_unsent
@@ -55,10 +56,15 @@ def sync_tracking(storage: str, console: Console) -> int:
     """Send what MLflow has not got of a storage's sweeps; 0 when all of it was delivered.
 
     Raises:
-        TrackingError: a local storage holds no spool.
+        TrackingError: there is no such local storage, or it holds no spool.
     """
     root = Storage(storage)
     if root.is_local:
+        if not Path(root.url).is_dir():
+            raise TrackingError(
+                f"there is no storage at {root.url}: give with --storage the folder or URL that the sweep's file names "
+                "as `storage`"
+            )
         done = sync(Path(root.url))
     else:
         done = [_send(left) for sweep in root.list() for left in stored_unsent(root, sweep)]
