@@ -34,6 +34,7 @@ from xling.evaluate.measures import Values, measures
 from xling.evaluate.per_query import per_query_table
 from xling.evaluate.scoring import LanguageScores
 from xling.evaluate.search.record import SearchRecord
+from xling.evaluate.summary import Summary
 from xling.evaluate.xor import TOKENS
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -41,6 +42,7 @@ from xling.stored_json import DamagedFile
 
 SUMMARY = "summary.json"
 PER_QUERY = "per_query.parquet"
+_AGAIN = "delete the folder {}, then score again: xling resume SWEEP, or xling evaluate --out"
 _POOL_ARRAYS = (
     *("rank_distance", "own_language_share", "own_language_share_expected"),
     *("languages_at_ranks", "rank_distance_same_script", "rank_distance_different_script"),
@@ -146,7 +148,7 @@ class EvaluationResult:
     @classmethod
     def _read(cls, storage: Storage, read_queries: Callable[[], pa.Table]) -> EvaluationResult:
         try:
-            summary = storage.read_json(SUMMARY)
+            summary = storage.read_json(SUMMARY, Summary)
             per_query = read_queries()
         except FileNotFoundError as error:
             raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
@@ -154,10 +156,12 @@ class EvaluationResult:
             )
         except (DamagedFile, ValueError, OSError, pa.ArrowException) as error:
             what = error.what if isinstance(error, DamagedFile) else f"{storage.locate(PER_QUERY)} is damaged ({error})"
-            raise DamagedFile(
-                what, f"delete the folder {storage.url}, then score again: xling resume SWEEP, or xling evaluate --out"
-            ) from error
-        return cls.from_json(summary, per_query)
+            raise DamagedFile(what, _AGAIN.format(storage.url)) from error
+        try:
+            return cls.from_json(summary, per_query)
+        except ValueError as error:
+            what = f"{storage.locate(SUMMARY)} does not fit together ({error}): it was changed"
+            raise DamagedFile(what, _AGAIN.format(storage.url)) from error
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the per-query table; NaN becomes null."""
@@ -186,22 +190,27 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, summary: Mapping[str, Any], per_query: pa.Table) -> EvaluationResult:
-        pool = summary["pool"]
+        """Raises ValueError where its matrices have not a row and a column a language."""
+        pool, side = summary["pool"], len(summary["languages"])
+        pair_queries = np.array(summary["pairs"]["queries"], np.int64)
+        pair_values = _arrays(summary["pairs"]["values"])
+        if not pair_values or {pair_queries.shape, *(of.shape for of in pair_values.values())} != {(side, side)}:
+            raise ValueError(f"pairs are not {side} x {side}, as the languages are")
         return cls(
             dataset=summary["dataset"],
             fingerprint=summary["fingerprint"],
             languages=tuple(summary["languages"]),
             headline=summary["headline"],
-            pair_queries=np.array(summary["pairs"]["queries"], np.int64),
-            pair_values=_arrays(summary["pairs"]["values"]),
+            pair_queries=pair_queries,
+            pair_values=pair_values,
             pool=None
             if pool is None
             else PoolResult(
                 queries=np.array(pool["queries"], np.int64),
                 values=_arrays(pool["values"]),
-                **_arrays({name: value for name, value in pool.items() if name not in ("queries", "values")}),
+                **_arrays({name: pool[name] for name in _POOL_ARRAYS if name in pool}),
             ),
-            strata={label: Stratum(**stratum) for label, stratum in summary["strata"].items()},
+            strata={label: Stratum(of["queries"], of["headline"]) for label, of in summary["strata"].items()},
             per_query=per_query,
             published=tuple(summary.get("published", ())),  # results of old lack it
             search=SearchRecord.from_json(summary["search"]) if "search" in summary else None,

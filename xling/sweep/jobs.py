@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from xling.batching.negatives import require_negatives
 from xling.batching.pairs import pairs_by_kind
@@ -31,6 +31,7 @@ from xling.data.overlap import Overlap, find_overlap, overlap_message
 from xling.data.records import RetrievalSet, TrainingSet
 from xling.errors import DataError
 from xling.model.digest import weights_digest
+from xling.stored_json import checker
 
 Kind = Literal["warm", "baseline", "cell"]
 
@@ -88,9 +89,8 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         values = json.loads(text)
-        values["config"] = CellConfig.model_validate(values["config"])
-        values["evaluations"] = tuple(Evaluation(*entry) for entry in values["evaluations"])
-        return cls(**values)
+        entries = [dict(zip(Evaluation.__slots__, entry, strict=False)) for entry in values["evaluations"]]
+        return cast(Job, checker(cls).validate_python({**values, "evaluations": entries}))
 
 
 @dataclass(frozen=True)
