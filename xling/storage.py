@@ -259,9 +259,12 @@ class Storage:
     def write_json(self, path: str, value: Any) -> None:
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n")
 
-    def read_json(self, path: str) -> Any:
-        """Raises FileNotFoundError when there is no such file, DamagedFile when it was cut or changed."""
-        return parsed(self.read(path), self.locate(path))
+    def read_json(self, path: str, shape: Any = Any) -> Any:
+        """Raises FileNotFoundError when there is no such file, DamagedFile when it was cut or changed.
+
+        Args: shape: what it must hold, as in stored_json.py.
+        """
+        return parsed(self.read(path), self.locate(path), shape)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:

@@ -1,70 +1,25 @@
 """Files of a sweep that were cut, emptied or lost: every command goes on without them, or names them in one message."""
 
-import shutil
-import sys
-
 import pytest
-from small_models import tiny_model
-from small_sweeps import cell_folder, end_as, finish, load, prepare_cells
+from damaged_sweeps import SEGMENT, told
+from small_sweeps import cell_folder, end_as, finish, load
 
-from xling import cli
 from xling.errors import ConfigError, DataError
 from xling.evaluate.result import EvaluationResult
-from xling.model.source import save_folder
-from xling.storage import Storage
 from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellState, Outcome
 from xling.sweep.launching.launch import launch
-from xling.sweep.remembered import remember, remembered
+from xling.sweep.remembered import remembered
 from xling.sweep.selection import stored_job, stored_jobs, write_lost
 from xling.sweep.upkeep.garbage import Asked, survey
 from xling.train.attempts import accepted_checkpoints
 from xling.train.metrics import stored_steps, write_segment
 
-SEGMENT = "metrics/00000000-00000001-a0001.jsonl"
 OF_A_CELL = (
     *("cell.json", "result.json", "attempts/0001.json", "attempts/0001.end.json", "model/trained.json"),
     *(SEGMENT, "composition.json", "EVALUATION/summary.json", "EVALUATION/per_query.parquet"),
 )
 DAMAGES = {"cut": lambda data: data[: len(data) * 2 // 3], "emptied": lambda data: b"", "zeros": lambda data: bytes(9)}
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    """A sweep with two done cells and an interrupted one."""
-    folder = tmp_path_factory.mktemp("swept")
-    loaded, study, root = load(folder)
-    remember(root, loaded)
-    prepare_cells(root, study)
-    save_folder(folder / "encoder", tiny_model(folder))
-    for job in study.cells[:2]:
-        finish(root, job)
-        cell = cell_folder(root, job).storage
-        about = cell.read_json("model/trained.json")
-        cell.upload(folder / "encoder", "model")
-        cell.write_json("model/trained.json", about)
-        cell.write_json("composition.json", {"steps": 12})
-        steps = [{"step": n, "loss": 1.0, "source": "de", "time_ms": 1000 * n, "alpha": 0.5} for n in range(2)]
-        write_segment(cell, steps, 1)
-    end_as(root, study.cells[2], Outcome.INTERRUPTED)
-    return loaded, study, root
-
-
-@pytest.fixture
-def damaged(swept, tmp_path):
-    """A copy of the sweep; its jobs and its storage."""
-    _, study, root = swept
-    shutil.copytree(root.url, tmp_path / "runs")
-    return study, Storage(str(tmp_path / "runs"))
-
-
-def told(monkeypatch, capsys, *arguments):
-    """Exit status and what was printed; an exception, which would be a traceback, ends the test."""
-    monkeypatch.setattr(sys, "argv", ["xling", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    said = capsys.readouterr()
-    return left.value.code or 0, said.out, said.err
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -127,7 +82,7 @@ def test_an_attempt_whose_record_is_cut_is_left_out_and_an_end_is_none(damaged):
 def test_a_cut_segment_is_left_out_of_the_steps(damaged):
     study, root = damaged
     cell = cell_folder(root, study.cells[0]).storage
-    write_segment(cell, [{"step": 2, "loss": 1.0}], 1)
+    write_segment(cell, [{"step": 2, "loss": 1.0, "time_ms": 2000}], 1)
     cell.write(SEGMENT, cell.read(SEGMENT)[:-9])
     assert [record["step"] for record in stored_steps(cell)] == [2]
 

@@ -115,7 +115,7 @@ def test_a_running_cell_is_as_far_as_its_newest_checkpoint(mixed, console):
 def test_logs_tell_a_cells_history_and_its_newest_steps(mixed, console):
     loaded, study, root = mixed
     job = study.cells[1]
-    records = [{"step": step, "loss": 3 / (step + 1), "source": "de->en"} for step in range(14)]
+    records = [{"step": step, "time_ms": step, "loss": 3 / (step + 1), "source": "de->en"} for step in range(14)]
     records[13]["dev"] = 0.25
     write_segment(cell_folder(root, job).storage, records, 2)
     show_logs(loaded, "tiny/a0.5", console)

@@ -43,7 +43,7 @@ def done(root, study):
         for evaluation in job.evaluations:
             result = made_up_result(evaluation.fingerprint, 0.5 + number / 50, 0.4 + number / 60, 10.0 + number)
             replace(result, per_query=per_query(number)).save(folder.child(f"eval/{evaluation.id}"))
-        steps = [{"step": step, "pairs_per_s": 80.0, "tokens_per_s": 2000.0} for step in range(12)]
+        steps = [{"step": step, "time_ms": step, "pairs_per_s": 80.0, "tokens_per_s": 2000.0} for step in range(12)]
         write_segment(folder, steps, 1)
 
 
@@ -120,7 +120,7 @@ def test_what_steps_or_model_do_not_tell_is_not_known(tmp_path):
 
 
 def test_a_cell_that_is_not_done_has_steps_and_no_costs(any_storage):
-    write_segment(any_storage, [{"step": step, "loss": 1.0} for step in range(5000)], 1)
+    write_segment(any_storage, [{"step": step, "time_ms": step, "loss": 1.0} for step in range(5000)], 1)
     trace = read_trace(any_storage, None, batch_size=8)
     assert trace.costs == {}
     assert [record["step"] for record in trace.steps] == list(range(0, 5000, 3))

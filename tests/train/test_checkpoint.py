@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from xling.errors import CheckpointError
-from xling.train.attempts import CheckpointName, accepted_checkpoints
+from xling.train.attempts import CheckpointName, accepted_checkpoints, newest_attempt, stored_checkpoints
 from xling.train.checkpoint import (
     CheckpointStore,
     FencedError,
@@ -125,3 +125,20 @@ def test_manifests_name_sizes_and_checksums(cell):
     manifest = cell.read_json("checkpoints/step-00000010-a0001/manifest.json")
     assert [entry["bytes"] for entry in manifest["files"]] == [7, 2]
     assert all(len(entry["blake2b"]) == 32 for entry in manifest["files"])
+
+
+def test_steps_of_more_digits_than_names_are_padded_to_are_sorted_as_numbers(cell):
+    for step in (99_999_999, 100_000_000):
+        save(begin(cell, 1), step)
+    assert cell.list("checkpoints") == ["step-100000000-a0001", "step-99999999-a0001"]  # by their letters
+    names = [CheckpointName(99_999_999, 1), CheckpointName(100_000_000, 1)]
+    assert stored_checkpoints(cell) == names
+    assert accepted_checkpoints(cell) == [str(name) for name in names]
+    assert begin(cell, 2).newest_valid()[0] == names[1]
+    assert CheckpointName.parse("step-00000300-a0002") == CheckpointName(300, 2)
+
+
+def test_attempts_of_more_digits_than_names_are_padded_to_are_counted(cell):
+    for number in (9_999, 10_000):
+        cell.write_json(f"attempts/{number:04d}.json", {})
+    assert newest_attempt(cell) == 10_000

@@ -79,7 +79,20 @@ def root(tmp_path):
 
 
 def rungs(root, cell, *, stops=True, factor=3, group="g", measure="mAP"):
-    return Rungs(root, RungSpec(f"s/rungs/{group}", cell, (0.25, 0.5), factor, stops, measure), 100)
+    return Rungs(root, RungSpec(f"s/rungs/{group}", cell, (0.25, 0.5), factor, stops, measure), 100, print)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b'{"value": "high", "step": 25}'])
+def test_a_damaged_value_of_another_cell_counts_as_none_and_is_told(root, capsys, content):
+    for number in range(3):
+        rungs(root, f"rival{number}").arrive(25, 0.9)
+    root.write("s/rungs/g/0.25/rival0.json", content)
+    assert "of 3 cells" in rungs(root, "c").arrive(25, 0.1)
+    told = capsys.readouterr().out
+    assert told.startswith("early stopping passes over a cell's value: ")
+    assert "rival0.json" in told
+    root.write("s/rungs/g/0.25/c.json", content)  # its own: measured and decided anew
+    assert "of 3 cells" in rungs(root, "c").arrive(25, 0.1)
 
 
 def test_a_cell_is_held_against_those_that_were_there_before(root):

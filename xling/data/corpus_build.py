@@ -21,11 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import TypedDict
 
 from xling.data.corpus import ROWS, SCHEMA, Corpus, cache_folder
 from xling.data.files import BadRows, unreadable
 from xling.data.fingerprint import fingerprint
 from xling.errors import DataError, ResourceError
+from xling.stored_json import DamagedFile, parsed
 
 CORPUS_VERSION = 1  # raised when the same raw files would give another Arrow file
 RUN_CHARACTERS = 32 << 20
@@ -71,17 +73,24 @@ def ensure_corpus(name: str, language: str, files: Sequence[Path], read: Reader,
     return Corpus(folder / "passages.arrow", language, about["digest"])
 
 
-def _about(folder: Path) -> dict[str, Any] | None:
+class _About(TypedDict):
+    digest: str
+    size: int
+    bad_rows: int
+    examples: list[str]
+
+
+def _about(folder: Path) -> _About | None:
     """What is noted of a finished corpus; None when there is none or its file was cut."""
     try:
-        about: dict[str, Any] = json.loads((folder / "corpus.json").read_bytes())
+        about: _About = parsed((folder / "corpus.json").read_bytes(), str(folder / "corpus.json"), _About)
         whole = (folder / "passages.arrow").stat().st_size == about["size"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DamagedFile):
         return None
-    return about if whole and {"digest", "bad_rows", "examples"} <= about.keys() else None
+    return about if whole else None
 
 
-def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: BadRows) -> dict[str, Any]:
+def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: BadRows) -> _About:
     meter = _Meter(name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +103,7 @@ def _build(folder: Path, name: str, files: Sequence[Path], read: Reader, bad: Ba
             merged = _distinct(_merged(runs), files, bad)
             digest = _write(finished / "passages.arrow", merged, meter)
             size = (finished / "passages.arrow").stat().st_size
-            about = {"digest": digest, "size": size, "bad_rows": bad.count, "examples": bad.examples}
+            about: _About = {"digest": digest, "size": size, "bad_rows": bad.count, "examples": bad.examples}
             (finished / "corpus.json").write_text(json.dumps(about))
             _publish(finished, folder)
     except OSError as error:

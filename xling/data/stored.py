@@ -13,10 +13,11 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typing_extensions import TypedDict
 
 from xling.data.corpus import Corpus, cache_folder
 from xling.data.records import Passage, Query, RetrievalSet
@@ -26,6 +27,24 @@ from xling.storage import Storage
 _QUERIES = {name: pa.string() for name in ("id", "language", "text", "strata")}
 _PASSAGES = {name: pa.string() for name in ("id", "language", "text", "context", "article")}
 _QRELS = {"query": pa.string(), "passage": pa.string(), "grade": pa.int64()}
+
+
+class _CorpusFile(TypedDict):
+    digest: str
+    size: int
+
+
+class _Set(TypedDict):
+    """``set.json``; sets of old lack the last ones."""
+
+    name: str
+    languages: list[str]
+    zero_shot_levels: list[str]
+    cross_lingual: bool
+    measures: NotRequired[list[str]]
+    pooled: NotRequired[bool]
+    answers: NotRequired[dict[str, list[str]]]
+    corpora: NotRequired[dict[str, _CorpusFile]]
 
 
 def store_retrieval(storage: Storage, retrieval: RetrievalSet) -> None:
@@ -67,7 +86,7 @@ def load_retrieval(storage: Storage, fingerprint: str) -> RetrievalSet:
         FileNotFoundError: it was never written.
     """
     folder = f"data/{fingerprint}"
-    about = storage.read_json(f"{folder}/set.json")
+    about: _Set = storage.read_json(f"{folder}/set.json", _Set)
     languages = tuple(about["languages"])
     queries: dict[str, list[Query]] = {language: [] for language in languages}
     for row in _read(storage, f"{folder}/queries.parquet"):

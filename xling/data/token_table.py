@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from xling.storage import Storage
 from xling.stored_json import DamagedFile
@@ -28,6 +29,14 @@ _READ_BYTES = 1 << 22
 
 Int32Array = npt.NDArray[np.int32]
 Encoded = tuple[list[list[int]], list[str]]  # token ids of some texts; the groups of those among them that were cut
+
+
+class _Meta(TypedDict):
+    """The marker of a finished table."""
+
+    size: int
+    crc32: int
+    truncated: dict[str, int]
 
 
 class TokenTable:
@@ -156,18 +165,16 @@ def _build(file: Path, encoded: Iterable[Encoded]) -> dict[str, int]:
     return dict(sorted(truncated.items()))
 
 
-def _read_meta(storage: Storage, key: str) -> dict[str, Any] | None:
+def _read_meta(storage: Storage, key: str) -> _Meta | None:
     """The marker of a finished table; None when there is none, or it cannot be read."""
     try:
-        meta = storage.read_json(f"tokens/{key}/meta.json")
+        meta: _Meta = storage.read_json(f"tokens/{key}/meta.json", _Meta)
     except (FileNotFoundError, DamagedFile):
         return None
-    expected = {"size": int, "crc32": int, "truncated": dict}
-    whole = isinstance(meta, dict) and all(isinstance(meta.get(name), kind) for name, kind in expected.items())
-    return meta if whole else None
+    return meta
 
 
-def _local_file(storage: Storage, key: str, meta: dict[str, Any]) -> Path | None:
+def _local_file(storage: Storage, key: str, meta: _Meta) -> Path | None:
     """The table's file as a local path, copied to scratch from a remote store; None when missing or damaged."""
     path = f"tokens/{key}/tokens.arrow"
     if storage.is_local:
@@ -187,7 +194,7 @@ def _local_file(storage: Storage, key: str, meta: dict[str, Any]) -> Path | None
     return cached
 
 
-def _intact(file: Path, meta: dict[str, Any]) -> bool:
+def _intact(file: Path, meta: _Meta) -> bool:
     return file.is_file() and file.stat().st_size == meta["size"] and crc32_of(file) == meta["crc32"]
 
 

@@ -34,6 +34,7 @@ from xling.evaluate.measures import Values, measures
 from xling.evaluate.per_query import PER_QUERY, fix_of, per_query_table, read_queries
 from xling.evaluate.scoring import LanguageScores
 from xling.evaluate.search.record import SearchRecord
+from xling.evaluate.summary import Summary
 from xling.evaluate.xor import TOKENS
 from xling.languages import LangPair
 from xling.storage import Storage
@@ -143,14 +144,18 @@ class EvaluationResult:
     def load_means(cls, storage: Storage) -> EvaluationResult:
         """Read a saved result without its per-query table, most of its bytes; raises as :meth:`load`."""
         try:
-            summary = storage.read_json(SUMMARY)
+            summary = storage.read_json(SUMMARY, Summary)
         except FileNotFoundError as error:
             raise DataError(f"{storage.url} holds no evaluation result: {SUMMARY} and {PER_QUERY} must be there") from (
                 error
             )
         except DamagedFile as error:
             raise DamagedFile(error.what, fix_of(storage)) from error
-        return cls.from_json(summary, pa.table({}))
+        try:
+            return cls.from_json(summary, pa.table({}))
+        except ValueError as error:
+            what = f"{storage.locate(SUMMARY)} does not fit together ({error}): it was changed"
+            raise DamagedFile(what, fix_of(storage)) from error
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the per-query table; NaN becomes null."""
@@ -179,22 +184,27 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, summary: Mapping[str, Any], per_query: pa.Table) -> EvaluationResult:
-        pool = summary["pool"]
+        """Raises ValueError where its matrices have not a row and a column a language."""
+        pool, side = summary["pool"], len(summary["languages"])
+        pair_queries = np.array(summary["pairs"]["queries"], np.int64)
+        pair_values = _arrays(summary["pairs"]["values"])
+        if not pair_values or {pair_queries.shape, *(of.shape for of in pair_values.values())} != {(side, side)}:
+            raise ValueError(f"pairs are not {side} x {side}, as the languages are")
         return cls(
             dataset=summary["dataset"],
             fingerprint=summary["fingerprint"],
             languages=tuple(summary["languages"]),
             headline=summary["headline"],
-            pair_queries=np.array(summary["pairs"]["queries"], np.int64),
-            pair_values=_arrays(summary["pairs"]["values"]),
+            pair_queries=pair_queries,
+            pair_values=pair_values,
             pool=None
             if pool is None
             else PoolResult(
                 queries=np.array(pool["queries"], np.int64),
                 values=_arrays(pool["values"]),
-                **_arrays({name: value for name, value in pool.items() if name not in ("queries", "values")}),
+                **_arrays({name: pool[name] for name in _POOL_ARRAYS if name in pool}),
             ),
-            strata={label: Stratum(**stratum) for label, stratum in summary["strata"].items()},
+            strata={label: Stratum(of["queries"], of["headline"]) for label, of in summary["strata"].items()},
             per_query=per_query,
             published=tuple(summary.get("published", ())),  # results of old lack it
             search=SearchRecord.from_json(summary["search"]) if "search" in summary else None,

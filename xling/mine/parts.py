@@ -11,9 +11,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from typing_extensions import TypedDict
+
 from xling.errors import DataError
 from xling.mine.choose import Counts
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, parsed, shaped
+
+
+class _Head(TypedDict):
+    crc32: int
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,11 @@ class Parts:
     def _read(self, name: str) -> tuple[list[bytes], Counts] | None:
         try:
             head, _, rows = Storage(self.url).read(self._path(name)).partition(b"\n")
-            about = json.loads(head)
-            if zlib.crc32(rows) != about["crc32"]:
-                return None
-            return rows.splitlines(keepends=True), Counts(**about["counts"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            about: _Head = parsed(head, name, _Head)
+            counts: Counts = shaped(about["counts"], Counts, name)
+        except (FileNotFoundError, DamagedFile):
             return None
+        return (rows.splitlines(keepends=True), counts) if zlib.crc32(rows) == about["crc32"] else None
 
     def _path(self, name: str) -> str:
         return f"mined-{self.key}/{name}.jsonl"

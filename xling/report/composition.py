@@ -8,19 +8,47 @@ Shapes: L languages.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
 
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair, base_language
 from xling.report.rows import ScoreRow, mean_of
 from xling.report.tables import Grid, alpha_text, lines, mean_text
 
-Composition = Mapping[str, Any]
-
 _KINDS = {"monolingual": "mono-\nlingual", "cross_lingual": "cross-\nlingual", "mixed_monolingual": "mixed\nmono."}
+
+
+def _require_kinds(counts: dict[str, float]) -> dict[str, float]:
+    if not _KINDS.keys() <= counts.keys():
+        raise ValueError(f"must have {', '.join(_KINDS)}")
+    return counts
+
+
+class PairCounts(TypedDict):
+    """Training pairs of two languages, or of one."""
+
+    examples: int
+    asked: float
+
+
+class Composition(TypedDict):
+    """What is read of it."""
+
+    start: int
+    stop: int
+    batch_size: int
+    kinds: Annotated[dict[str, int], AfterValidator(_require_kinds)]
+    asked: Annotated[dict[str, float], AfterValidator(_require_kinds)]
+    pairs: dict[str, PairCounts]
+    repeated: int
+    left: int
+
+
 _GROUPS = {
     "trained": "Cr. of pairs\ntrained on",
     "untrained": "Cr. of other pairs\nof their languages",
@@ -125,6 +153,8 @@ def _groups(languages: Sequence[str], trained: set[LangPair]) -> dict[str, NDArr
 def _furthest(composition: Composition) -> str:
     """``0.4 (ar-en)``: the pair whose share differs most from what was asked, and by how much."""
     examples = composition["batch_size"] * (composition["stop"] - composition["start"])
+    if not composition["pairs"]:
+        return "–"
     off = {pair: abs(counts["examples"] - counts["asked"]) for pair, counts in composition["pairs"].items()}
     pair = max(off, key=lambda name: off[name])
     return f"{_percent(off[pair], examples)} ({pair})"

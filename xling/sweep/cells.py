@@ -25,13 +25,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from typing_extensions import TypedDict
 
 from xling.redaction import redacted
 from xling.storage import Storage
 from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.lease import holder_of
-from xling.train.attempts import accepted_checkpoints, newest_attempt
+from xling.train.attempts import Begun, accepted_checkpoints, newest_attempt
 from xling.train.trained import MODEL_MARKER
 
 
@@ -53,6 +56,36 @@ class Outcome(StrEnum):
     STOPPED = "stopped"  # with a message when by early stopping
     INTERRUPTED = "interrupted"
     FAILED = "failed"
+
+
+_AnOutcome = Annotated[Outcome, BeforeValidator(Outcome)]
+
+
+class _End(TypedDict):
+    """The file of an attempt's end."""
+
+    ended: float  # Unix seconds
+    outcome: _AnOutcome
+    step: int
+    message: str
+
+
+class _Recorded(TypedDict):
+    id: str
+
+
+class _Result(TypedDict):
+    """``result.json``, as far as states go by it."""
+
+    evaluations: dict[str, _Recorded]  # by data set
+
+
+class _Stop(TypedDict):
+    outcome: _AnOutcome
+
+
+class _Generation(TypedDict):
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +136,7 @@ class CellFolder:
         for number in range(1, newest_attempt(self.storage) + 1):
             if f"{number:04d}.json" not in names:
                 continue
-            record = self._whole(f"attempts/{number:04d}.json", "the attempt is left out")
+            record = self._whole(f"attempts/{number:04d}.json", Begun, "the attempt is left out")
             if record is not None:
                 record["end"] = self._end(number) if f"{number:04d}.end.json" in names else None
                 found.append({"number": number, **record})
@@ -112,14 +145,14 @@ class CellFolder:
     def _end(self, number: int) -> dict[str, Any] | None:
         """How an attempt ended; None of one that did not, or whose word of it was cut or changed."""
         try:
-            return self._whole(f"attempts/{number:04d}.end.json", "the attempt counts as killed")
+            return self._whole(f"attempts/{number:04d}.end.json", _End, "the attempt counts as killed")
         except FileNotFoundError:
             return None
 
-    def _whole(self, path: str, so: str) -> dict[str, Any] | None:
+    def _whole(self, path: str, shape: type, so: str) -> dict[str, Any] | None:
         """A file's content; None, said aloud with what follows, where it was cut or changed."""
         try:
-            content: dict[str, Any] = self.storage.read_json(path)
+            content: dict[str, Any] = self.storage.read_json(path, shape)
         except DamagedFile as error:
             pass_over(error, so)
             return None
@@ -145,7 +178,7 @@ class CellFolder:
     def is_done(self, eval_ids: Sequence[str]) -> bool:
         """Whether nothing is left to do: trained, scored on every set asked for, all of it recorded."""
         try:
-            result = self._whole("result.json", "its cell is not done before the next launch writes it again")
+            result = self._whole("result.json", _Result, "its cell is not done before the next launch writes it again")
         except FileNotFoundError:
             return False
         if result is None:
@@ -188,7 +221,7 @@ class CellFolder:
     def generation(self) -> int:
         """How often the cell was started over."""
         try:
-            return int(self.storage.read_json("generation.json")["number"])
+            return int(self.storage.read_json("generation.json", _Generation)["number"])
         except FileNotFoundError:
             return 0
 
@@ -215,9 +248,12 @@ class CellFolder:
 
     def asked_to_stop(self) -> Outcome | None:
         try:
-            return Outcome(self.storage.read_json("stop.json")["outcome"])
+            return Outcome(self.storage.read_json("stop.json", _Stop)["outcome"])
         except FileNotFoundError:
             return None
+        except DamagedFile as error:
+            pass_over(error, "its cell is stopped, and goes on at the next launch")
+            return Outcome.INTERRUPTED
 
     def clear_stop(self) -> None:
         self.storage.delete("stop.json")

@@ -54,7 +54,7 @@ def read_record(copy: Storage, sweep: str) -> tuple[str | None, dict[str, str]]:
     except FileNotFoundError:
         return None, {}
     entries = list(_whole(lines))
-    stamps = {entry["path"]: entry["stamp"] for entry in entries if "path" in entry}
+    stamps = {entry["path"]: entry["stamp"] for entry in entries if {"path", "stamp"} <= entry.keys()}
     return next((entry["from"] for entry in entries if "from" in entry), None), stamps
 
 
@@ -76,7 +76,7 @@ def _whole(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
             yield entry
 
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 from xling.train.metrics import stored_steps
 
 Costs = dict[str, Any]  # the fields of CellValues that cost, by name
 
 _SAMPLED = 2000  # steps of a cell that are kept; a curve has far fewer points
 _BERTS = ("bert", "roberta", "xlm-roberta")  # whose embedding tables are as config.json says
+
+
+class _ModelConfig(TypedDict):
+    """What is read of a model's ``config.json``."""
+
+    model_type: NotRequired[str]
+    vocab_size: NotRequired[int]
+    max_position_embeddings: NotRequired[int]
+    type_vocab_size: NotRequired[int]
+    hidden_size: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +70,14 @@ def training_costs(
 def _non_embedding(cell: Storage, about: Mapping[str, Any]) -> int | None:
     """Parameters outside the embedding tables, by what ``config.json`` says of these; None of another kind of model."""
     try:
-        config = cell.read_json("model/config.json")
+        config: _ModelConfig = cell.read_json("model/config.json", _ModelConfig)
     except FileNotFoundError:
         return None
-    if config.get("model_type") not in _BERTS or about.get("parameters") is None:
+    except DamagedFile as error:
+        pass_over(error, "its parameters outside the embeddings are not counted")
         return None
-    rows = int(config["vocab_size"] + config["max_position_embeddings"] + config["type_vocab_size"])
-    return int(about["parameters"]) - rows * int(config["hidden_size"])
+    tables = (config.get("vocab_size"), config.get("max_position_embeddings"), config.get("type_vocab_size"))
+    parameters, width = about.get("parameters"), config.get("hidden_size")
+    if config.get("model_type") not in _BERTS or parameters is None or width is None or None in tables:
+        return None
+    return int(parameters) - sum(rows for rows in tables if rows is not None) * width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from functools import partial
@@ -122,7 +123,8 @@ def show_logs(loaded: LoadedSweep, cell: str, console: Console) -> None:
     measure = job.config.train.measure
     for step in stored_steps(folder.storage)[-LINES_SHOWN:]:
         dev = f"  {measure.title} {step[measure.key]:.4f}" if measure.key in step else ""
-        console.print(f"step {step['step']}  loss {step['loss']:.4f}  {step['source']}{dev}", soft_wrap=True)
+        loss = f"{step.get('loss', math.nan):.4f}  {step.get('source', '')}"
+        console.print(f"step {step['step']}  loss {loss}{dev}", soft_wrap=True)
 
 
 def stop_cell(loaded: LoadedSweep, cell: str, console: Console) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from xling.config.grid import Cell, alpha_of, size_of
 from xling.config.schema import CellConfig
+from xling.stored_json import checker
 
 Kind = Literal["warm", "baseline", "cell"]
 
@@ -69,9 +70,8 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         values = json.loads(text)
-        values["config"] = CellConfig.model_validate(values["config"])
-        values["evaluations"] = tuple(Evaluation(*entry) for entry in values["evaluations"])
-        return cls(**values)
+        entries = [dict(zip(Evaluation.__slots__, entry, strict=False)) for entry in values["evaluations"]]
+        return cast(Job, checker(cls).validate_python({**values, "evaluations": entries}))
 
 
 def variant_of(cell: Cell) -> str:

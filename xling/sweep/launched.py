@@ -11,7 +11,7 @@ from xling.config.load import LoadedSweep
 from xling.config.schema import BudgetConfig, TrainConfig
 from xling.storage import Storage
 from xling.sweep.jobs import Job, variant_of
-from xling.sweep.selection import newest, stored_job, stored_jobs
+from xling.sweep.selection import job_if_any, newest, stored_jobs
 from xling.sweep.study import Study
 
 
@@ -88,4 +88,4 @@ def in_grid_order(loaded: LoadedSweep, jobs: Iterable[Job]) -> list[Job]:
 def _warm_starts(root: Storage, jobs: Iterable[Job]) -> tuple[Job, ...]:
     """The warm starts that some jobs begin from, as far as they are on storage."""
     paths = [f"warm/{identity}/cell.json" for identity in sorted({job.warm for job in jobs if job.warm})]
-    return tuple(stored_job(root, path) for path in paths if root.exists(path))
+    return tuple(job for path in paths if (job := job_if_any(root, path)) is not None)

@@ -206,8 +206,8 @@ def _newest(storage: Storage) -> tuple[int, Holder | None]:
     if not number:
         return 0, None
     try:
-        return number, Holder(**storage.read_json(_path(number)))
-    except (FileNotFoundError, DamagedFile, TypeError):  # gone meanwhile, or from another version
+        return number, storage.read_json(_path(number), Holder)
+    except (FileNotFoundError, DamagedFile):  # gone meanwhile, or from another version
         return number, None
 
 

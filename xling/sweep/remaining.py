@@ -15,14 +15,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from xling.storage import Storage
 from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job
 from xling.sweep.selection import states_of
 from xling.track.spool import newest_operations
-from xling.train.attempts import CheckpointName
-from xling.train.metrics import read_segment
+from xling.train.attempts import CheckpointName, stored_checkpoints
+from xling.train.metrics import read_segment, segments
 from xling.train.trained import MODEL_MARKER
 
 # What does not change what a step costs.
@@ -34,6 +36,12 @@ _CELLS_MEASURED = 3  # of each kind, the newest that are done
 _TO_RUN = (CellState.NEW, CellState.INTERRUPTED, CellState.RUNNING)
 
 Timed = tuple[int, float]  # a step and the Unix seconds at which it was made
+
+
+class _Budgeted(TypedDict):
+    """What a checkpoint's state and a model's marker tell of the budget."""
+
+    total_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,9 @@ def look(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[Stand]:
         if not job.id:
             return Stand(job, folder, CellState.NEW, (), 0, _total(job, folder, CellState.NEW, ()))
         attempts = () if states[job.id] is CellState.NEW else tuple(folder.attempts())
-        checkpoints = [] if states[job.id] is CellState.DONE else _checkpoints(folder)  # which a done one has no more
+        checkpoints = (
+            [] if states[job.id] is CellState.DONE else stored_checkpoints(folder.storage)
+        )  # which a done one has no more
         ends = [attempt["end"]["step"] for attempt in attempts if attempt["end"]]
         recent = _recent_steps(folder, attempts) if states[job.id] is CellState.RUNNING and attempts else []
         steps = [*ends, *(name.step for name in checkpoints), *(step + 1 for step, _ in recent)]
@@ -125,10 +135,6 @@ def remaining(stands: Sequence[Stand], now: float) -> Remaining:
     return Remaining(cells, tuple(unknown), sum(stand.state is CellState.RUNNING for stand in stands))
 
 
-def _checkpoints(folder: CellFolder) -> list[CheckpointName]:
-    return [name for text in folder.storage.list("checkpoints") if (name := CheckpointName.parse(text)) is not None]
-
-
 def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence[CheckpointName]) -> int | None:
     """Steps of the whole budget; one in FLOPs is known once it was counted, at the first checkpoint."""
     budget = job.config.train.budget
@@ -139,7 +145,7 @@ def _total(job: Job, folder: CellFolder, state: CellState, checkpoints: Sequence
     paths = [f"checkpoints/{name}/state.json" for name in checkpoints[-1:]]
     for path in [MODEL_MARKER] if state is CellState.DONE else paths:
         try:
-            return int(folder.storage.read_json(path)["total_steps"])
+            return int(folder.storage.read_json(path, _Budgeted)["total_steps"])
         except FileNotFoundError:  # dropped meanwhile
             return None
         except DamagedFile as error:
@@ -207,10 +213,10 @@ def _measured(stand: Stand) -> Pace | None:
     started, ended = stand.attempts[-1]["started"], _end(stand)
     if stand.job.kind == "baseline":
         return Pace(0.0, 0.0, ended - started)
-    segments = _segments(stand.folder, stand.attempts)
-    if not segments:
+    written = segments(stand.folder.storage, stand.attempts[-1]["number"])
+    if not written:
         return None
-    begun, last = (_steps_of(stand.folder, segment) for segment in (segments[0], segments[-1]))
+    begun, last = (_steps_of(stand.folder, segment) for segment in (written[0], written[-1]))
     steps = [*begun, *last]
     step_s = _step_seconds(steps)
     if step_s is None or not begun or not last:
@@ -231,20 +237,14 @@ def _recent_steps(folder: CellFolder, attempts: Sequence[dict[str, Any]]) -> lis
     Of a cell in a local folder those of its spool, a few steps old; else those of the last checkpoint.
     """
     if not folder.storage.is_local:
-        segments = _segments(folder, attempts)
-        return _steps_of(folder, segments[-1]) if segments else []
+        written = segments(folder.storage, attempts[-1]["number"])
+        return _steps_of(folder, written[-1]) if written else []
     steps = [
         (operation["step"], operation["timestamp_ms"] / 1000)
         for operation in newest_operations(Path(folder.storage.url) / "track")
         if operation["op"] == "point" and operation["key"] == "train/loss"
     ]
     return [step for step in steps if step[1] > attempts[-1]["started"]]
-
-
-def _segments(folder: CellFolder, attempts: Sequence[dict[str, Any]]) -> list[str]:
-    """The metrics files of the newest attempt, in the order of their steps."""
-    ending = f"-a{attempts[-1]['number']:04d}.jsonl"
-    return [name for name in folder.storage.list("metrics") if name.endswith(ending)]
 
 
 def _steps_of(folder: CellFolder, segment: str) -> list[Timed]:

@@ -9,6 +9,8 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from shlex import quote
 
+from typing_extensions import TypedDict
+
 from xling.config.load import LoadedSweep
 from xling.errors import ConfigError
 from xling.redaction import redacted, redacted_values
@@ -17,6 +19,14 @@ from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellState
 
 BY_FILE = "bring it back from a copy, or launch the sweep again by its file, which writes it anew: xling sweep FILE"
+
+
+class LaunchRecord(TypedDict):
+    """``launch.json``."""
+
+    overrides: list[str]
+    source: str  # the sweep file's name, as it was given
+    folder: str  # that its relative paths are relative to
 
 
 def remember(root: Storage, loaded: LoadedSweep) -> None:
@@ -34,7 +44,7 @@ def remember(root: Storage, loaded: LoadedSweep) -> None:
 def is_remembered(root: Storage, sweep: str) -> bool:
     """Whether a launch of it is kept, and whole."""
     try:
-        root.read_json(f"{sweep}/launch.json")
+        root.read_json(f"{sweep}/launch.json", LaunchRecord)
     except (FileNotFoundError, DamagedFile):
         return False
     return root.exists(f"{sweep}/sweep.yaml")
@@ -51,7 +61,7 @@ def remembered(storage: str, sweep: str) -> Iterator[tuple[Path, list[str]]]:
     if sweep in (".", "..") or "/" in sweep:
         raise ConfigError(f"the sweep's name is {sweep!r}, must be that of a folder of the storage {root.url}")
     try:
-        about = root.read_json(f"{sweep}/launch.json")
+        about: LaunchRecord = root.read_json(f"{sweep}/launch.json", LaunchRecord)
     except FileNotFoundError as error:
         known = [name for name in root.list() if root.exists(f"{name}/sweep.yaml")]
         found = f"it holds {', '.join(known)}" if known else "it holds none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from xling.stored_json import DamagedFile
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.jobs import Job
 from xling.sweep.study import Study
-from xling.train.attempts import newest_attempt
+from xling.train.attempts import Begun, newest_attempt
 from xling.train.rungs import forget
 
 
@@ -52,8 +52,15 @@ def stored_jobs(root: Storage, sweep: str) -> list[Job]:
     """The jobs that were launched in a sweep, as their folders tell; none where there is no such sweep."""
     paths = [f"{sweep}/cells/{identity}/cell.json" for identity in root.list(f"{sweep}/cells")]
     with ThreadPoolExecutor(16) as pool:  # an object store is far
-        there = [path for path, exists in zip(paths, pool.map(root.exists, paths), strict=True) if exists]
-        return list(pool.map(partial(stored_job, root), there))
+        return [job for job in pool.map(partial(job_if_any, root), paths) if job is not None]
+
+
+def job_if_any(root: Storage, path: str) -> Job | None:
+    """:func:`stored_job`, None where there is no such file."""
+    try:
+        return stored_job(root, path)
+    except FileNotFoundError:
+        return None
 
 
 def stored_job(root: Storage, path: str) -> Job:
@@ -142,12 +149,17 @@ def newest(root: Storage, sweep: str, jobs: Sequence[Job]) -> Job:
 
 def _begun(cell: Storage) -> float:
     number = newest_attempt(cell)
-    return float(cell.read_json(f"attempts/{number:04d}.json")["started"]) if number else 0.0
+    return float(cell.read_json(f"attempts/{number:04d}.json", Begun)["started"]) if number else 0.0
 
 
-def to_run(root: Storage, sweep: str, study: Study, selection: Selection) -> list[Job]:
-    """The jobs of a launch, in their order; what goes from scratch is forgotten, what was asked for marked."""
-    states = states_of(root, sweep, study.scored)
+def to_run(
+    root: Storage, sweep: str, study: Study, selection: Selection, states: Mapping[str, CellState] | None = None
+) -> list[Job]:
+    """The jobs of a launch, in their order; what goes from scratch is forgotten, what was asked for marked.
+
+    Args: states: of cells and baselines, where they are known.
+    """
+    states = states_of(root, sweep, study.scored) if states is None else states
     if selection.cells:
         named = {job.id for job in (find_job(study.scored, name) for name in selection.cells)}
         chosen = [job for job in study.scored if job.id in named]

@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from rich.console import Console
+from typing_extensions import TypedDict
 
 from xling.errors import TrackingError
 from xling.storage import Storage
@@ -18,6 +19,10 @@ from xling.track.stored import Unsent, stored_unsent
 from xling.track.sync import Synced, sync, sync_stored, unsent
 
 _ID = "tracking.json"
+
+
+class _Own(TypedDict):
+    id: str
 
 
 def own_id(root: Storage, sweep: str) -> str:
@@ -37,7 +42,7 @@ def own_id(root: Storage, sweep: str) -> str:
 def known_id(root: Storage, sweep: str) -> str | None:
     """The same of a sweep that may not have any, or be a copy, whose runs are another's: None then."""
     try:
-        return str(root.read_json(f"{sweep}/{_ID}")["id"])
+        return str(root.read_json(f"{sweep}/{_ID}", _Own)["id"])
     except FileNotFoundError:
         return None
 

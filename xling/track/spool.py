@@ -28,7 +28,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, parsed, pass_over, shaped
 
 Operation = dict[str, Any]
 
@@ -53,6 +56,23 @@ class Entry:
     end: int
 
 
+class _Acked(TypedDict, total=False):
+    offset: int
+
+
+class _Named(TypedDict):
+    op: str
+
+
+class _Point(TypedDict):
+    """A metric's value, as it is spooled."""
+
+    key: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+
 class Spool:
     """Operations of one run. One process appends; one thread at a time delivers."""
 
@@ -75,7 +95,12 @@ class Spool:
     @property
     def acked(self) -> int:
         """Offset up to which MLflow holds everything."""
-        return int(self._load("acked.json").get("offset", 0))
+        try:
+            acked: _Acked = self._load("acked.json", _Acked)
+        except DamagedFile as error:
+            pass_over(error, "all of its run is sent to MLflow again")
+            return 0
+        return acked.get("offset", 0)
 
     @property
     def is_delivered(self) -> bool:
@@ -126,7 +151,8 @@ class Spool:
 
     def identity(self) -> dict[str, Any]:
         """What :meth:`identify` kept; empty when nothing was."""
-        return self._load("run.json")
+        identity: dict[str, Any] = self._load("run.json", dict)
+        return identity
 
     def identify(self, identity: Mapping[str, Any]) -> None:
         self._store("run.json", identity)
@@ -244,9 +270,10 @@ class Spool:
                 end += len(line)
                 yield line, end
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _load(self, name: str, shape: type) -> Any:
+        file = self.folder / name
         try:
-            return dict(json.loads((self.folder / name).read_bytes()))
+            return parsed(file.read_bytes(), str(file), shape)
         except FileNotFoundError:
             return {}
 
@@ -281,9 +308,11 @@ def _operation(point: MetricPoint) -> Operation:
 
 
 def _parse(line: bytes) -> Operation | None:
-    """The operation on a line; None for a torn one."""
+    """The operation on a line; None for one that was torn or changed."""
     try:
-        operation = json.loads(line)
-    except ValueError:
+        operation: Operation = parsed(line, "", _Named)
+        if operation["op"] == "point":
+            shaped(operation, _Point, "")
+        return operation
+    except DamagedFile:
         return None
-    return operation if isinstance(operation, dict) and "op" in operation else None

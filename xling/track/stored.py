@@ -18,9 +18,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from xling.storage import Storage
+from xling.stored_json import shaped
 from xling.track.spool import Spool, segments
 from xling.track.store import RunKey
+
+
+class _Marker(TypedDict):
+    """What is kept of a run until MLflow has everything."""
+
+    track: str
+    run: dict[str, object]
 
 
 def spool_at(root: Storage, track: str, attempt: int | None = None) -> Path | StoredSpool:
@@ -104,8 +114,9 @@ def stored_unsent(root: Storage, sweep: str) -> list[Unsent]:
     found = []
     for name in root.list(f"{sweep}/unsent"):
         with suppress(FileNotFoundError):  # sent meanwhile
-            about = root.read_json(f"{sweep}/unsent/{name}")
-            found.append(Unsent(root, about["track"], RunKey.from_dict(about["run"])))
+            path = f"{sweep}/unsent/{name}"
+            about: _Marker = root.read_json(path, _Marker)
+            found.append(Unsent(root, about["track"], shaped(about["run"], RunKey, root.locate(path))))
     return found
 
 

@@ -6,14 +6,30 @@ import re
 import time
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from xling.storage import Storage
 from xling.stored_json import DamagedFile, pass_over
 
 MANIFEST = "manifest.json"  # of a checkpoint
-_NAME = re.compile(r"step-(\d{8})-a(\d{4})")
+_NAME = re.compile(r"step-(\d{8,})-a(\d{4,})")  # padded, and longer where that is not enough: sorted as numbers
+_RECORD = re.compile(r"(\d{4,})\.json")
 
 
-@dataclass(frozen=True, slots=True)
+class _Accepting(TypedDict):
+    accepted: list[str]  # checkpoints that the attempt may start from
+
+
+class Begun(_Accepting):
+    """An attempt's record."""
+
+    started: float  # Unix seconds
+    host: str
+    versions: dict[str, str]
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class CheckpointName:
     """The step and the attempt that a checkpoint's folder is named by."""
 
@@ -36,8 +52,8 @@ def local_time(seconds: float) -> str:
 
 def newest_attempt(cell: Storage) -> int:
     """Number of the newest attempt at a cell; 0 when there was none."""
-    numbers = [int(name[:4]) for name in cell.list("attempts") if re.fullmatch(r"\d{4}\.json", name)]
-    return max(numbers, default=0)
+    matches = map(_RECORD.fullmatch, cell.list("attempts"))
+    return max((int(match[1]) for match in matches if match), default=0)
 
 
 def accepted_checkpoints(cell: Storage, *, strict: bool = False) -> list[str]:
@@ -51,15 +67,19 @@ def accepted_checkpoints(cell: Storage, *, strict: bool = False) -> list[str]:
     if newest == 0:
         return []
     try:
-        before = set(cell.read_json(f"attempts/{newest:04d}.json").get("accepted", ()))
+        before = set(cell.read_json(f"attempts/{newest:04d}.json", _Accepting)["accepted"])
     except DamagedFile as error:
         if strict:
             raise
         pass_over(error, "checkpoints of earlier attempts are not gone on from")
         before = set()
-    found = []
-    for text in cell.list("checkpoints"):
-        name = CheckpointName.parse(text)
-        if name and (name.attempt == newest or text in before) and cell.exists(f"checkpoints/{text}/{MANIFEST}"):
-            found.append(text)
-    return sorted(found)
+    return [
+        str(name)
+        for name in stored_checkpoints(cell)
+        if (name.attempt == newest or str(name) in before) and cell.exists(f"checkpoints/{name}/{MANIFEST}")
+    ]
+
+
+def stored_checkpoints(cell: Storage) -> list[CheckpointName]:
+    """The names of what is among a cell's checkpoints, whole or not, by step and attempt."""
+    return sorted(name for text in cell.list("checkpoints") if (name := CheckpointName.parse(text)) is not None)

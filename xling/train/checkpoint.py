@@ -11,20 +11,33 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import safetensors.torch
 import torch
+from typing_extensions import TypedDict
 
 from xling.errors import CheckpointError
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 from xling.train.attempts import MANIFEST, CheckpointName, newest_attempt
 
 
 class FencedError(Exception):
     """A newer attempt has taken the cell over: this process must stop writing."""
+
+
+class _File(TypedDict):
+    """A file of a checkpoint."""
+
+    name: str
+    bytes: int
+    blake2b: str
+
+
+class _Manifest(TypedDict):
+    files: list[_File]
 
 
 class CheckpointStore:
@@ -62,7 +75,7 @@ class CheckpointStore:
         """The newest whole checkpoint among those accepted, and why newer ones were passed over."""
         skipped: list[str] = []
         names = [name for text in self._accepted if (name := CheckpointName.parse(text))]
-        for name in sorted(names, key=lambda n: (n.step, n.attempt), reverse=True):
+        for name in sorted(names, reverse=True):
             problem = self._problem(name)
             if problem is None:
                 return name, skipped
@@ -86,7 +99,7 @@ class CheckpointStore:
             data = self._cell.read(f"{self.path(name)}/{file}")
         except FileNotFoundError as error:
             raise CheckpointError(f"a file of checkpoint {name} is missing ({error})") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except DamagedFile as error:
             raise CheckpointError(f"the manifest of checkpoint {name} cannot be read") from error
         if file not in entries:
             raise CheckpointError(f"checkpoint {name} holds no {file}")
@@ -96,9 +109,9 @@ class CheckpointStore:
             raise CheckpointError(f"{file} fails its checksum")
         return data
 
-    def _read_manifest(self, name: CheckpointName) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = json.loads(self._cell.read(f"{self.path(name)}/{MANIFEST}"))["files"]
-        return entries
+    def _read_manifest(self, name: CheckpointName) -> list[_File]:
+        manifest: _Manifest = self._cell.read_json(f"{self.path(name)}/{MANIFEST}", _Manifest)
+        return manifest["files"]
 
     def _problem(self, name: CheckpointName) -> str | None:
         try:
@@ -106,7 +119,7 @@ class CheckpointStore:
                 self.read_file(name, entry["name"])
         except FileNotFoundError as error:
             return f"a file is missing ({error})"
-        except (ValueError, KeyError, TypeError):
+        except DamagedFile:
             return "its manifest cannot be read"
         except CheckpointError as error:
             return str(error)

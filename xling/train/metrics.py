@@ -7,11 +7,30 @@ segments, with the same values and another time; readers take the first attempt'
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from xling.storage import Storage
-from xling.stored_json import DamagedFile, parsed, pass_over
+from xling.stored_json import DamagedFile, parsed, pass_over, shaped
+
+_NAME = re.compile(r"(\d+)-(\d+)-a(\d+)\.jsonl")  # first step, last, attempt; padded, sorted as numbers
+
+
+class _Step(TypedDict):
+    """A step's record, as far as it is read."""
+
+    step: int
+    time_ms: int
+    loss: NotRequired[float]
+    source: NotRequired[str]
+    dev: NotRequired[float]
+    lr: NotRequired[float]
+    grad_norm: NotRequired[float]
+    pairs_per_s: NotRequired[float]
+    tokens_per_s: NotRequired[float]
 
 
 def write_segment(job: Storage, records: Sequence[dict[str, Any]], attempt: int) -> None:
@@ -21,11 +40,21 @@ def write_segment(job: Storage, records: Sequence[dict[str, Any]], attempt: int)
     job.write(f"metrics/{first:08d}-{last:08d}-a{attempt:04d}.jsonl", lines.encode())
 
 
+def segments(job: Storage, attempt: int | None = None) -> list[str]:
+    """Names of all segments, or of those of an attempt, in the order of attempts and, within one, of steps."""
+    matches = [match for name in job.list("metrics") if (match := _NAME.fullmatch(name))]
+    of = [match for match in matches if attempt in (None, int(match[3]))]
+    return [match[0] for match in sorted(of, key=lambda match: (int(match[3]), int(match[1])))]
+
+
 def read_segment(job: Storage, name: str, *, ends: bool = False) -> list[dict[str, Any]]:
     """A segment's records, with ``ends`` only the first and the last. Raises DamagedFile when it was cut or changed."""
     path = f"metrics/{name}"
     lines = job.read(path).splitlines() or [b""]  # none is ever written without a step
-    return [parsed(line, job.locate(path)) for line in ((lines[0], lines[-1]) if ends else lines)]
+    place = job.locate(path)
+    records = [parsed(line, place) for line in ((lines[0], lines[-1]) if ends else lines)]
+    found: list[dict[str, Any]] = shaped(records, list[_Step], place)
+    return found
 
 
 def stored_steps(job: Storage) -> list[dict[str, Any]]:
@@ -34,8 +63,7 @@ def stored_steps(job: Storage) -> list[dict[str, Any]]:
     A segment that was cut or changed is passed over, and standard error says so.
     """
     steps: dict[int, dict[str, Any]] = {}
-    names = sorted(job.list("metrics"), key=lambda name: name.rpartition("-a")[2])
-    for name in names:
+    for name in segments(job):
         try:
             records = read_segment(job, name)
         except DamagedFile as error:

@@ -11,13 +11,16 @@ once stands, so a cell that died and comes by again is told the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from xling.config.dev_measure import DevMeasure, Name
 from xling.storage import Storage
+from xling.stored_json import DamagedFile
 
 _SHARES = {2: "half", 3: "third", 4: "quarter", 5: "fifth"}
 
@@ -42,6 +45,24 @@ class Verdict:
     cells: int  # that were there, itself among them
     cutoff: float | None  # what it had to reach; None when it was the first
     goes_on: bool
+
+
+class _Decided(TypedDict):
+    """A :class:`Verdict`."""
+
+    value: float
+    cells: int
+    cutoff: float | None
+    goes_on: bool
+
+
+class _Entry(TypedDict):
+    """A cell's file in a rung."""
+
+    value: float
+    step: int
+    decision: NotRequired[_Decided]
+    reduction_factor: NotRequired[int]
 
 
 def decide(value: float, rivals: Sequence[float], reduction_factor: int, measure: DevMeasure) -> Verdict:
@@ -71,7 +92,9 @@ def milestone_steps(milestones: Sequence[float], total_steps: int) -> dict[int, 
 class Rungs:
     """The rungs of one cell's group, as that cell sees them."""
 
-    def __init__(self, root: Storage, spec: RungSpec, total_steps: int) -> None:
+    def __init__(self, root: Storage, spec: RungSpec, total_steps: int, tell: Callable[[str], None]) -> None:
+        """Args: tell: of a file that was passed over."""
+        self._tell = tell
         self._root = root
         self._spec = spec
         self._measure = DevMeasure(spec.measure)
@@ -116,8 +139,11 @@ class Rungs:
 
     def _read(self, path: str) -> dict[str, Any] | None:
         try:
-            entry: dict[str, Any] = self._root.read_json(path)
+            entry: dict[str, Any] = self._root.read_json(path, _Entry)
         except FileNotFoundError:  # another cell's may go while we look: it starts from scratch
+            return None
+        except DamagedFile as error:
+            self._tell(f"early stopping passes over a cell's value: {error.what}")
             return None
         return entry
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from xling.errors import CheckpointError
 from xling.storage import Storage
@@ -12,10 +14,25 @@ _FOLDER = "model"
 MODEL_MARKER = f"{_FOLDER}/trained.json"
 
 
+class _Languages(TypedDict):
+    languages: NotRequired[list[str]]
+
+
+class _About(_Languages):
+    """The marker, as far as it is read."""
+
+    step: int
+    total_steps: int
+    dev: float | None
+    parameters: NotRequired[int]
+    parameters_non_embedding: NotRequired[int]
+    steps_to_target: NotRequired[int | None]
+
+
 def about_model(job: Storage) -> dict[str, Any]:
     """What :func:`publish_model` was told. Raises CheckpointError when the job is not trained."""
     try:
-        about: dict[str, Any] = job.read_json(MODEL_MARKER)
+        about: dict[str, Any] = job.read_json(MODEL_MARKER, _About)
     except FileNotFoundError as error:
         raise CheckpointError(f"{job.url} holds no trained model") from error
     return about
@@ -46,7 +63,7 @@ def require_weights(job: Storage) -> None:
 def trained_languages(folder: Storage) -> tuple[str, ...] | None:
     """The languages that a published model's folder says it was trained on; None where it says nothing."""
     try:
-        languages = folder.read_json(MODEL_MARKER.rpartition("/")[2]).get("languages")
+        languages = folder.read_json(MODEL_MARKER.rpartition("/")[2], _Languages).get("languages")
     except FileNotFoundError:
         return None
     return None if languages is None else tuple(languages)

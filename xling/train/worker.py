@@ -112,7 +112,9 @@ def run(spec: WorkerSpec, *, rank: int, world_size: int, device: torch.device, s
     start.encoder.to(device)
     inputs = load_inputs(root, spec.training, start, config)
     total_steps = inputs.total_steps
-    rungs = Rungs(root, RungSpec(**spec.rungs), total_steps) if spec.rungs is not None else None
+    rungs = None
+    if spec.rungs is not None:
+        rungs = Rungs(root, RungSpec(**spec.rungs), total_steps, lambda text: send({"event": "note", "text": text}))
     task = build_task(
         config,
         start,

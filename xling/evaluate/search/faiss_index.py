@@ -18,6 +18,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from typing_extensions import TypedDict
 
 from xling.config.evaluation import IndexConfig
 from xling.data.fingerprint import fingerprint
@@ -35,6 +36,13 @@ EF_CONSTRUCTION = 80
 EF_SEARCH = 128
 _PASSAGES_A_LIST = 39  # what FAISS wants at least to place a list's centre
 _SAMPLE_A_LIST = 64  # passages that centres are learnt from
+
+
+class _File(TypedDict):
+    """What speaks for an index's file."""
+
+    size: int
+    crc32: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +126,11 @@ def _open(store: ShardStore, parameters: Parameters, shards: Sequence[Shard]) ->
     spelled = json.dumps([parameters.kind, parameters.built], sort_keys=True)
     name = f"index-{fingerprint([spelled, *(shard.key for shard in shards)])}"
     try:
-        about = storage.read_json(f"{name}.json")
+        about: _File = storage.read_json(f"{name}.json", _File)
         with storage.local_copy(f"{name}.faiss") as file:
             if file.stat().st_size == about["size"] and crc32_of(file) == about["crc32"]:
                 return faiss.read_index(str(file))
-    except (FileNotFoundError, DamagedFile, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, DamagedFile):
         pass  # none there, or the file that speaks for it is damaged: it is built
     found = _build(store, parameters, shards)
     with tempfile.TemporaryDirectory(prefix="xling-") as scratch:

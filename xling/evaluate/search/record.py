@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xling.stored_json import checker
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRecord:
@@ -31,5 +33,6 @@ class SearchRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SearchRecord:
-        recall = values["recall"]
-        return cls(**{**values, "recall": recall and {int(k): value for k, value in recall.items()}})
+        """Raises ValueError when it is no such record."""
+        record: SearchRecord = checker(cls).validate_python(values)  # which turns the keys of ``recall`` to numbers
+        return record

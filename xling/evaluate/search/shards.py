@@ -17,10 +17,10 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from xling.data.fingerprint import fingerprint
 from xling.evaluate.encode import Embeddings, FlatTokens
@@ -31,6 +31,14 @@ SHARD_TEXTS = 32_768  # another number would orphan what is on storage
 SHARDS_VERSION = 1  # raised when the same tokens and weights give other vectors
 
 Stored = NDArray[np.float32] | NDArray[np.float16]
+
+
+class _About(TypedDict):
+    texts: int
+    dimension: int
+    dtype: str
+    size: int
+    crc32: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +136,12 @@ class ShardStore:
         parent, _, name = self.url.rpartition("/")
         Storage(parent).delete(name)
 
-    def _read_about(self, storage: Storage, key: str) -> dict[str, Any] | None:
+    def _read_about(self, storage: Storage, key: str) -> _About | None:
         try:
-            about = storage.read_json(f"{key}.json")
+            about: _About = storage.read_json(f"{key}.json", _About)
         except (FileNotFoundError, DamagedFile):
             return None
-        expected = {"texts": int, "dimension": int, "dtype": str, "size": int, "crc32": int}
-        whole = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in expected.items())
-        return about if whole else None
+        return about
 
 
 def block_key(tokens: FlatTokens) -> str:

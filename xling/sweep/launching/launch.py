@@ -84,11 +84,12 @@ def launch(
         root.delete(f"{sweep}/stop.json")
         study = build_study(loaded.cells)
         write_lost(root, sweep, study)
-        jobs = to_run(root, sweep, study, selection or Selection())
-        if not jobs:
+        states = states_of(root, sweep, study.scored)
+        jobs = to_run(root, sweep, study, selection or Selection(), states)
+        if not jobs:  # and so nothing has changed since
             if not known and not is_remembered(root, sweep):
                 remember(root, loaded)
-            return Launched(study, states_of(root, sweep, study.scored))
+            return Launched(study, states)
         if lack := root.lack_of_room(loaded.config.min_free_bytes):
             raise ResourceError(lack)
         if not known:

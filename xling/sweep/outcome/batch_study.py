@@ -83,10 +83,10 @@ def _runs(root: Storage, sweep: str, jobs: Sequence[Job]) -> tuple[list[TargetRu
     names = _names(jobs)
     for job in jobs:
         folder = CellFolder(root.child(job.folder(sweep)))
-        if not folder.is_trained():
+        train, about = job.config.train, about_model(folder.storage) if folder.is_trained() else {}
+        if "steps_to_target" not in about:
             missing.append(job.label)
             continue
-        train, about = job.config.train, about_model(folder.storage)
         assert train.target_dev is not None
         assert train.dev_every is not None, "a target has dev_every"
         more, setting = names[job.id]

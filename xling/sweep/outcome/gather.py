@@ -17,7 +17,7 @@ from xling.report.composition import Composition, score_by_pairs
 from xling.report.published import checkpoint_of, shares_of
 from xling.report.rows import ScoreRow, StoppedRow, in_order
 from xling.storage import Storage
-from xling.stored_json import DamagedFile, pass_over
+from xling.stored_json import DamagedFile, pass_over, shaped
 from xling.sweep.cells import CellFolder, CellState
 from xling.sweep.copied import languages_of
 from xling.sweep.costs import Trace, read_trace
@@ -136,10 +136,10 @@ class Gathered:
         return f"{dataset}: {text}" if len(self.datasets) > 1 else text
 
 
-def gather(root: Storage, loaded: LoadedSweep, study: Study) -> Gathered:
-    """Read what a sweep has come to so far."""
+def gather(root: Storage, loaded: LoadedSweep, study: Study, states: Mapping[str, CellState] | None = None) -> Gathered:
+    """Read what a sweep has come to so far. Args: states: of its jobs, by id, where they are known."""
     sweep, jobs = loaded.config.name, study.scored
-    states = states_of(root, sweep, jobs)
+    states = states_of(root, sweep, jobs) if states is None else states
     finished = _read(root, sweep, jobs, states, batches=True)
     stopped = _stopped(root, sweep, jobs, states)
     return Gathered(root, loaded, study, states, finished, list(_rows(jobs, finished, stopped)), stopped)
@@ -180,13 +180,16 @@ def _read(
 def _composition(cell: Storage) -> Composition | None:
     """What a trained cell's batches were made of; None of one that was trained before pairs were counted."""
     try:
-        found: Composition = cell.read_json("composition.json")
+        found: dict[str, Any] = cell.read_json("composition.json", dict)
+        if "pairs" not in found:
+            return None
+        composition: Composition = shaped(found, Composition, cell.locate("composition.json"))
     except FileNotFoundError:
         return None
     except DamagedFile as error:
         pass_over(error, "what its batches were made of is left out")
         return None
-    return found if "pairs" in found else None
+    return composition
 
 
 def _rows(jobs: Sequence[Job], finished: Sequence[Finished], stopped: Sequence[StoppedRow]) -> Iterator[ScoreRow]:

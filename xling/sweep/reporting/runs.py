@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from xling.redaction import redacted, redacted_values
 from xling.report.blocks import Block, Listing, Picture, Section, Table
@@ -14,10 +16,16 @@ from xling.report.multiples import Curve, as_grid, loss_plot, thinned
 from xling.report.rows import Ratio
 from xling.report.sentence import counted
 from xling.storage import Storage
+from xling.stored_json import DamagedFile, pass_over
 from xling.sweep.jobs import Job
 from xling.sweep.outcome.gather import Gathered
-from xling.sweep.remembered import resume_command
+from xling.sweep.remembered import LaunchRecord, resume_command
 from xling.train.attempts import local_time
+
+
+class _Used(TypedDict):
+    device: NotRequired[str]
+
 
 _ELSEWHERE = "again"  # where the commands store: what is done in the sweep's own storage is not done again
 
@@ -144,7 +152,7 @@ def cell_command(job: Job, source: str, overrides: Sequence[str]) -> str:
 def _launched(gathered: Gathered) -> tuple[str, str, list[str]]:
     """The sweep file, the folder its paths are relative to, and its overrides: of the launch, where there was one."""
     try:
-        about: dict[str, Any] = gathered.root.read_json(f"{gathered.sweep}/launch.json")
+        about: LaunchRecord = gathered.root.read_json(f"{gathered.sweep}/launch.json", LaunchRecord)
     except FileNotFoundError:
         return str(gathered.loaded.source), str(Path.cwd()), redacted_values(gathered.loaded.overrides)
     return about["source"], about["folder"], about["overrides"]
@@ -166,7 +174,10 @@ def _codes(languages: Sequence[str]) -> str:
 def _used(cell: Storage) -> dict[str, Any]:
     """What a cell's worker noted of its machine; nothing of baselines, which train nowhere."""
     try:
-        found: dict[str, Any] = cell.read_json("used.json")
+        found: dict[str, Any] = cell.read_json("used.json", _Used)
     except FileNotFoundError:
+        return {}
+    except DamagedFile as error:
+        pass_over(error, "the report does not name its device")
         return {}
     return found

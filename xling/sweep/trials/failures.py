@@ -90,7 +90,7 @@ def killed_in_a_row(folder: CellFolder, since: float) -> int:
     for attempt in reversed(folder.attempts()):
         if attempt["end"] is not None or attempt["started"] < since:
             break
-        newest = max(attempt["accepted"], default="")
+        newest = attempt["accepted"][-1:]  # as they were found, by step
         if reached is not None and newest != reached:
             break
         count, reached = count + 1, newest

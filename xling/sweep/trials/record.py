@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from xling.config.dev_measure import KEYS as DEV_KEYS
 from xling.evaluate.result import EvaluationResult
 from xling.languages import LangPair
@@ -30,6 +32,14 @@ from xling.train.metrics import stored_steps
 STEP_METRICS = ("loss", "lr", "grad_norm", "pairs_per_s", "tokens_per_s", *DEV_KEYS, "steps_to_target")
 SMALL_MODEL = 16_000_000  # parameters: 64 MB of weights
 HEADLINE = ("mAP/Mo", "mAP/Cr", "mAP/Mul", "rank_distance", "own_language_share", "MRR@10/Mo", "nDCG@10/Mo", "R@1/Cr")
+
+
+class _Logged(TypedDict):
+    """When and at which step an evaluation was logged."""
+
+    dataset: str
+    step: int
+    time_ms: int
 
 
 class CellRecord:
@@ -146,7 +156,7 @@ class CellRecord:
         Another evaluation of the same name, of other data or by other rules, gets the next step.
         """
         try:
-            kept = self._folder.storage.read_json("logged.json")
+            kept: dict[str, _Logged] = self._folder.storage.read_json("logged.json", dict[str, _Logged])
         except FileNotFoundError:
             kept = {}
         if evaluation.id not in kept:
@@ -167,7 +177,7 @@ class CellRecord:
         if self._folder.storage.exists("composition.json"):  # baselines and untrained models have none
             text = self._folder.storage.read("composition.json").decode()
             self._tracker.log_text(text, "composition.json")
-            self._log_mix(parsed(text, self._folder.storage.locate("composition.json")))
+            self._log_mix(parsed(text, self._folder.storage.locate("composition.json"), dict))
         if self._job.kind == "cell" and _is_logged(self._log_models, about["parameters"]):
             with self._folder.storage.local_copy("model") as folder:
                 self._tracker.log_model(folder, trust_remote_code=self._job.config.model.trust_remote_code)

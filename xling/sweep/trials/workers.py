@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from xling.sweep.placing.packing import Need
 from xling.sweep.placing.placement import free_abandoned, label_selector, mailbox_name, marked_memory, new_number
 from xling.sweep.trials.failures import InfraFailure, raise_outcome, why
 from xling.sweep.trials.mailbox import Mailbox, Message
+from xling.sweep.trials.scratch import Scratch
 from xling.train.entry import worker_loop
 from xling.train.worker import WorkerSpec
 
@@ -92,7 +92,7 @@ class Workers:
         mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
         self._mailbox: Any = mailbox.options(name=mailbox_name(self._number)).remote()
         self._error: BaseException | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="xling-train-")
+        self._scratch = Scratch()
         self._thread = threading.Thread(target=self._fit, name="ray-train", daemon=True)
         self._thread.start()
 
