@@ -98,7 +98,9 @@ def test_which_models_mlflow_keeps(tmp_path, which, parameters, is_kept):
     cell = cell_folder(root, job)
     save_folder(tmp_path / "encoder", tiny_model(tmp_path))
     cell.storage.upload(tmp_path / "encoder", "model")
-    cell.storage.write_json("model/trained.json", {"step": 12, "parameters": parameters})
+    cell.storage.write_json(
+        "model/trained.json", {"step": 12, "total_steps": 12, "dev": None, "parameters": parameters}
+    )
     uri = "http://127.0.0.1:9"  # nobody listens there: all stays in the spool
     record = CellRecord(
         job, TrialSettings(root.url, "small", 0, uri, "small", None, "", 0.0, log_models=which), cell, 1

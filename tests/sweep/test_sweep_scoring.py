@@ -30,7 +30,8 @@ def test_evaluations_of_equal_weights_clear_none_but_their_own_embeddings(tmp_pa
     monkeypatch.setattr(scoring, "evaluate_model", begin)
     for path in ("small/cells/one", "small/cells/other", "small/cells/one"):
         root.child(path).upload(tmp_path / "encoder", "model")
-        root.write_json(f"{path}/model/trained.json", {"languages": ["de", "en"]})
+        about = {"step": 12, "total_steps": 12, "dev": None, "languages": ["de", "en"]}
+        root.write_json(f"{path}/model/trained.json", about)
         with pytest.raises(Seen):
             scoring.score(root, path, job, evaluation)
     one, kept, other, kept_too, one_again, _ = stores

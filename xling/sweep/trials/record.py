@@ -178,7 +178,7 @@ class CellRecord:
             text = self._folder.storage.read("composition.json").decode()
             self._tracker.log_text(text, "composition.json")
             self._log_mix(parsed(text, self._folder.storage.locate("composition.json"), dict))
-        if self._job.kind == "cell" and _is_logged(self._log_models, about["parameters"]):
+        if self._job.kind == "cell" and _is_logged(self._log_models, about.get("parameters")):
             with self._folder.storage.local_copy("model") as folder:
                 self._tracker.log_model(folder, trust_remote_code=self._job.config.model.trust_remote_code)
         result = {
@@ -212,8 +212,8 @@ class CellRecord:
         self._tracker.log_table(["pair", "examples", "share", "asked"], rows, "mix-pairs.json")
 
 
-def _is_logged(which: str, parameters: int) -> bool:
-    return which == "all" or (which == "small" and parameters <= SMALL_MODEL)
+def _is_logged(which: str, parameters: int | None) -> bool:
+    return which == "all" or (which == "small" and parameters is not None and parameters <= SMALL_MODEL)
 
 
 def _alpha(job: Job) -> str:
