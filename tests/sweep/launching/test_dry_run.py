@@ -17,7 +17,7 @@ from xling.sweep.launching import dry_run
 from xling.sweep.launching.in_small import BATCH, LAYERS, STEPS, TOKENS, check_names, in_small, stands_in
 from xling.sweep.study import build_study
 
-SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
+SWEEPS = Path(__file__).resolve().parents[3] / "sweeps"
 
 
 @pytest.fixture(autouse=True)

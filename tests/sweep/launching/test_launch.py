@@ -23,7 +23,7 @@ from xling.sweep.remembered import how_to_go_on, remember, remembered, resume_co
 from xling.sweep.selection import Selection, find_job, states_of, to_run
 from xling.sweep.study import build_study
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class NoDisplayError(Exception):

@@ -28,7 +28,7 @@ def other_version(folder: Path, package: str) -> str:
     about = folder / f"{package}-0.0.1.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.0.1\n")
-    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", str(Path(__file__).parents[2]))])
+    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", str(Path(__file__).parents[3]))])
 
 
 def doctor(cluster: Cluster, *arguments: str) -> tuple[int, dict[str, dict]]:

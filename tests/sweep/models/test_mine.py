@@ -33,7 +33,7 @@ from xling.sweep.registered import check_registered
 from xling.sweep.study import build_study
 from xling.train.inputs import load_inputs, load_start_model
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "hard_negatives.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "hard_negatives.md"
 GEO = DatasetConfig(dataset="geo", languages=("de", "en"))
 MINE = ("mine", "geo", "--languages", "de,en", "--out", "mined")
 SWEEP = """\
