@@ -155,7 +155,10 @@ def test_a_sweep_s_name_in_place_of_its_file(xling, command):
         "error: small: there is no such file; did you mean sweeps/small.yaml?\n"
     )
     Path("runs/small").mkdir(parents=True)
-    for name, text in (("sweep.yaml", GOOD), ("launch.json", '{"overrides": [], "folder": "."}')):
+    for name, text in (
+        ("sweep.yaml", GOOD),
+        ("launch.json", json.dumps({"overrides": [], "source": "small.yaml", "folder": "."})),
+    ):
         Path("runs/small", name).write_text(text)
     assert refused(xling(command, "small")) == (
         "error: small: there is no such file; to go on with the sweep of that name in runs: xling resume small\n"
