@@ -43,6 +43,14 @@ def is_known(code: str) -> bool:
     return base in Locale("en").languages or base in get_global("language_aliases")
 
 
+def is_region_or_script(part: str) -> bool:
+    """Whether what follows a language in a code, ``cn`` or ``latn``, is what the CLDR knows as such."""
+    from babel import Locale
+
+    known = Locale("en")
+    return part.upper() in known.territories or part.title() in known.scripts
+
+
 # English names that data sets use where the CLDR has another one.
 _OTHER_NAMES = {"bengali": "bn", "farsi": "fa", "kirghiz": "ky", "oriya": "or", "myanmar": "my"}
 

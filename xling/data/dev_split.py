@@ -6,6 +6,7 @@ their names, until a tenth of them is held out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from xling.data.fingerprint import fingerprint, fingerprint_retrieval
@@ -16,18 +17,17 @@ DEV_SHARE = 10  # one article in ten is held out for dev
 DEV_SEED = "xling dev split 1"  # another seed is another split: never change it, trained cells depend on it
 
 
-def dev_articles(items: Iterable[ParallelItem], at_most: int | None = None) -> frozenset[str]:
+def dev_articles(articles: Iterable[str], at_most: int | None = None) -> frozenset[str]:
     """The articles held out for dev: those in the lowest tenth by seeded hash, at least one.
 
     Articles that the zero-shot check takes for one, as their names differ in Unicode form, case or underscores
     alone, are held out together, by the hash of the smallest name.
 
     Args:
+        articles: of each question.
         at_most: stop before the articles have more questions than this.
     """
-    questions: dict[str, int] = {}
-    for item in items:
-        questions[item.article] = questions.get(item.article, 0) + 1
+    questions = Counter(articles)
     named: dict[str, list[str]] = {}
     for article in sorted(questions):
         named.setdefault(article_key(article), []).append(article)

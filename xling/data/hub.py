@@ -57,5 +57,12 @@ def fetch(
 
 
 def find(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of some relative paths that is a file below a folder; None when none is."""
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    """The first of some relative paths that is a file below a folder; None when none is, or none may be seen."""
+    return next((folder / name for name in names if _is_file(folder / name)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # below a folder of another user's, as lost+found
+        return False

@@ -62,10 +62,10 @@ def find_overlap(training: TrainingSet, evaluation: RetrievalSet) -> Overlap:
     for level in evaluation.zero_shot_levels:
         if level not in LEVELS:
             raise ValueError(f"zero-shot level {level!r} of {evaluation.name} is not one of {', '.join(LEVELS)}")
-        trained = {_key(language, text) for language, text in _training_texts(training, level)}
+        trained = {compared_as(language, text) for language, text in _training_texts(training, level)}
         evaluated: dict[Key, str] = {}
         for language, text in dict.fromkeys(_evaluation_texts(evaluation, level)):
-            evaluated.setdefault(_key(language, text), text)
+            evaluated.setdefault(compared_as(language, text), text)
         shared = [text for key, text in evaluated.items() if key in trained]
         counts[level], totals[level] = len(shared), len(evaluated)
         examples[level] = tuple(_short(text) for text in shared[:EXAMPLES])
@@ -117,7 +117,8 @@ def _compared(evaluation: RetrievalSet, language: str) -> Iterable[Passage]:
     return (passages[position] for position in sorted(passages.positions(relevant).values()))
 
 
-def _key(language: str, text: str) -> Key:
+def compared_as(language: str, text: str) -> Key:
+    """What is equal for texts that the check takes for one. Args: language: "" of a title."""
     if not language:
         return language, article_key(text)
     return base_language(language), _comparable(text)
@@ -154,14 +155,16 @@ class HeldOut:
     @classmethod
     def of(cls, dev: RetrievalSet) -> HeldOut:
         """What the queries and candidates of a dev split are about."""
-        found = {level: frozenset(_key(*text) for text in _evaluation_texts(dev, level)) for level in LEVELS}
+        found = {level: frozenset(compared_as(*text) for text in _evaluation_texts(dev, level)) for level in LEVELS}
         return cls(found)
 
     def touches(self, item: ParallelItem) -> bool:
         """Whether an item has the article, a paragraph or a question of what is held out."""
-        if item.article and _key("", item.article) in self.keys["article"]:
+        if item.article and compared_as("", item.article) in self.keys["article"]:
             return True
         return any(
-            _key(code, pair.question) in self.keys["question"] or _key(code, pair.passage) in self.keys["paragraph"]
+            compared_as(code, pair.question) in self.keys["question"]
+            or compared_as(code, pair.passage) in self.keys["paragraph"]
             for code, pair in item.texts.items()
+            for level, text in (("question", pair.question), ("paragraph", pair.passage))
         )

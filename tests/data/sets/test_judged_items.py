@@ -82,5 +82,8 @@ def test_judgements_without_anything_relevant_are_refused(config: DatasetConfig)
 def test_german_and_yoruba_of_miracl_are_only_scored() -> None:
     hub = DatasetConfig(dataset="miracl")
     adapter = registry.get("miracl")
+    assert registry.problems(hub.model_copy(update={"languages": ("de", "sw")}), "train") == [
+        ("languages", "names de, of which miracl has no training split; leave that out")
+    ]
     trained = {code for code in adapter.available_languages(hub) if adapter.has_training(hub, code)}  # type: ignore[attr-defined]
     assert set(adapter.available_languages(hub)) - trained == {"de", "yo"}

@@ -81,6 +81,24 @@ def test_a_passages_title_stands_before_its_text_and_names_the_article(tmp_path:
     assert item.article == "Capitals"
 
 
+def test_of_triplets_no_negative_is_preferred_and_as_many_as_asked_for_are_kept(tmp_path: Path) -> None:
+    rows = [{"anchor": "Where?", "positive": "Here.", "negative": f"No. {n}."} for n in range(9)]
+    (every,) = texts(read(tmp_path / "en.jsonl", *rows))
+    (some,) = texts(read(tmp_path / "en.jsonl", *reversed(rows), hard_negatives=4))
+    assert some[2] == every[2][:4]
+    assert list(every[2]) != sorted(every[2])
+
+
+def test_columns_that_are_none_of_ours_are_not_read(tmp_path: Path) -> None:
+    dates = pa.array([2**62], pa.timestamp("us"))  # which Python has no date for
+    table = pa.table({"query": ["Where?"], "pos": [["Here."]], "created": dates, "vector": [[0.5, 1.0]]})
+    pq.write_table(table, tmp_path / "en.parquet")
+    assert texts(read(tmp_path / "en.parquet")) == [("Where?", "Here.", ())]
+    pq.write_table(table.rename_columns(["query", "created", "pos", "vector"]), tmp_path / "en.parquet")
+    with pytest.raises(DataError, match=r"en\.parquet: rows 1 to 1 hold what cannot be read"):
+        read(tmp_path / "en.parquet")
+
+
 def test_rows_of_one_question_are_joined_and_each_passage_is_an_item(tmp_path: Path) -> None:
     """As triplets have them, a negative a row; in whatever order they stand."""
     rows = [
@@ -89,7 +107,9 @@ def test_rows_of_one_question_are_joined_and_each_passage_is_an_item(tmp_path: P
         for negative in PASSAGES[2:]
     ]
     found = read(tmp_path / "en.jsonl", *rows)
-    assert texts(found) == [("Where?", positive, tuple(sorted(PASSAGES[2:]))) for positive in sorted(PASSAGES[:2])]
+    assert sorted((question, text, tuple(sorted(others))) for question, text, others in texts(found)) == [
+        ("Where?", positive, tuple(sorted(PASSAGES[2:]))) for positive in sorted(PASSAGES[:2])
+    ]
     name = found.items[0].id
     assert [item.id for item in found.items] == [name, f"{name}#2"]
     for seed in range(3):
@@ -108,22 +128,30 @@ def test_all_passages_of_a_question_answer_it_on_dev(tmp_path: Path) -> None:
     assert len(Pairs().load_training(config(path)).items) == 8
 
 
-def articles(found: Items) -> list[str]:
-    return [item.article for item in found.items]
+def together(found: Items) -> list[str]:
+    return [found.together[item.id] for item in found.items]
 
 
 def test_questions_that_share_a_title_or_a_passage_are_held_out_together(tmp_path: Path) -> None:
+    """Directly or over others; and those without a title that ask the same."""
     rows: list[dict[str, Any]] = [
         {"id": "1", "query": "A?", "positives": ["x", "y"]},
-        {"id": "2", "query": "B?", "positives": ["y"]},
+        {"id": "2", "query": "B?", "positives": ["Y"]},
         {"id": "3", "query": "C?", "positives": ["z"]},
-        {"id": "4", "query": "D?", "positives": [{"title": "T", "text": "t"}, {"title": "S", "text": "s"}]},
-        {"id": "4", "query": "D?", "positives": [{"title": "S", "text": "s"}]},
-        {"id": "5", "query": "E?", "positives": [{"title": "T", "text": "u"}]},
+        {"id": "4", "query": "b?", "positives": ["v"]},
+        {"id": "5", "query": "D?", "positives": [{"title": "T", "text": "t"}, {"title": "S", "text": "s"}]},
+        {"id": "6", "query": "E?", "positives": [{"title": "t", "text": "u"}, {"title": "R_1", "text": "r"}]},
+        {"id": "7", "query": "F?", "positives": ["R_1 r"]},
+        {"id": "8", "query": "D?", "positive": "w", "title": "Q"},
     ]
-    one, one_more, two, three, *titled = articles(read(tmp_path / "en.jsonl", *rows))
-    assert one == one_more == two != three
-    assert titled == ["S", "S", "S"]
+    found = read(tmp_path / "en.jsonl", *rows)
+    one, one_more, two, three, four, *titled, other = together(found)
+    assert one == one_more == two == four != three
+    assert len(titled) == 5
+    assert len(set(titled)) == 1
+    assert other not in titled
+    named = [item.article for item in found.items if "/" not in item.article]
+    assert named == ["T", "S", "t", "R_1", "Q"]  # each its own, by which the zero-shot check goes
 
 
 def test_a_language_is_the_rows_own_the_files_or_the_only_one_asked_for(tmp_path: Path) -> None:
@@ -135,9 +163,10 @@ def test_a_language_is_the_rows_own_the_files_or_the_only_one_asked_for(tmp_path
     assert read(folder).languages == ("sw", "zh_cn")
     assert registry.get("pairs").available_languages(config(folder)) == ("sw", "zh_cn")
     assert read(folder, languages=("sw",)).languages == ("sw",)
-    plain = write_jsonl(tmp_path / "train.jsonl", [row])
+    assert read(write_jsonl(tmp_path / "new.jsonl", [row]), languages=("sw",)).languages == ("sw",)  # no Newari
+    plain = write_jsonl(tmp_path / "ms_marco.jsonl", [row])
     assert read(plain, languages=("sw",)).languages == ("sw",)
-    with pytest.raises(DataError, match=r"train\.jsonl:1: has no `language`, must have one; add it, name the file"):
+    with pytest.raises(DataError, match=r"ms_marco\.jsonl:1: has no `language`, must have one; add it, name the file"):
         read(plain)
     with pytest.raises(DataError, match=r"`languages` is 'de', must be one of sw, zh_cn"):
         read(folder, languages=("de",))
@@ -166,7 +195,7 @@ def test_what_is_wrong_with_a_row_is_told(row: dict[str, Any], message: str, tmp
         read(tmp_path / "en.jsonl", good, row)
     assert len(read(tmp_path / "en.jsonl", bad_rows="skip").items) == 1
     pq.write_table(pa.table({"query": ["q"]}), tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match=r"rows\.parquet:row 1: has no `positive`"):
+    with pytest.raises(DataError, match=r"rows\.parquet: has no `positive`.*it has `query`"):
         read(tmp_path / "rows.parquet", languages=("en",))
 
 
@@ -182,7 +211,10 @@ def test_ids_are_of_one_question(tmp_path: Path) -> None:
 def test_folders_and_files_without_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no file that ends in \.jsonl, \.jsonl\.gz, \.parquet; put at least one"):
         read(tmp_path)
-    (tmp_path / "en.jsonl").write_text("\n")
+    write_jsonl(tmp_path / "x.jsonl", [{"query": "Where?", "positive": "Here."}])
+    with pytest.raises(DataError, match=r"holds no rows, .*; 1 bad rows were left out, the first one: .*no `language`"):
+        read(tmp_path, bad_rows="skip", languages=("de", "en"))
+    (tmp_path / "x.jsonl").write_text("\n")
     with pytest.raises(DataError, match="holds no rows, must hold at least one"):
         read(tmp_path)
     assert registry.problems(config(tmp_path, titles=("Kenya",)), "train")

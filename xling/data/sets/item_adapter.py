@@ -25,6 +25,7 @@ class Items:
     items: Sequence[ParallelItem]  # sorted by id, so that the order of rows in a file changes nothing
     negatives: Mapping[str, str] = field(default_factory=dict)  # texts of hard negatives by passage id
     questions: Mapping[str, str] = field(default_factory=dict)  # by item id, where several items ask one question
+    together: Mapping[str, str] = field(default_factory=dict)  # by item id, what is held out together; else its article
 
 
 class ItemAdapter(Adapter):
@@ -43,8 +44,8 @@ class ItemAdapter(Adapter):
 
     def load_training(self, config: DatasetConfig) -> TrainingSet:
         found = self._items(config)
-        held_out = dev_articles(found.items, self.largest_dev)
-        kept = _chosen(found.items, [i for i, item in enumerate(found.items) if item.article not in held_out])
+        held_out = self._held_out(found)
+        kept = _chosen(found.items, [i for i, item in enumerate(found.items) if _group(found, item) not in held_out])
         if not kept:
             raise DataError(
                 f"{config.path or self.name}: all rows are of one article, which the dev split holds out whole; "
@@ -56,12 +57,15 @@ class ItemAdapter(Adapter):
 
     def load_dev(self, config: DatasetConfig) -> RetrievalSet:
         found = self._items(config)
-        held_out = dev_articles(found.items, self.largest_dev)
-        dev = [item for item in found.items if item.article in held_out]
+        held_out = self._held_out(found)
+        dev = [item for item in found.items if _group(found, item) in held_out]
         return as_retrieval(f"{self.name}-dev", found.languages, dev, found.questions)
 
     def load_evaluation(self, config: DatasetConfig) -> RetrievalSet:
         return self.load_dev(config)
+
+    def _held_out(self, found: Items) -> frozenset[str]:
+        return dev_articles((_group(found, item) for item in found.items), self.largest_dev)
 
     def _items(self, config: DatasetConfig) -> Items:
         """What was read last is kept: the training set and its dev split are asked for one after the other."""
@@ -70,6 +74,11 @@ class ItemAdapter(Adapter):
             self._last = None  # frees the old one before the new is read
             self._last = (key, self.read_items(config))
         return self._last[1]
+
+
+def _group(found: Items, item: ParallelItem) -> str:
+    """What an item is held out with."""
+    return found.together.get(item.id, item.article)
 
 
 class _Chosen(Sequence[ParallelItem]):

@@ -11,7 +11,7 @@ from xling.data.files import BadRows
 from xling.data.registry import Problem, Role
 from xling.data.sets.collection import CollectionAdapter, judge, read_queries
 from xling.data.sets.item_adapter import ItemAdapter, Items
-from xling.data.sets.questions import Question, make_items
+from xling.data.sets.questions import Question, Relevant, make_items
 from xling.errors import DataError
 
 SPLIT = "train"
@@ -25,14 +25,19 @@ class JudgedItems(CollectionAdapter, ItemAdapter):
 
     options: ClassVar[frozenset[str]] = CollectionAdapter.options | {"hard_negatives"}
     can_train: ClassVar[bool] = True
+    only_scored: ClassVar[frozenset[str]] = frozenset()  # languages that were published without a training split
 
     @abstractmethod
     def has_training(self, config: DatasetConfig, language: str) -> bool:
         """Whether a language has judgements to train on, below ``path`` or on the hub."""
 
     def check_for(self, role: Role, config: DatasetConfig) -> list[Problem]:
-        if role == "evaluate" or config.path is None:
+        if role == "evaluate":
             return self.check(config)
+        if only_scored := self._only_scored(config):
+            return [("languages", only_scored)]
+        if config.path is None:  # nothing is downloaded to check
+            return []
         try:
             for language in self._trained(config):
                 self.locate(config, language, SPLIT)
@@ -46,8 +51,15 @@ class JudgedItems(CollectionAdapter, ItemAdapter):
         bad.tell(self.name)
         return make_items(questions)
 
+    def _only_scored(self, config: DatasetConfig) -> str:
+        """What to say of languages that are asked for and cannot be trained on; empty without any."""
+        found = [code for code in config.languages or () if code in self.only_scored]
+        return f"names {', '.join(found)}, of which {self.name} has no training split; leave that out" if found else ""
+
     def _trained(self, config: DatasetConfig) -> tuple[str, ...]:
         """The languages to train on: those asked for, else all that have judgements to train on."""
+        if only_scored := self._only_scored(config):
+            raise DataError(f"{self.name}: `languages` {only_scored}")
         chosen = self.chosen_languages(config)
         found = chosen if config.languages else tuple(code for code in chosen if self.has_training(config, code))
         if not found:
@@ -69,14 +81,15 @@ class JudgedItems(CollectionAdapter, ItemAdapter):
             others = [passages[passage_id] for passage_id, grade in grades.items() if grade <= 0]
             if not relevant:
                 continue
-            titles = sorted({passage.article for passage in relevant if passage.article})
             questions.append(
                 Question(
-                    language, name, query.text, tuple(titles),
-                    [(passage.id, passage.text) for passage in relevant],
+                    language,
+                    name,
+                    query.text,
+                    [Relevant(passage.id, passage.text, passage.article) for passage in relevant],
                     [(passage.id, passage.text) for passage in others[: config.hard_negatives]],
                 )
-            )  # fmt: skip
+            )
         if not questions:
             raise DataError(f"{files.qrels}: judges no passage as relevant, must do so for at least one question")
         return questions

@@ -21,7 +21,6 @@ SHARDS = {
     "ar": 5, "bn": 1, "de": 32, "en": 66, "es": 21, "fa": 5, "fi": 4, "fr": 30, "hi": 2,
     "id": 3, "ja": 14, "ko": 3, "ru": 20, "sw": 1, "te": 2, "th": 2, "yo": 1, "zh": 10,
 }  # fmt: skip
-ONLY_SCORED = frozenset({"de", "yo"})  # have no training split
 HUB = "miracl/miracl"
 CORPUS_HUB = "miracl/miracl-corpus"
 
@@ -41,13 +40,14 @@ class Miracl(JudgedItems):
     path_optional: ClassVar[bool] = True
     measures: ClassVar[tuple[str, ...]] = ("nDCG@10", "R@100")
     all_languages: ClassVar[tuple[str, ...]] = tuple(SHARDS)
+    only_scored: ClassVar[frozenset[str]] = frozenset({"de", "yo"})
 
     def has_language(self, config: DatasetConfig, language: str) -> bool:
         return any(_shard(Path(str(config.path)).expanduser(), language, i) for i in range(SHARDS[language]))
 
     def has_training(self, config: DatasetConfig, language: str) -> bool:
         if config.path is None:
-            return language not in ONLY_SCORED
+            return language not in self.only_scored
         names = [name for end in ("", ".gz") for name in _names("qrels", language, SPLIT, end)]
         return find(Path(config.path).expanduser(), names) is not None
 

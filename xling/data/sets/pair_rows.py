@@ -8,15 +8,15 @@ A row is an object of JSON Lines or of Parquet. Sentence Transformers call its p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xling.data.files import BadRow, BadRows, id_of, read_jsonl, shown, text_of
-from xling.data.parquet_rows import read_parquet
+from xling.data.files import BadRow, BadRows, id_of, read_jsonl, shown, text_of, unreadable
+from xling.data.parquet_rows import column_names, read_parquet
 from xling.errors import DataError
-from xling.languages import is_known, normalise
+from xling.languages import is_known, is_region_or_script, normalise
 
 # Names of each part; a row has at most one of each.
 QUESTION = ("query", "question", "anchor")
@@ -25,7 +25,7 @@ NEGATIVES = ("negative", "negatives", "neg", "negative_passages")
 LANGUAGE = ("language", "lang")
 ID = ("id", "query_id")
 
-_NUMBERED = re.compile(r"negative_(\d+)")
+_NUMBERED = re.compile(r"negative_([0-9]{1,9})")
 _ENDS = (".jsonl", ".jsonl.gz", ".parquet")
 
 
@@ -35,21 +35,24 @@ class Row:
 
     id: str  # "" where the row has none
     language: str
-    title: str  # "" where neither the row nor its first passage has one
     question: str
-    positives: tuple[str, ...]  # at least one, each once
+    positives: tuple[tuple[str, str], ...]  # text and title, the row's or else its own, "" without; at least one
     negatives: tuple[str, ...]  # none of them a positive, each once
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or those of a folder that hold rows, by name.
+    """The file itself, or those of a folder that hold rows, by name; hidden ones are nobody's business.
 
     Raises:
-        DataError: the folder has none.
+        DataError: the folder has none, or cannot be read.
     """
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(_ENDS))
+    try:
+        found = sorted(file for file in path.iterdir() if file.name.endswith(_ENDS) and file.is_file())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    found = [file for file in found if not file.name.startswith(".")]
     if not found:
         raise DataError(f"{path}: has no file that ends in {', '.join(_ENDS)}; put at least one there")
     return found
@@ -59,27 +62,38 @@ def read_pairs(path: Path, language: str | None, bad: BadRows) -> Iterator[tuple
     """Rows of a file or folder, with the file and the place in it.
 
     Args:
-        language: of rows that do not tell theirs, in files that are not named after one (``sw.jsonl``).
+        language: of rows that do not tell theirs: of a file, and in a folder of files that are not named after one.
 
     Raises:
         DataError: a file cannot be read; in strict mode, a row is wrong.
     """
     for file in files_of(path):
-        own = _language_of(file) or language
-        rows = read_parquet(file) if file.name.endswith(".parquet") else read_jsonl(file, bad)
-        for number, value in rows:
-            place = f"row {number}" if file.name.endswith(".parquet") else str(number)
+        own = (language if file == path else None) or _language_of(file) or language
+        is_table = file.name.endswith(".parquet")
+        for number, value in _table(file) if is_table else read_jsonl(file, bad):
+            place = f"row {number}" if is_table else str(number)
             with bad.row(file, place):
                 yield file, place, _row(value, own)
 
 
+def _table(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a Parquet file, of the columns that may be read alone: others can be large, or hold anything."""
+    names = column_names(file)
+    for part in (QUESTION, POSITIVES):
+        if not set(part) & set(names):
+            raise DataError(f"{file}: {_lacks(part, names)}")
+    known = {*QUESTION, *POSITIVES, *NEGATIVES, *LANGUAGE, *ID, "title"}
+    return read_parquet(file, [name for name in names if name in known or _NUMBERED.fullmatch(name)])
+
+
 def _language_of(file: Path) -> str | None:
-    """The language that a file is named after: ``sw.jsonl``, ``swahili.jsonl.gz``."""
+    """The language that a file is named after: ``sw.jsonl``, ``swahili.jsonl.gz``, ``zh_CN.parquet``."""
     try:
         code = normalise(file.name.partition(".")[0])
     except ValueError:
         return None
-    return code if is_known(code) else None
+    _, *rest = code.split("_")
+    return code if is_known(code) and all(map(is_region_or_script, rest)) else None
 
 
 def _row(value: dict[str, Any], language: str | None) -> Row:
@@ -88,21 +102,21 @@ def _row(value: dict[str, Any], language: str | None) -> Row:
     positives = _only(value, POSITIVES)
     for key, names in ((question, QUESTION), (positives, POSITIVES)):
         if key is None:
-            raise BadRow(f"has no `{names[0]}`, must have one (or {', '.join(names[1:])}); it has {_keys(value)}")
+            raise BadRow(_lacks(names, value))
     assert question is not None
     assert positives is not None
     relevant = _passages(value, positives)
     if not relevant:
         raise BadRow(f"`{positives}` is {shown(value[positives])}, must hold at least one text")
+    title = text_of(value, "title", optional=True).strip()
+    kept = {text: title or own for text, own in relevant}
     others = [text for key in _negative_keys(value) for text, _ in _passages(value, key)]
-    kept = tuple(dict.fromkeys(text for text, _ in relevant))
     identifier = _only(value, ID)
     return Row(
         id="" if identifier is None else id_of(value, identifier),
         language=_language(value, language),
-        title=text_of(value, "title", optional=True).strip() or relevant[0][1],
         question=text_of(value, question),
-        positives=kept,
+        positives=tuple(kept.items()),
         negatives=tuple(text for text in dict.fromkeys(others) if text not in kept),
     )
 
@@ -152,5 +166,6 @@ def _language(value: dict[str, Any], language: str | None) -> str:
         raise BadRow(f"`{key}`: {error}") from None
 
 
-def _keys(value: dict[str, Any]) -> str:
-    return ", ".join(f"`{key}`" for key in list(value)[:8]) or "nothing"
+def _lacks(names: tuple[str, ...], there: Iterable[str]) -> str:
+    has = ", ".join(f"`{key}`" for key in list(there)[:8]) or "nothing"
+    return f"has no `{names[0]}`, must have one (or {', '.join(names[1:])}); it has {has}"

@@ -17,7 +17,7 @@ from xling.data.fingerprint import fingerprint
 from xling.data.registry import Problem, register, unknown
 from xling.data.sets.item_adapter import ItemAdapter, Items, file_states
 from xling.data.sets.pair_rows import Row, files_of, read_pairs
-from xling.data.sets.questions import Question, make_items
+from xling.data.sets.questions import Question, Relevant, make_items
 from xling.errors import DataError
 
 
@@ -68,40 +68,43 @@ class Pairs(ItemAdapter):
 
 @dataclass(slots=True)
 class _Rows:
-    """What the rows of one question hold together. Passages are in the order of their places in the rows, then texts,
-    so that the order of rows changes nothing."""
+    """What the rows of one question hold together, whatever their order."""
 
     text: str
-    titles: set[str] = field(default_factory=set)
-    positives: dict[str, int] = field(default_factory=dict)  # text -> its first place in a row
+    positives: dict[str, tuple[int, str]] = field(default_factory=dict)  # text -> first place in a row, title
     negatives: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def titles(self) -> set[str]:
+        return {title for _, title in self.positives.values() if title}
+
     def add(self, row: Row) -> None:
-        self.titles |= {row.title} - {""}
-        for known, texts in ((self.positives, row.positives), (self.negatives, row.negatives)):
-            for place, text in enumerate(texts):
-                known[text] = min(place, known.get(text, place))
+        for place, (text, title) in enumerate(row.positives):
+            before, named = self.positives.get(text, (place, title))
+            self.positives[text] = min(place, before), min(filter(None, (title, named)), default="")
+        for place, text in enumerate(row.negatives):
+            self.negatives[text] = min(place, self.negatives.get(text, place))
 
     def finished(self, language: str, name: str, count: int | None) -> Question:
         """Args: count: at most so many hard negatives, the first ones; None for all."""
+        relevant = _in_order(language, {text: place for text, (place, _) in self.positives.items()})
         others = {text: place for text, place in self.negatives.items() if text not in self.positives}
         return Question(
             language,
             name,
             self.text,
-            tuple(sorted(self.titles)),
-            _passages(language, _in_order(self.positives)),
-            _passages(language, _in_order(others)[:count]),
+            [Relevant(passage_id, text, self.positives[text][1]) for passage_id, text in relevant],
+            _in_order(language, others)[:count],
         )
 
 
-def _in_order(places: dict[str, int]) -> list[str]:
-    return sorted(places, key=lambda text: (places[text], text))
+def _in_order(language: str, places: dict[str, int]) -> list[tuple[str, str]]:
+    """Passages with ids, equal ones for equal texts: by their first place in a row and, as of triplets, by the id.
 
-
-def _passages(language: str, texts: list[str]) -> list[tuple[str, str]]:
-    """Texts with ids, equal ones for equal texts of a language."""
-    return [(f"{language}/{fingerprint([text])}", text) for text in texts]
+    An id is a digest, and so an order that prefers none.
+    """
+    named = [(place, f"{language}/{fingerprint([text])}", text) for text, place in places.items()]
+    return [(passage_id, text) for _, passage_id, text in sorted(named)]
 
 
 def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str], _Rows]:
@@ -121,7 +124,8 @@ def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str]
                 )
             known.add(row)
     if not found:
-        raise DataError(f"{config.path}: holds no rows, must hold at least one")
+        why = f"; {bad.count:,} bad rows were left out, the first one: {bad.examples[0]}" if bad.count else ""
+        raise DataError(f"{config.path}: holds no rows, must hold at least one{why}")
     return {key: found[key] for key in sorted(found)}
 
 
@@ -146,5 +150,9 @@ def _survey(config: DatasetConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _survey_files(
     path: str, states: tuple[object, ...], language: str | None, strict: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    rows = [row for _, _, row in read_pairs(Path(path), language, BadRows(strict))]
-    return tuple(sorted({row.language for row in rows})), tuple(sorted({row.title for row in rows if row.title}))
+    languages: set[str] = set()
+    titles: set[str] = set()
+    for _, _, row in read_pairs(Path(path), language, BadRows(strict)):
+        languages.add(row.language)
+        titles |= {title for _, title in row.positives if title}
+    return tuple(sorted(languages)), tuple(sorted(titles))
