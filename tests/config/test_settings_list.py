@@ -63,6 +63,7 @@ def test_a_default_is_what_holds_where_nothing_is_given(path, sweeps):
         ("train.lr", "training", True),
         ("train.batch_size", "training", False),
         ("train.chunk_size", "", False),
+        ("data.train.weight", "training", False),
         ("model.warm_start.lr", "training", False),
         ("mix.pairs.pivot", "training", False),
         ("evaluation.index.nlist", "scores", False),
@@ -100,6 +101,26 @@ def test_a_section_a_name_or_a_word_finds_settings():
     assert [one["path"] for one in json.loads(shown("lr", as_json=True))] == ["model.warm_start.lr", "train.lr"]
     with pytest.raises(ConfigError, match=r"train\.bugdet is not a known setting; did you mean train\.budget"):
         shown("train.bugdet")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ("data.train.0.weight", "data.train.weight"),
+        ("data.evaluate.1.path", "data.evaluate.0.path"),
+        ("data.evaluate.path", "data.evaluate.0.path"),
+        ("data.train.0", "data.train"),
+        ("resources.by_model.tiny.workers", "resources.by_model.NAME.workers"),
+        ("train.betas.0", "train.betas"),
+        ("mix.monolingual.steps.0", "mix.monolingual.steps"),
+        ("batch size", "model.warm_start.batch_size"),
+        ("early stopping", "early_stopping"),
+        ("two-way", "train.directions"),
+        ("ASHA", "early_stopping"),
+    ],
+)
+def test_whatever_names_a_setting_finds_it(wanted, path):
+    assert json.loads(shown(wanted, as_json=True))[0]["path"] == path
 
 
 def test_none_is_written_null(sweeps):

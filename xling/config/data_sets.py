@@ -37,6 +37,7 @@ class TrainingEntry(DatasetConfig):
         1.0,
         gt=0,
         description="Among several sets: a source is drawn in proportion to weight x size^(1/T). Only ratios count.",
+        json_schema_extra={"counts": True},  # in a cell's identity, as ratios: config/identity.py
     )
     mined: str | None = Field(
         None, description="Folder that `xling mine` wrote for this set: hard negatives, added to the set's own."

@@ -124,7 +124,8 @@ class SweepConfig(CellConfig):
     )
     tracking: TrackingConfig = Field(TrackingConfig(), description="MLflow.")
     early_stopping: EarlyStoppingConfig | None = Field(
-        None, description="Stop cells early that do worse than others which differ in tuning fields; none by default."
+        None,
+        description="Stop cells early that do worse than others which differ in tuning fields (ASHA); none by default.",
     )
 
     @property

@@ -18,7 +18,7 @@ _RANGES = {
     "exclusiveMaximum": "below {}",
 }
 # What pydantic says to itself, or the schema says to us: nothing that an editor would know.
-_NOT_FOR_EDITORS = frozenset({"identity", "identity_default", "tuning", "rule", "title"})
+_NOT_FOR_EDITORS = frozenset({"identity", "identity_default", "tuning", "counts", "rule", "title"})
 
 Node = dict[str, Any]  # of a JSON Schema
 
@@ -53,7 +53,13 @@ def _inside(section: Node, definitions: dict[str, Node], start: tuple[str, ...],
             values=" or ".join(filter(None, (_words(form, definitions) for form in forms))),
             default=None if name in section.get("required", ()) else _default(node, forms[0]),
             meaning=node.get("description") or forms[0]["description"],
-            anew="" if not (counts and marked) else "scores" if scores else "training",
+            anew="training"
+            if node.get("counts")
+            else ""
+            if not (counts and marked)
+            else "scores"
+            if scores
+            else "training",
             tuning=bool(node.get("tuning")),
         )
         for below, found in sections[:1]:  # a list of several is of the same section as a single one

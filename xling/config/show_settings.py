@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from xling.errors import ConfigError
 
 _ABOUT = """\
 --set and the grid take these paths. "Trained anew": another value is another cell; what says nothing can be changed
-without training again. Data sets and model folders count by their content."""
+without training again. Data sets and model folders count by their content, as `languages` or `limit` choose it."""
 
 
 def show_settings(wanted: str | None, console: Console, *, as_json: bool) -> None:
@@ -40,12 +41,31 @@ def print_editor_schema(console: Console) -> None:
 
 
 def _found(wanted: str) -> list[Setting]:
-    every, sought = settings(), wanted.strip().rstrip(".").casefold()
-    named = [one for one in every if f".{sought}." in f".{one.path.casefold()}."]
-    found = named or [one for one in every if sought in f"{one.path} {one.meaning}".casefold()]
+    """Those of a path, or with it within theirs; else those with all the words in path, meaning or values."""
+    every, words = settings(), re.split(r"[\s._-]+", wanted.strip().casefold())
+    sought = [part for part in re.sub(r"[\s-]+", "_", wanted.strip().casefold()).split(".") if part]
+    named = [one for one in every if _names(one, sought)]
+    found = named or [one for one in every if all(word in _text(one) for word in words)]
+    parts = dotted.split(wanted)
+    if not found and dotted.slot_at(SweepConfig, parts) is not None:  # an entry of a plain list
+        return _found(dotted.join(parts[:-1]))
     if not found:
-        raise ConfigError(f"{dotted.unknown(SweepConfig, dotted.split(wanted))}; `xling settings` lists all")
+        raise ConfigError(f"{dotted.unknown(SweepConfig, parts)}; `xling settings` lists all")
     return found
+
+
+def _names(one: Setting, sought: list[str]) -> bool:
+    """Whether these parts stand in a row in a setting's path: NAME is any, but not the first, and numbers are none."""
+    sought = [part for part in sought if not part.isdigit()]
+    parts = [part.casefold() if part != "NAME" else part for part in one.path.split(".") if part != "0"]
+    return bool(sought) and any(
+        parts[at] == sought[0] and all(a in ("NAME", b) for a, b in zip(parts[at:], sought, strict=False))
+        for at in range(len(parts) - len(sought) + 1)
+    )
+
+
+def _text(one: Setting) -> str:
+    return re.sub(r"[_.-]", " ", f"{one.path} {one.meaning} {one.values}").casefold()
 
 
 def _given(one: Setting) -> str:
