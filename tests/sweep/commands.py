@@ -16,6 +16,7 @@ from xling.storage import Storage
 from xling.sweep.cells import CellFolder
 from xling.sweep.study import build_study
 from xling.sweep.trials.workers import worker_spec
+from xling.train.attempts import MANIFEST, stored_checkpoints
 from xling.train.checkpoint import tensors_from_bytes
 from xling.train.worker import run
 
@@ -75,10 +76,12 @@ def in_training(step: int):
 
 
 def newest_checkpoint(cell: CellFolder) -> int:
-    """The step that a cell's newest checkpoint was written after; that of its end once it is trained."""
+    """The step that a cell's newest whole checkpoint was written after; that of its end once it is trained."""
     if cell.is_trained():
         return int(cell.storage.read_json("model/trained.json")["step"])
-    return max(int(name[5:13]) for name in cell.storage.list("checkpoints"))
+    return max(
+        name.step for name in stored_checkpoints(cell.storage) if cell.storage.exists(f"checkpoints/{name}/{MANIFEST}")
+    )
 
 
 def wait_until_gone(pids: set[int]) -> None:
