@@ -56,6 +56,9 @@ def test_a_database_and_a_server_that_die_under_concurrent_cells_lose_nothing(tm
         server.start()
         assert sweep.finish() == 0, sweep.tail()
         server.wait()
+        # A busy machine may start it only after the sweep's end, which waits for nobody.
+        sync = Command("track", "sync", "--storage", str(tmp_path / "runs"))
+        assert sync.finish() == 0, sync.tail()
 
         client = connect(server.uri)
         experiment = client.get_experiment_by_name("small")
