@@ -265,8 +265,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise BadRow(f"has the key {shown(twice)} twice in one object; keep one of them")
+        for key, _ in pairs:
+            if key in seen:
+                raise BadRow(f"has the key {shown(key)} twice in one object; keep one of them")
+            seen.add(key)
     return made
 
 

@@ -39,6 +39,15 @@ class CollectionFiles(NamedTuple):
     corpus: tuple[Path, ...]
 
 
+class Judged(NamedTuple):
+    """A split of one language."""
+
+    files: CollectionFiles
+    queries: dict[str, Query]  # by their id in the file
+    corpus: Corpus
+    qrels: dict[str, dict[str, int]]  # grades by query id and passage id
+
+
 class CollectionAdapter(Adapter):
     """An adapter that only has to say where files are and how their rows are read."""
 
@@ -95,14 +104,10 @@ class CollectionAdapter(Adapter):
         passages: dict[str, Sequence[Passage]] = {}
         qrels: dict[str, dict[str, int]] = {}
         for language in languages:
-            files = self.locate(config, language, split)
-            kind, reader = self.passages(language)
-            corpus = ensure_corpus(f"{self.name} {kind}", language, files.corpus, reader, bad)
-            asked = read_queries(files.topics, language, self.topics(files.topics, language, bad), bad)
-            judged = judge(files, language, asked, self.judgements(files.qrels, bad), corpus, bad)
-            queries[language] = self.scored(list(asked.values()), judged)
-            passages[language] = corpus
-            qrels |= judged
+            found = self.judged(config, language, split, bad)
+            queries[language] = self.scored(list(found.queries.values()), found.qrels)
+            passages[language] = found.corpus
+            qrels |= found.qrels
         bad.tell(self.name)
         name = self.name if split == self.splits[0] else f"{self.name}-{split}"
         digest = fingerprint_retrieval(languages, queries, passages, qrels)
@@ -110,6 +115,15 @@ class CollectionAdapter(Adapter):
             name, languages, queries, passages, qrels, digest,
             zero_shot_levels=("paragraph", "question"), cross_lingual=False, measures=self.measures,
         )  # fmt: skip
+
+    def judged(self, config: DatasetConfig, language: str, split: str, bad: BadRows) -> Judged:
+        """A split of one language. Raises DataError when files are missing or wrong."""
+        files = self.locate(config, language, split)
+        kind, reader = self.passages(language)
+        corpus = ensure_corpus(f"{self.name} {kind}", language, files.corpus, reader, bad)
+        queries = read_queries(files.topics, language, self.topics(files.topics, language, bad), bad)
+        qrels = judge(files, language, queries, self.judgements(files.qrels, bad), corpus, bad)
+        return Judged(files, queries, corpus, qrels)
 
     def scored(self, queries: list[Query], judged: dict[str, dict[str, int]]) -> list[Query]:
         """The queries that belong to the split: all unless overridden."""

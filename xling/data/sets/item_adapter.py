@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, overload
@@ -13,7 +13,7 @@ from xling.config.schema import DatasetConfig
 from xling.data.dev_split import as_retrieval, dev_articles
 from xling.data.fingerprint import fingerprint_items
 from xling.data.records import ParallelItem, RetrievalSet, TrainingSet
-from xling.data.registry import Adapter
+from xling.data.registry import Adapter, unknown
 from xling.errors import DataError
 
 
@@ -102,6 +102,21 @@ class _Chosen(Sequence[ParallelItem]):
 
 def _chosen(items: Sequence[ParallelItem], indices: list[int]) -> Sequence[ParallelItem]:
     return [items[i] for i in indices] if isinstance(items, list) else _Chosen(items, indices)
+
+
+def own_path(config: DatasetConfig, needed: str) -> Path:
+    """The path of a set that is the user's own. Raises DataError where there is none."""
+    if config.path is None:
+        raise DataError(f"dataset {config.dataset!r} needs `path`: {needed}")
+    return Path(config.path).expanduser()
+
+
+def require_there(config: DatasetConfig, found: Mapping[str, Collection[str]]) -> None:
+    """Raise DataError when `titles`, or `languages`, name what is not in the files. Args: found: by the field."""
+    for field_name, there in found.items():
+        for value in getattr(config, field_name) or ():
+            if value not in there:
+                raise DataError(f"{config.path}: `{field_name}` {unknown(value, sorted(there))}")
 
 
 def _state(path: str | None) -> object:

@@ -6,10 +6,9 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from xling.config.schema import DatasetConfig
-from xling.data.corpus_build import ensure_corpus
 from xling.data.files import BadRows
 from xling.data.registry import Problem, Role
-from xling.data.sets.collection import CollectionAdapter, judge, read_queries
+from xling.data.sets.collection import CollectionAdapter
 from xling.data.sets.item_adapter import ItemAdapter, Items
 from xling.data.sets.questions import Question, Relevant, make_items
 from xling.errors import DataError
@@ -67,11 +66,7 @@ class JudgedItems(CollectionAdapter, ItemAdapter):
         return found
 
     def _questions(self, config: DatasetConfig, language: str, bad: BadRows) -> list[Question]:
-        files = self.locate(config, language, SPLIT)
-        kind, reader = self.passages(language)
-        corpus = ensure_corpus(f"{self.name} {kind}", language, files.corpus, reader, bad)
-        queries = read_queries(files.topics, language, self.topics(files.topics, language, bad), bad)
-        qrels = judge(files, language, queries, self.judgements(files.qrels, bad), corpus, bad)
+        files, queries, corpus, qrels = self.judged(config, language, SPLIT, bad)
         places = corpus.positions(passage_id for grades in qrels.values() for passage_id in grades)
         passages = {name: corpus[place] for name, place in sorted(places.items(), key=lambda found: found[1])}
         questions = []

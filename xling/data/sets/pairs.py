@@ -15,7 +15,7 @@ from xling.config.schema import DatasetConfig
 from xling.data.files import BadRow, BadRows
 from xling.data.fingerprint import fingerprint
 from xling.data.registry import Problem, register, unknown
-from xling.data.sets.item_adapter import ItemAdapter, Items, file_states
+from xling.data.sets.item_adapter import ItemAdapter, Items, file_states, own_path, require_there
 from xling.data.sets.pair_rows import Row, files_of, read_pairs
 from xling.data.sets.questions import Question, Relevant, make_items
 from xling.errors import DataError
@@ -47,14 +47,9 @@ class Pairs(ItemAdapter):
         bad = BadRows.of(config)
         questions = _read_questions(config, bad)
         bad.tell(self.name)
-        wanted: dict[str, tuple[tuple[str, ...] | None, set[str]]] = {
-            "languages": (config.languages, {language for language, _ in questions}),
-            "titles": (config.titles, {title for question in questions.values() for title in question.titles}),
-        }
-        for name, (values, found) in wanted.items():
-            for value in values or ():
-                if value not in found:
-                    raise DataError(f"{config.path}: `{name}` {unknown(value, sorted(found))}")
+        languages = {language for language, _ in questions}
+        titles = {title for question in questions.values() for title in question.titles}
+        require_there(config, {"languages": languages, "titles": titles})
         kept = [
             question.finished(language, name, config.hard_negatives)
             for (language, name), question in questions.items()
@@ -114,7 +109,7 @@ def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str]
         DataError: a file cannot be read, there is no row, or in strict mode a row is wrong.
     """
     found: dict[tuple[str, str], _Rows] = {}
-    for file, place, row in read_pairs(_path(config), _only_language(config), bad):
+    for file, place, row in read_pairs(own_path(config, Pairs.path_needed), _only_language(config), bad):
         key = row.language, row.id or fingerprint([row.question])
         known = found.setdefault(key, _Rows(row.question))
         with bad.row(file, place):
@@ -129,12 +124,6 @@ def _read_questions(config: DatasetConfig, bad: BadRows) -> dict[tuple[str, str]
     return {key: found[key] for key in sorted(found)}
 
 
-def _path(config: DatasetConfig) -> Path:
-    if config.path is None:
-        raise DataError(f"dataset 'pairs' needs `path`: {Pairs.path_needed}")
-    return Path(config.path).expanduser()
-
-
 def _only_language(config: DatasetConfig) -> str | None:
     """The one language asked for: of rows that do not tell theirs."""
     return config.languages[0] if config.languages is not None and len(config.languages) == 1 else None
@@ -142,17 +131,18 @@ def _only_language(config: DatasetConfig) -> str | None:
 
 def _survey(config: DatasetConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Languages and titles of the files, sorted; read again only when a file has changed."""
-    states = tuple(file_states(files_of(_path(config))))
-    return _survey_files(str(_path(config)), states, _only_language(config), config.bad_rows == "stop")
+    path = own_path(config, Pairs.path_needed)
+    states = tuple(file_states(files_of(path)))
+    return _survey_files(path, states, _only_language(config), config.bad_rows == "stop")
 
 
 @lru_cache(maxsize=8)
 def _survey_files(
-    path: str, states: tuple[object, ...], language: str | None, strict: bool
+    path: Path, states: tuple[object, ...], language: str | None, strict: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     languages: set[str] = set()
     titles: set[str] = set()
-    for _, _, row in read_pairs(Path(path), language, BadRows(strict)):
+    for _, _, row in read_pairs(path, language, BadRows(strict)):
         languages.add(row.language)
         titles |= {title for _, title in row.positives if title}
     return tuple(sorted(languages)), tuple(sorted(titles))

@@ -16,7 +16,7 @@ from xling.data.files import BadRows
 from xling.data.fingerprint import fingerprint
 from xling.data.records import ParallelItem, TextPair
 from xling.data.registry import Problem, register, unknown
-from xling.data.sets.item_adapter import ItemAdapter, Items
+from xling.data.sets.item_adapter import ItemAdapter, Items, own_path, require_there
 from xling.data.sets.parallel_rows import Row, read_rows
 from xling.errors import DataError
 
@@ -63,13 +63,7 @@ def read_items(config: DatasetConfig) -> tuple[tuple[str, ...], list[ParallelIte
     bad.tell(ParallelJsonl.name)
     found_titles = sorted({row.title for row in rows if row.title})
     found_languages = sorted({language for row in rows for language in row.texts})
-    for field, wanted, found in (
-        ("titles", config.titles, found_titles),
-        ("languages", config.languages, found_languages),
-    ):
-        for value in wanted or ():
-            if value not in found:
-                raise DataError(f"{config.path}: `{field}` {unknown(value, found)}")
+    require_there(config, {"titles": found_titles, "languages": found_languages})
     if config.titles is not None:
         rows = [row for row in rows if row.title in config.titles]
     languages = tuple(code for code in found_languages if config.languages is None or code in config.languages)
@@ -104,9 +98,7 @@ def _articles(rows: list[Row]) -> dict[str, str]:
 
 
 def _file(config: DatasetConfig) -> Path:
-    if config.path is None:
-        raise DataError(f"dataset 'parallel-jsonl' needs `path`: {ParallelJsonl.path_needed}")
-    return Path(config.path).expanduser()
+    return own_path(config, ParallelJsonl.path_needed)
 
 
 def _survey(config: DatasetConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
