@@ -19,15 +19,21 @@ SweepStorage = Annotated[Optional[str], typer.Option(help="Its folder or URL; ru
 def load(file: Path, overrides: list[str] | None) -> LoadedSweep:
     """A sweep by its file. Raises ConfigError: also where it is the name of one in the usual storage, not a file."""
     from xling.config.load import load_sweep
-    from xling.storage import Storage
     from xling.sweep.registered import check_registered
+
+    if len(file.parts) == 1 and not file.exists():
+        _refuse_name(file.name)
+    return load_sweep(file, overrides or (), [check_registered])
+
+
+def _refuse_name(name: str) -> None:
+    from xling.storage import Storage
     from xling.sweep.remembered import is_remembered
 
-    if len(file.parts) == 1 and not file.exists() and is_remembered(Storage("runs"), file.name):
+    if is_remembered(Storage("runs"), name):
         raise ConfigError(
-            f"{file}: there is no such file; to go on with the sweep of that name in runs: xling resume {file}"
+            f"{name}: there is no such file; to go on with the sweep of that name in runs: xling resume {name}"
         )
-    return load_sweep(file, overrides or (), [check_registered])
 
 
 def is_file(name: str) -> bool:

@@ -106,9 +106,8 @@ def look(root: Storage, sweep: str, jobs: Sequence[Job]) -> list[Stand]:
         if not job.id:
             return Stand(job, folder, CellState.NEW, (), 0, _total(job, folder, CellState.NEW, ()))
         attempts = () if states[job.id] is CellState.NEW else tuple(folder.attempts())
-        checkpoints = (
-            [] if states[job.id] is CellState.DONE else stored_checkpoints(folder.storage)
-        )  # which a done one has no more
+        is_done = states[job.id] is CellState.DONE  # which has no checkpoints any more
+        checkpoints = [] if is_done else stored_checkpoints(folder.storage)
         ends = [attempt["end"]["step"] for attempt in attempts if attempt["end"]]
         recent = _recent_steps(folder, attempts) if states[job.id] is CellState.RUNNING and attempts else []
         steps = [*ends, *(name.step for name in checkpoints), *(step + 1 for step, _ in recent)]
